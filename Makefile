@@ -1,0 +1,39 @@
+# Everything a newcomer, a developer and CI call. Needs Python 3.11 or later, nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check docs bench clean lock
+
+demo: $(READY)            ## the main job on scikit-learn's handwritten digits
+	$(BIN)/veduta demo
+
+test: check               ## everything CI runs
+	$(BIN)/python -m pytest
+
+check: $(READY)           ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(READY)            ## the examples in README.md and docs/ run
+	$(BIN)/python -m pytest tests/test_docs.py
+
+bench: $(READY)           ## ratios measured side by side; needs a quiet machine
+	$(BIN)/python -m benchmarks.pixels
+	$(BIN)/python -m benchmarks.features
+	$(BIN)/python -m benchmarks.search_naive
+
+lock: $(READY)            ## write requirements.lock from what is installed
+	$(BIN)/python -m tools.lock > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+clean:                    ## everything that can be made again, runs excepted
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(READY)

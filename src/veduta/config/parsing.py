@@ -1,0 +1,128 @@
+"""From what a user typed to checked settings: all faults at once, each with rule, value and cure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from veduta.config.settings import OF_A_RUN, Settings, as_text
+from veduta.errors import InputError
+
+Grid = dict[str, tuple[Any, ...]]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The cure for a name that does not exist.
+
+    >>> suggestion("wieght_decay", ["lr", "weight_decay"])
+    "did you mean 'weight_decay'?"
+    """
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The fault of a name that is not in a registry."""
+    return f"no {kind} is called {name!r}; {suggestion(name, known)}"
+
+
+def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
+    """Settings from raw values, text or typed, and the faults found.
+
+    Where a value is wrong, the returned settings hold its default, so that other checks can go on
+    and report what they find as well.
+
+    >>> settings, faults = parse_settings({"lr": "fast", "epochz": 3})
+    >>> print(*faults, sep="\\n")
+    no setting is called 'epochz'; did you mean 'epochs'?
+    lr must be a number above 0, such as 1e-3; got 'fast'
+    """
+    faults = [unknown("setting", n, Settings.model_fields) for n in values if not _known(n)]
+    good = {name: value for name, value in values.items() if _known(name)}
+    try:
+        return Settings(**good), faults
+    except ValidationError as error:
+        wrong = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
+    for name in wrong:
+        faults.append(f"{name} must be {rule(name)}; got {_shown(good.pop(name))}")
+    return Settings(**good), faults
+
+
+def parse_grid(values: Mapping[str, Any]) -> tuple[Grid, list[str]]:
+    """A grid from raw values, `{"lr": "3e-4,3e-3"}` or `{"lr": [3e-4, 3e-3]}`, and its faults.
+
+    >>> parse_grid({"lr": "3e-4,3e-3", "batch_norm": [True]})[0]
+    {'lr': (0.0003, 0.003), 'batch_norm': (True,)}
+    """
+    grid: Grid = {}
+    faults: list[str] = []
+    for name, raw in values.items():
+        if not _known(name):
+            faults.append("grid: " + unknown("setting", name, Settings.model_fields))
+        elif name in OF_A_RUN:
+            faults.append(f"grid: {name} holds for the whole run; set it once, outside the grid")
+        elif not (choices := _choices(raw)):
+            faults.append(f"grid: {name} needs at least one value, as in {name}=A,B; got none")
+        else:
+            parsed = [parse_settings({name: choice}) for choice in choices]
+            faults += ["grid: " + fault for _, wrong in parsed for fault in wrong]
+            grid[name] = tuple(dict.fromkeys(getattr(settings, name) for settings, _ in parsed))
+    return grid, faults
+
+
+def parse_assignments(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """`["lr=3e-4,3e-3"]`, as `--grid` takes them, into a mapping, and the faults found."""
+    values: dict[str, str] = {}
+    faults: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            faults.append(f"--grid takes NAME=VALUE,VALUE, as in lr=3e-4,3e-3; got {word!r}")
+        elif name in values:
+            faults.append(f"--grid names {name} twice; give all its values at once")
+        else:
+            values[name] = value
+    return values, faults
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises:
+        InputError: the file cannot be read, or is not a mapping of names to values.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"--config takes a YAML file of settings; {path}: {reason}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise InputError(f"--config takes a YAML mapping of names to values; {path} holds another")
+    return content
+
+
+def rule(name: str) -> str:
+    """What a setting must be, in words."""
+    extra = Settings.model_fields[name].json_schema_extra
+    return str(extra["rule"]) if isinstance(extra, dict) else ""
+
+
+def _known(name: str) -> bool:
+    return name in Settings.model_fields
+
+
+def _choices(raw: object) -> list[Any]:
+    if isinstance(raw, str):
+        return [part.strip() for part in raw.split(",") if part.strip()]
+    return list(raw) if isinstance(raw, Sequence) else [raw]
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str) else as_text(value)

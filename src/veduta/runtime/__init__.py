@@ -1,0 +1,1 @@
+"""The machine underneath: environment, process settings, randomness. The only readers of both."""
