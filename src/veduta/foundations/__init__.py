@@ -1,0 +1,30 @@
+"""The report's mathematics in NumPy: one function an equation, in the report's order, to be read.
+
+Everything here is float64, vectorised over a mini-batch (the first axis), takes its randomness as
+an explicit `rng`, and raises ValueError with the rule, what was expected and what was received.
+Each function's docstring opens with the number of its equation. Reading order:
+
+    descent         1.2.1  Algorithm 1: one neuron, gradient descent
+    activations     1.2.2  (1)-(5) and their derivatives
+    network         1.2.2  (6)-(9), and a network of layers that trains
+    backprop        1.2.2  (10)-(16), Algorithm 2
+    losses          1.2.2  (17)-(25)
+    softmax         1.2.2  (26)-(27)
+    convolution     2      (28)-(30), output sizes, parameter counts; kernels: the named ones
+    pooling         2      (31a), (31b), average pooling
+    conv_backprop   2.1    (32)-(36)
+    generalisation  3      splits, the gap, under- and overfitting
+    momentum        4.1    (37), and Adagrad, RMSprop, Adam in adaptive
+    regularisation  4.2    (38)-(39)
+    dropout         4.3    training and evaluation mode
+    stopping        4.4    the optimal epoch
+    preprocessing   4.5    resizing, normalisation
+    shuffling       4.6    a new order every epoch
+    batch_norm      4.7    (40)
+    augmentation    4.8    fresh views every epoch
+    transfer        4.9    top-1, top-5, frozen layers
+    hyperspace      4.10   (41)
+
+`gradcheck` compares a derivative with central differences, `equations` is the index from number
+to function, `errata` lists where the report's print and the truth differ.
+"""
