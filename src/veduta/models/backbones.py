@@ -1,0 +1,214 @@
+"""Frozen backbones: from uint8 pixels to features, normalisation included.
+
+Normalisation is part of the module, so that every engine that runs it has the same definition, and
+a caller cannot pair a network with the wrong statistics (which costs EfficientNet-Lite 11 points).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from veduta.errors import InputError, WeightsError
+from veduta.models.fitting import State, fit
+from veduta.models.registry import Channels, Model, build_network, find_model
+from veduta.models.weights import load_weights
+from veduta.runtime import streams
+
+PREFIX = "network."  # of the names in Backbone.state_dict()
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes a backbone's input: resized to a square, scaled to [0, 1], normalised.
+
+    Attributes:
+        image_size: pixels a side.
+        filter: of the resizing, `bicubic` or `bilinear`.
+        mean, std: of the channels red, green, blue, for pixels in [0, 1].
+    """
+
+    image_size: int
+    filter: str
+    mean: Channels
+    std: Channels
+
+
+def preprocessing_of(model: Model, image_size: int | None = None) -> Preprocessing:
+    """The preprocessing that a model was trained with, at `image_size` or its native size.
+
+    >>> preprocessing_of(find_model("efficientnet_lite0")).mean
+    (0.5, 0.5, 0.5)
+
+    Raises:
+        InputError: the images would be too small for the network.
+    """
+    size = model.image_size if image_size is None else image_size
+    if size < model.smallest:
+        raise InputError(
+            f"image_size must be at least {model.smallest} for {model.name}, whose strides leave "
+            f"nothing of smaller images; got {size}; its native size is {model.image_size}"
+        )
+    return Preprocessing(size, model.filter, model.mean, model.std)
+
+
+class Backbone(nn.Module):
+    """A network without its classifier, frozen, in evaluation mode for good.
+
+    Attributes:
+        model: its registry entry.
+        preprocessing: what its input must have gone through; it normalises by itself.
+        features: width of its output.
+        weights_sha256: of its tensors (names, shapes and values), whatever file they came in.
+        weights_source: where its weights come from, in words.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, model: Model, network: nn.Module, *, preprocessing: Preprocessing, source: str
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.preprocessing = preprocessing
+        self.features = model.features
+        self.weights_source = source
+        self.network = network
+        self.weights_sha256 = digest(network.state_dict())
+        self.register_buffer("mean", torch.tensor(preprocessing.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features (B, features), float32, of uint8 pixels (B, S, S, 3)."""
+        x = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S), channels last in memory
+        features: Tensor = self.network((x - self.mean[:, None, None]) / self.std[:, None, None])
+        return features
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002
+        """Stay in evaluation mode: a frozen batch norm keeps its statistics."""
+        return super().train(False)
+
+
+def build_backbone(
+    name: str,
+    weights: str = "pretrained",
+    *,
+    image_size: int | None = None,
+    seed: int = 0,
+    cache: Path,
+) -> Backbone:
+    """The backbone called `name`, with its weights.
+
+    Args:
+        name: of a registered model.
+        weights: `pretrained`, `none` (random: a function of `seed`, name and shape of each tensor)
+            or the path of a file.
+        image_size: pixels a side; None is the size that the model was trained at.
+        seed: of random weights.
+        cache: folder that keeps what was downloaded and converted.
+
+    Raises:
+        InputError: no such model, or images too small for it.
+        WeightsError: missing, damaged, foreign, or of another architecture.
+    """
+    model = find_model(name)
+    preprocessing = preprocessing_of(model, image_size)
+    found = load_weights(model, weights, cache=cache)
+    network = headless(model)
+    state = random_state(network, seed) if found.state is None else found.state
+    expected = network.state_dict().keys()
+    assign(network, {name: tensor for name, tensor in state.items() if name in expected})
+    return Backbone(model, network, preprocessing=preprocessing, source=found.source)
+
+
+def backbone_from_state(
+    name: str, state: Mapping[str, Tensor], *, preprocessing: Preprocessing
+) -> Backbone:
+    """The backbone that `Backbone.state_dict()` was taken from; no file of weights is touched.
+
+    Raises:
+        InputError: no such model.
+        WeightsError: the tensors are not those of this backbone.
+    """
+    model = find_model(name)
+    tensors = {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
+    network = headless(model)
+    assign(network, fit(model, tensors))
+    return Backbone(model, network, preprocessing=preprocessing, source="the artefact")
+
+
+def full_network(model: Model, weights: str = "pretrained", *, cache: Path) -> nn.Module:
+    """The whole network: normalised float32 (B, 3, S, S) in, 1000 logits out.
+
+    Raises:
+        WeightsError: there are no weights for the classifier, or none of this network.
+    """
+    found = load_weights(model, weights, cache=cache).state or {}
+    with torch.device("meta"):
+        network = build_network(model)
+    if found.keys() != network.state_dict().keys():
+        raise WeightsError(
+            f"the whole network needs weights of its classifier too; {weights} has none that fit; "
+            "give pretrained weights, or use the backbone alone"
+        )
+    assign(network, found)
+    return network.requires_grad_(False).eval()
+
+
+def headless(model: Model) -> nn.Module:
+    """The network cut before its classifier, on the meta device: names and shapes, no values.
+
+    Its tensors keep the names that they have in the whole network.
+    """
+    with torch.device("meta"):
+        network = build_network(model)
+    network.set_submodule(model.classifier, nn.Identity())
+    return network
+
+
+def assign(network: nn.Module, state: State) -> None:
+    """Give a network on the meta device its tensors, float32 in memory of their own."""
+    own = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in state.items()
+    }
+    network.load_state_dict(own, strict=True, assign=True)
+
+
+def random_state(network: nn.Module, seed: int) -> State:
+    """Initial weights, each tensor a pure function of (seed, its name, its shape).
+
+    Kernels are uniform with He's variance 2 / fan-in (He et al. 2015, arXiv 1502.01852), offsets
+    zero, batch norm the identity.
+    """
+    return {name: _initial(name, t.shape, seed) for name, t in network.state_dict().items()}
+
+
+def _initial(name: str, shape: torch.Size, seed: int) -> Tensor:
+    if len(shape) < 2:
+        unit = name.endswith((".weight", "running_var"))
+        counter = name.endswith("num_batches_tracked")
+        return torch.full(shape, int(unit), dtype=torch.int64 if counter else torch.float32)
+    bound = (6 / shape[1:].numel()) ** 0.5
+    numbers = streams.tensor(streams.stream(seed, "weights", name, *shape), tuple(shape))
+    return torch.from_numpy((2 * numbers - 1) * bound).float()
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values, in the order of the names.
+
+    >>> digest({"a": torch.zeros(2)}) == digest({"a": torch.zeros(1, 2)})
+    False
+    """
+    sha256 = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha256.update(tensor.contiguous().numpy().tobytes())
+    return sha256.hexdigest()

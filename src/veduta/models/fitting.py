@@ -1,0 +1,58 @@
+"""The proof that tensors are those of a network: every name and shape, before any is used."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from veduta.errors import WeightsError
+from veduta.models.registry import Model, build_network
+
+COUNTER = "num_batches_tracked"  # of batch norm: never read in evaluation, absent in old files
+State = dict[str, Tensor]
+
+
+def fit(model: Model, found: Mapping[str, Tensor], *, in_order: bool = False) -> State:
+    """The tensors of a file under the network's names; `in_order` matches them by position.
+
+    The classifier may be missing or have another number of classes: it is left out then.
+
+    Raises:
+        WeightsError: a tensor of the network is missing, unknown, of another shape, or not finite.
+    """
+    with torch.device("meta"):
+        expected = {n: tuple(t.shape) for n, t in build_network(model).state_dict().items()}
+    if in_order:
+        found = dict(zip(expected, found.values(), strict=True))
+    state = {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    head = classifier_names(model, expected)
+    if any(tuple(state[n].shape) != expected[n] if n in state else True for n in head):
+        state = {name: tensor for name, tensor in state.items() if name not in head}
+        expected = {name: shape for name, shape in expected.items() if name not in head}
+    for name in expected:
+        if name.endswith(COUNTER):
+            state.setdefault(name, torch.tensor(0))
+    if faults := list(misfits(expected, state)):
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise WeightsError(
+            f"weights for {model.name} must have its tensors; {', '.join(faults[:3])}{more}; "
+            f"give a state dict of {model.library}'s {model.architecture}"
+        )
+    return state
+
+
+def misfits(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> Iterator[str]:
+    """What differs between a network's tensors and a file's, one phrase a tensor."""
+    for name, shape in expected.items():
+        if name not in state:
+            yield f"{name} {shape} is missing"
+        elif tuple(state[name].shape) != shape:
+            yield f"{name} is {tuple(state[name].shape)} instead of {shape}"
+        elif state[name].is_floating_point() and not torch.isfinite(state[name]).all():
+            yield f"{name} holds values that are not finite"
+    yield from (f"{name} is unknown" for name in state if name not in expected)
+
+
+def classifier_names(model: Model, names: Mapping[str, object]) -> list[str]:
+    """Which of a network's tensors belong to its classifier."""
+    return [name for name in names if name.startswith(f"{model.classifier}.")]

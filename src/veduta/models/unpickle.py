@@ -1,0 +1,166 @@
+"""Pickled weights, read once, at arm's length: a limited child process makes safetensors of them.
+
+A pickle is a program. Nothing in the product unpickles in its own process: this module's `main`
+runs in a child that reads tensors and nothing else, within limits of memory, time, files and file
+size that follow from the file's own size. What it writes is kept in the cache, with its checksum.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from veduta.errors import WeightsError
+
+MEGABYTE = 2**20
+SECONDS = 120  # for a child; half a gigabyte takes about five
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+FIRST_BYTES = (b"PK\x03\x04", b"\x80")  # of a zip archive, as torch.save writes; of a bare pickle
+TENSORS_ONLY = "a file of weights holds names and tensors, nothing else"
+CURE = "write it with torch.save(network.state_dict(), FILE) or as safetensors"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def as_safetensors(source: Path, sha256: str, cache: Path) -> Path:
+    """The safetensors file with the tensors of a pickled one, made now or found in the cache.
+
+    Args:
+        source: file written by `torch.save`.
+        sha256: of `source`; the converted file is kept under this name.
+        cache: folder of the cache.
+
+    Raises:
+        WeightsError: the file is not a state dict of plain tensors, or breaks the child's limits.
+    """
+    target = cache / "weights" / f"{sha256}.safetensors"
+    checksum = target.with_suffix(".sha256")
+    if _is_whole(target, checksum):
+        return target
+    with source.open("rb") as file:
+        if not file.read(4).startswith(FIRST_BYTES):
+            raise WeightsError(f"{TENSORS_ONLY}; {source.name} is no file of torch.save; {CURE}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            made = Path(scratch) / target.name
+            _convert_in_child(source, made)
+            noted = Path(scratch) / checksum.name
+            noted.write_text(file_sha256(made), encoding="ascii")
+            made.replace(target)
+            noted.replace(checksum)
+    except OSError as error:
+        raise WeightsError(
+            f"the cache must be writable, converted weights are kept there; {error}; "
+            "set VEDUTA_CACHE to a folder with room"
+        ) from error
+    return target
+
+
+def _is_whole(target: Path, checksum: Path) -> bool:
+    """Whether a converted file is there and holds what was written."""
+    with contextlib.suppress(OSError):
+        return checksum.read_text(encoding="ascii") == file_sha256(target)
+    return False
+
+
+def _convert_in_child(source: Path, made: Path) -> None:
+    # -P: a file called torch.py in the current folder must not be what the child imports
+    command = [sys.executable, "-P", "-m", __name__, str(source.absolute()), str(made)]
+    try:
+        child = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise WeightsError(
+            f"{TENSORS_ONLY}; reading {source.name} took over {SECONDS} s; {CURE}"
+        ) from error
+    if child.returncode != 0 or not made.is_file():
+        reason = child.stdout.strip().splitlines()[-1:] or ["it breaks the limits for its size"]
+        raise WeightsError(f"{TENSORS_ONLY}; {source.name}: {reason[0]}; {CURE}")
+
+
+def limit_resources(size: int) -> None:
+    """Bound what this process may take while it reads a file of `size` bytes, where Unix can."""
+    try:
+        import resource
+    except ImportError:
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limits = {
+        resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime) + SECONDS,
+        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_FSIZE: 2 * size + 16 * MEGABYTE,
+        resource.RLIMIT_CORE: 0,
+    }
+    with contextlib.suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limits[resource.RLIMIT_AS] = pages * os.sysconf("SC_PAGE_SIZE") + 4 * size + 512 * MEGABYTE
+    for kind, limit in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def current_umask() -> int:
+    """The permissions that this process withholds from new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def state_dict_in(content: object) -> dict[str, Tensor]:
+    """The names and tensors in what a file of weights held, wrappers of training scripts removed.
+
+    >>> list(state_dict_in({"epoch": 3, "state_dict": {"bias": torch.zeros(2)}}))
+    ['bias']
+
+    Raises:
+        ValueError: it is something else.
+    """
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(f"it holds a {type(content).__name__}, not names and tensors")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ValueError(f"{name!r} is a {type(value).__name__}, not a tensor")
+    return dict(content)
+
+
+def main(source: str, made: str) -> int:
+    """Read `source` as tensors only and write them to `made`; print the reason where it cannot be.
+
+    The order of the tensors, which safetensors does not keep, is noted in the file's metadata.
+    """
+    torch.set_num_threads(1)
+    limit_resources(Path(source).stat().st_size)
+    try:
+        state = state_dict_in(torch.load(source, map_location="cpu", weights_only=True))
+        names = json.dumps(list(state))
+        save_file({n: t.contiguous().clone() for n, t in state.items()}, made, {"names": names})
+        Path(made).chmod(0o666 & ~current_umask())  # the library makes it private
+    except Exception as error:  # noqa: BLE001 - whatever a foreign file sets off, it is refused
+        refused = type(error).__name__ == "UnpicklingError"
+        reason = "it holds Python objects besides tensors" if refused else str(error)
+        print(" ".join(reason.split())[:200] or type(error).__name__)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

