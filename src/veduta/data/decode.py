@@ -1,0 +1,192 @@
+"""The one place where bytes become pixels, for every command, so that all see the same image.
+
+Pillow decodes. What it does silently and wrongly is put right here: orientation is applied, 16-bit
+values are scaled instead of clipped, transparency is laid on white, a damaged file is refused
+instead of filled with grey. Colour profiles are not applied; of an animation the first frame counts.
+"""
+
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import Image
+
+from veduta.errors import DecodeError
+
+DECODER = f"pillow-{PIL.__version__}/1"
+"""Part of every cache key; the number after the slash grows when this module changes pixels."""
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+MOST_PIXELS = 64_000_000
+MOST_BYTES = 256 * 2**20
+STRIP = 2**20  # pixels converted at a time: large images need no second full copy
+
+Pixels = NDArray[np.uint8]
+
+STRANGERS = (  # (offset, first bytes, what it is)
+    (0, b"%PDF", "a PDF document"),
+    (0, b"%!PS", "a PostScript file"),
+    (0, b"8BPS", "a Photoshop file"),
+    (0, b"SIMPLE  =", "a FITS file"),
+    (0, b"<svg", "an SVG drawing"),
+    (0, b"<?xml", "an XML or SVG file"),
+    (0, b"<!DOCTYPE", "a web page"),
+    (0, b"<html", "a web page"),
+    (4, b"ftypavif", "an AVIF image"),
+    (4, b"ftyphei", "a HEIC image"),
+    (4, b"ftypmif1", "a HEIC image"),
+    (4, b"jP  ", "a JPEG 2000 image"),
+)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file; a pipe, a device or a socket is not even opened.
+
+    Raises:
+        DecodeError: missing, not a regular file, empty, too large, or not readable.
+    """
+    try:
+        _expect_regular(os.stat(path))  # noqa: PTH116 (a str costs less than a Path, 100,000 times)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 (a descriptor)
+            _expect_regular(os.fstat(descriptor))
+            data = file.read()
+    except FileNotFoundError as error:
+        raise DecodeError("missing", "no such file, or a link to nowhere") from error
+    except OSError as error:
+        raise DecodeError("unreadable", error.strerror or str(error)) from error
+    if not data:
+        raise DecodeError("empty", "the file has no content")
+    return data
+
+
+def decode(data: bytes) -> Pixels:
+    """Pixels of the first frame, shape (height, width, 3), RGB, 0 to 255.
+
+    Raises:
+        DecodeError: the bytes are not an image of `FORMATS`, are damaged, have more than
+            `MOST_PIXELS` pixels, or hold numbers without a stated white (32-bit, floating point).
+    """
+    try:
+        with _calm(), Image.open(BytesIO(data), formats=FORMATS) as image:
+            _expect_size(image)
+            image.load()
+            _expect_size(image)
+            return _upright(_rgb(image), image)
+    except DecodeError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise DecodeError("too large", _line(error)) from error
+    except PIL.UnidentifiedImageError as error:
+        raise DecodeError("not an image", _identify(data)) from error
+    except Exception as error:  # noqa: BLE001 (a damaged file makes Pillow raise nearly anything)
+        raise DecodeError("unreadable", _line(error)) from error
+
+
+def _expect_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise DecodeError("not a regular file", "a folder, pipe, device or socket")
+    if status.st_size > MOST_BYTES:
+        raise DecodeError(
+            "too large", f"at most {MOST_BYTES:,} bytes a file; this one has {status.st_size:,}"
+        )
+
+
+def _expect_size(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise DecodeError(
+            "too large", f"at most {MOST_PIXELS:,} pixels; this image has {width} x {height}"
+        )
+
+
+def _rgb(image: Image.Image) -> Pixels:
+    """Every mode of Pillow as RGB, strip by strip."""
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+        raise DecodeError(
+            "unsupported", "32-bit numbers have no stated white; save with 8 or 16 bits a channel"
+        )
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    lines = max(1, STRIP // max(1, width))
+    for top in range(0, height, lines):
+        bottom = min(top + lines, height)
+        pixels[top:bottom] = _strip(image.crop((0, top, width, bottom)), image)
+    return pixels
+
+
+def _strip(strip: Image.Image, image: Image.Image) -> Pixels:
+    """One strip as RGB; `image` tells about transparency, which a crop may have lost."""
+    if strip.mode.startswith("I"):  # 16 bits: 65535 = 255 * 257
+        grey = np.asarray(strip).astype(np.uint32)
+        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+    if not (strip.has_transparency_data or image.has_transparency_data):
+        return np.asarray(strip.convert("RGB"))
+    clear = np.asarray(strip.convert("RGBA")).astype(np.uint16)
+    opacity = clear[..., 3:]
+    return ((clear[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+
+
+def _upright(pixels: Pixels, image: Image.Image) -> Pixels:
+    """The image as its camera was held (EXIF orientation 1 to 8)."""
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # noqa: BLE001 (damaged metadata says nothing about the pixels)
+        orientation = 1
+    if orientation in {5, 6, 7, 8}:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _identify(data: bytes) -> str:
+    """What a file is that is no image we read."""
+    start = data[:64].lstrip()
+    for offset, magic, what in STRANGERS:
+        if start[offset:].lower().startswith(magic.lower()):
+            return f"this is {what}; save it as PNG or JPEG"
+    return f"none of {', '.join(FORMATS)} begins like this file"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+_lock = threading.Lock()
+_calm_threads = 0
+_filters = warnings.catch_warnings()
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Pillow's warnings about metadata are dropped, its warning about size is an error.
+
+    `catch_warnings` alone is not safe in threads: the first thread in sets the filters, the last
+    one out restores them, so the verdict on a file depends neither on its neighbours nor on `-W`.
+    """
+    global _calm_threads, _filters  # noqa: PLW0603
+    with _lock:
+        if _calm_threads == 0:
+            _filters = warnings.catch_warnings()
+            _filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        _calm_threads += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _calm_threads -= 1
+            if _calm_threads == 0:
+                _filters.__exit__(None, None, None)

@@ -1,0 +1,188 @@
+"""Labelled images as people keep them, found and named; all that is wrong is said at once.
+
+DATA/class/image.jpg                          class folders
+DATA/train/class/image.jpg, DATA/test/...     split folders (Kaggle's seg_train/seg_train too)
+DATA.csv with image_path,label[,split]        a table
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from veduta.config.parsing import suggestion
+from veduta.data.sample import SPLITS, Folder, Sample, some, split_of
+from veduta.data.table import read_table
+from veduta.data.walk import below, look
+from veduta.errors import InputError
+
+__all__ = ["Folder", "Sample", "read_folder", "read_images"]
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the walk has collected so far."""
+
+    root: Path
+    samples: list[Sample] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    ignored: int = 0
+
+    def add(self, folder: Path, label: str | None, split: str | None) -> int:
+        """Take in every image below `folder`; how many there are."""
+        listing = below(folder)
+        self.ignored += listing.ignored
+        self.faults += listing.faults
+        for path in listing.images:
+            name = path.relative_to(self.root).as_posix()
+            self.samples.append(Sample(path, name, label, split))
+        return len(listing.images)
+
+
+def read_folder(root: str | Path) -> Folder:
+    """Find the samples of a data set.
+
+    Images in folders below a class folder belong to the class. Classes come from the training
+    images and are matched by name in the other splits. Images to be predicted have no label.
+
+    Args:
+        root: A folder of class folders or of split folders, or a CSV file.
+
+    Raises:
+        InputError: there is nothing to train on, or something contradicts the layout; every fault
+            that was found.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise InputError(f"data must be a folder or a .csv file; {str(root)!r} does not exist")
+    if root.suffix.lower() == ".csv" and root.is_file():
+        data, faults = read_table(root), []
+    elif not root.is_dir():
+        raise InputError(
+            f"data must be a folder of class folders, or a .csv file; {str(root)!r} is neither"
+        )
+    else:
+        data, faults = _read_tree(root)
+    faults += _class_faults(data) if not faults else []
+    if error := InputError.unless_empty(faults):
+        raise error
+    return data
+
+
+def read_images(paths: Sequence[str | Path]) -> tuple[Sample, ...]:
+    """Images to be predicted: files as given, and every image below the folders given.
+
+    Names are the paths as a user would type them; order is the given one, sorted within a folder.
+
+    Raises:
+        InputError: some paths do not exist, or there is no image among them.
+    """
+    missing = [str(path) for path in paths if not Path(path).exists()]
+    if missing:
+        raise InputError(f"every path must exist; {some(missing)} do not; correct the paths")
+    samples: dict[str, Sample] = {}
+    faults: list[str] = []
+    for path in map(Path, paths):
+        found = [path]
+        if path.is_dir():
+            listing = below(path)
+            found, faults = listing.images, faults + listing.faults
+            if not found:
+                faults.append(f"a folder to predict must hold images; {path} holds none")
+        samples |= {one.as_posix(): Sample(one, one.as_posix(), None, None) for one in found}
+    if not samples and not faults:
+        faults.append("there must be something to predict; no path was given")
+    if error := InputError.unless_empty(faults):
+        raise error
+    return tuple(samples.values())
+
+
+def _read_tree(root: Path) -> tuple[Folder, list[str]]:
+    found = _Found(root)
+    top = look(root)
+    found.ignored += top.ignored
+    found.faults += top.faults
+    splits = [folder for folder in top.folders if split_of(folder.name)]
+    if splits:
+        layout = "split folders"
+        found.ignored += len(top.images)
+        _read_splits(found, splits, [folder for folder in top.folders if folder not in splits])
+    else:
+        layout = "class folders"
+        _read_classes(found, root, None)
+    samples = sorted(found.samples, key=lambda sample: sample.name)
+    trained = {sample.label for sample in samples if sample.split in {None, "train"}}
+    classes = tuple(sorted(label for label in trained if label is not None))
+    return Folder(root, layout, classes, tuple(samples), found.ignored), found.faults
+
+
+def _read_splits(found: _Found, folders: Sequence[Path], others: Sequence[Path]) -> None:
+    by_split: dict[str, list[Path]] = {}
+    for folder in folders:
+        by_split.setdefault(str(split_of(folder.name)), []).append(folder)
+    for folder in others:
+        if below(folder).images:
+            found.faults.append(
+                f"beside {folders[0].name}/ stand only splits; got {folder.name}/; "
+                f"{suggestion(folder.name.lower(), SPLITS)}"
+            )
+        else:
+            found.ignored += 1
+    for split, same in by_split.items():
+        if len(same) > 1:
+            names = " and ".join(f"{folder.name}/" for folder in same)
+            found.faults.append(f"a split has one folder; {names} both mean {split}; keep one")
+        elif split == "predict":
+            found.add(_undoubled(same[0]), None, split)
+        else:
+            _read_classes(found, _undoubled(same[0]), split)
+    if "train" not in by_split:
+        names = ", ".join(f"{folder.name}/" for folder in folders)
+        found.faults.append(
+            f"split folders need a train/ among them; {found.root} has {names}; add train/, or "
+            "keep one folder a class without splits"
+        )
+
+
+def _undoubled(folder: Path) -> Path:
+    """Kaggle's seg_train/seg_train: the inner one, where the outer holds nothing else."""
+    listing = look(folder)
+    inner = [one for one in listing.folders if split_of(one.name) == split_of(folder.name)]
+    return inner[0] if inner and len(listing.folders) == 1 and not listing.images else folder
+
+
+def _read_classes(found: _Found, folder: Path, split: str | None) -> None:
+    """Each folder in `folder` is a class."""
+    listing = look(folder)
+    where = folder if split is None else f"{folder.relative_to(found.root).as_posix()}/"
+    if not listing.folders:
+        loose = f"{len(listing.images)} images lie directly in it" if listing.images else "no image"
+        cure = "or call the folder predict/" if split == "test" else "and name each after its class"
+        found.faults.append(f"{where} must hold one folder a class; {loose}; make them, {cure}")
+        return
+    found.ignored += len(listing.images) + (listing.ignored if split else 0)
+    empty = [one.name for one in listing.folders if not found.add(one, one.name, split)]
+    if empty and split in {None, "train"}:
+        found.faults.append(
+            f"every class folder in {where} must hold an image; none in {some(empty)}; add images, "
+            "or remove the folders"
+        )
+
+
+def _class_faults(data: Folder) -> list[str]:
+    """What is wrong with the classes of a data set that has the right layout."""
+    faults = []
+    if not data.classes:
+        faults.append(f"there must be images to train on; {data.root} holds none; add some")
+    elif len(data.classes) == 1:
+        faults.append(
+            f"a classifier needs at least two classes; {data.root} has only {data.classes[0]!r}; "
+            "add another"
+        )
+    for split in ("validation", "test"):
+        labels = {sample.label for sample in data.samples if sample.split == split}
+        for label in sorted(str(label) for label in labels - {None, *data.classes}):
+            faults.append(
+                f"classes come from the training images; {split} has {label!r}, which they lack; "
+                f"{suggestion(label, data.classes)}"
+            )
+    return faults

@@ -1,0 +1,89 @@
+"""Files below a folder, whatever lies there: links in circles, pipes, other people's clutter.
+
+Nothing is opened here except folders (and files without an extension, for their first bytes).
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+READ = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm".split()
+)
+NAMED = frozenset(  # images too, but not read: they are listed as rejected, not lost in silence
+    ".avif .heic .heif .jxl .jp2 .j2k .svg .eps .psd .fits .ico .tga .pfm .dng .cr2 .nef".split()
+)
+CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
+
+
+@dataclass(slots=True)
+class Listing:
+    """What lies in one folder: visible folders and images by name; how many others; faults."""
+
+    folders: list[Path]
+    images: list[Path]
+    ignored: int
+    faults: list[str]
+
+
+def look(folder: Path) -> Listing:
+    """What lies directly in `folder`, sorted by name."""
+    found = Listing([], [], 0, [])
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        found.faults.append(
+            f"every folder must be readable; {folder}: {error.strerror}; change its permissions"
+        )
+        return found
+    for entry in listed:
+        if entry.name.startswith(".") or entry.name.lower() in CLUTTER:
+            found.ignored += 1
+        elif _is_folder(entry):
+            found.folders.append(folder / entry.name)
+        elif is_image(entry.name):
+            found.images.append(folder / entry.name)
+        else:
+            found.ignored += 1
+    return found
+
+
+def below(folder: Path) -> Listing:
+    """Every image below `folder`, however deep; a folder reached twice by links counts once."""
+    found = Listing([], [], 0, [])
+    for listing in _levels(folder, set()):
+        found.images += listing.images
+        found.ignored += listing.ignored
+        found.faults += listing.faults
+    found.images.sort()
+    return found
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's extension is that of an image."""
+    return os.path.splitext(name)[1].lower() in READ | NAMED  # noqa: PTH122
+
+
+def _levels(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Listing]:
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        try:
+            status = current.stat()
+        except OSError:
+            status = None
+        identity = (status.st_dev, status.st_ino) if status else (0, 0)
+        if identity not in seen:
+            seen.add(identity)
+            listing = look(current)
+            yield listing
+            waiting += reversed(listing.folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
