@@ -1,0 +1,1 @@
+"""Frozen features: the backbone's output for each image, computed once and kept."""

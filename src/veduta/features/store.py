@@ -1,0 +1,159 @@
+"""Features of images, computed once and kept by content: the backbone never runs twice on one.
+
+The key of a row says everything that decides its value: the image's bytes, how they were decoded
+and resized, the network and its weights, and the engine that ran it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veduta.data.decode import DECODER
+from veduta.data.pixels import Image, Resize
+from veduta.data.rows import Rows, RowStore
+from veduta.features.engines import Engine, engine_version, open_engine
+from veduta.models.backbones import Backbone
+
+CODE = 1  # grows when this package changes what it computes
+KEPT = 2048  # images after which the rows are safe in the cache, whatever happens next
+BLOCK = 256  # images handed to the engine at once: at 224 px 38 MB of pixels
+PLAIN = "plain"  # the view: the image as it is
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """What turns an image into features.
+
+    Attributes:
+        backbone: the network.
+        engine: name of the engine that runs it, as `choose_engine` gives it.
+        resize: how images became pixels.
+        threads: how many threads may run; they do not change the result.
+    """
+
+    backbone: Backbone
+    engine: str
+    resize: Resize
+    threads: int
+
+    def spec(self) -> dict[str, object]:
+        """Everything that decides a feature, the image apart."""
+        model, preprocessing = self.backbone.model, self.backbone.preprocessing
+        return {
+            "code": CODE,
+            "model": model.architecture,
+            "library": f"{model.library} {version(model.library)}",
+            "weights": self.backbone.weights_sha256,
+            "cut": model.cut,
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+            "decoder": DECODER,
+            **asdict(self.resize),
+            "engine": f"{self.engine} {engine_version(self.engine)}",
+            "precision": "f32",
+            "dtype": "float32",
+            "view": PLAIN,
+        }
+
+    def open(self) -> Engine:
+        """The engine, loaded and compiled: this takes seconds."""
+        return open_engine(self.engine, self.backbone, threads=self.threads)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of images.
+
+    Attributes:
+        rows: float32, (images, features), aligned with the images.
+        reused: how many images had theirs in the cache.
+        computed: how many had not.
+        engine: name of the engine that computed them.
+        key: of everything that decides a feature, the image apart.
+    """
+
+    rows: Rows
+    reused: int
+    computed: int
+    engine: str
+    key: str
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress shown."""
+
+
+def load_features(
+    images: Sequence[Image],
+    pixels: Rows,
+    extractor: Extractor,
+    *,
+    cache: Path,
+    progress: Progress = _silent,
+) -> Features:
+    """The features of `images`, from the cache where their content is known.
+
+    Args:
+        images: their digests are the keys.
+        pixels: uint8, (images, S, S, 3), aligned with `images`.
+        extractor: network and engine; the engine is opened only when something is missing.
+        cache: folder of the cache.
+        progress: called with (images done, images in all).
+
+    Raises:
+        EngineError: the engine is not installed.
+        InputError: the disk has no room, or the cache cannot be written.
+    """
+    places: dict[str, int] = {}  # of the first image with each content
+    for place, image in enumerate(images):
+        places.setdefault(image.digest, place)
+    shape = (extractor.backbone.features,)
+    store = RowStore(cache, "features", extractor.spec(), shape=shape, dtype="float32")
+    missing = store.missing(list(places))
+    absent = set(missing)
+    computed = sum(image.digest in absent for image in images)
+    done = len(places) - len(missing)
+    progress(done, len(places))
+
+    def more(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, len(places))
+
+    if missing:
+        engine = extractor.open()
+        for start in range(0, len(missing), KEPT):
+            wanted = missing[start : start + KEPT]
+            with store.fill(wanted) as block:
+                more(len(wanted) - len(block.keys))  # made by another process meanwhile
+                _compute(pixels, [places[key] for key in block.keys], block.rows, engine, more)
+    rows = store.rows([image.digest for image in images])
+    return Features(rows, len(images) - computed, computed, extractor.engine, store.folder.name)
+
+
+def _compute(
+    pixels: Rows,
+    places: Sequence[int],
+    out: NDArray[np.float32],
+    engine: Engine,
+    progress: Callable[[int], None],
+) -> None:
+    """Run the engine over the pixels at `places`, a block at a time: memory stays flat."""
+    for start in range(0, len(places), BLOCK):
+        chosen = np.asarray(places[start : start + BLOCK])
+        engine.features(pixels.take(chosen), out[start : start + len(chosen)], progress)
+
+
+def compute_features(
+    pixels: NDArray[np.uint8], backbone: Backbone, engine: Engine
+) -> NDArray[np.float32]:
+    """Features (n, D) of pixels (n, S, S, 3) that are not to be kept, such as in prediction."""
+    out = np.empty((len(pixels), backbone.features), dtype=np.float32)
+    engine.features(pixels, out, lambda _: None)
+    return out
