@@ -7,29 +7,28 @@ torch gets batches of one fixed size, the last one filled up.
 """
 
 import copy
-import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from veduta.errors import EngineError
+from veduta.features.openvino_engine import (
+    OPENVINO,
+    OpenVINOEngine,
+    Pixels,
+    Progress,
+    Rows,
+    openvino_version,
+    require_openvino,
+)
 from veduta.models.backbones import Backbone
 from veduta.runtime.environment import installed, is_x86
 
-Pixels = NDArray[np.uint8]
-Rows = NDArray[np.float32]
-Progress = Callable[[int], None]
 Setting = Literal["auto", "torch", "openvino"]
 
-TORCH, OPENVINO = "torch", "openvino"
+TORCH = "torch"
 BATCH = {"cpu": 16, "cuda": 64}
-REPORT = 32  # images between two calls of progress
 
 
 class Engine(Protocol):
@@ -66,11 +65,8 @@ def choose_engine(setting: Setting) -> str:
     Raises:
         EngineError: the engine asked for is not installed.
     """
-    if setting == OPENVINO and not installed("openvino"):
-        raise EngineError(
-            "engine=openvino needs the package openvino, which is not installed; "
-            "pip install 'veduta[openvino]', or choose engine=torch"
-        )
+    if setting == OPENVINO:
+        require_openvino()
     if setting != "auto":
         return setting
     if torch.cuda.is_available():
@@ -80,7 +76,7 @@ def choose_engine(setting: Setting) -> str:
 
 def engine_version(name: str) -> str:
     """Version and device of an engine, known without opening it: part of a feature's key."""
-    return version("openvino") + " cpu" if name == OPENVINO else f"{torch.__version__} {_device()}"
+    return openvino_version() if name == OPENVINO else f"{torch.__version__} {_device()}"
 
 
 def open_engine(name: str, backbone: Backbone, *, threads: int) -> Engine:
@@ -89,10 +85,7 @@ def open_engine(name: str, backbone: Backbone, *, threads: int) -> Engine:
     Raises:
         EngineError: it is not installed.
     """
-    if name == TORCH:
-        return TorchEngine(backbone, threads)
-    choose_engine(OPENVINO)
-    return OpenVINOEngine(backbone, threads)
+    return TorchEngine(backbone, threads) if name == TORCH else OpenVINOEngine(backbone, threads)
 
 
 def _device() -> str:
@@ -120,77 +113,10 @@ class TorchEngine:
         with _torch_threads(self._threads), torch.inference_mode(), _full_precision():
             for start in range(0, len(pixels), size):
                 count = min(size, len(pixels) - start)
-                batch[:count] = torch.from_numpy(
-                    np.ascontiguousarray(pixels[start : start + count])
-                )
+                batch.numpy()[:count] = pixels[start : start + count]
                 rows = self._backbone(batch.to(self._device))
                 out[start : start + count] = rows[:count].cpu().numpy()
                 progress(count)
-
-
-class OpenVINOEngine:
-    """OpenVINO in float32 on the CPU: as many streams of one thread as there are threads."""
-
-    name: Final = OPENVINO
-    precision: Final = "f32"
-
-    def __init__(self, backbone: Backbone, threads: int) -> None:
-        openvino = import_openvino()
-        self.version = engine_version(OPENVINO)
-        size = backbone.preprocessing.image_size
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
-            graph = openvino.convert_model(
-                backbone,
-                example_input=torch.zeros((1, size, size, 3), dtype=torch.uint8),
-                input=[1, size, size, 3],
-            )
-        settings = {
-            "INFERENCE_PRECISION_HINT": self.precision,
-            "NUM_STREAMS": threads,
-            "INFERENCE_NUM_THREADS": threads,
-            "ENABLE_CPU_PINNING": False,  # two runs pinned to the same core would share it
-        }
-        compiled = openvino.Core().compile_model(graph, "CPU", settings)
-        self._queue = openvino.AsyncInferQueue(compiled, 2 * threads)
-
-    def features(self, pixels: Pixels, out: Rows, progress: Progress) -> None:
-        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, D)."""
-
-        def keep(request: Any, index: int) -> None:  # noqa: ANN401
-            out[index] = request.get_output_tensor(0).data[0]
-
-        self._queue.set_callback(keep)
-        reported = 0
-        try:
-            for index in range(len(pixels)):
-                self._queue.start_async({0: pixels[index : index + 1]}, index)
-                if index - reported >= REPORT:
-                    progress(REPORT)
-                    reported += REPORT
-        finally:
-            self._queue.wait_all()
-        progress(len(pixels) - reported)
-
-
-def import_openvino() -> Any:  # noqa: ANN401
-    """The module, its telemetry switched off: importing it would report to a server otherwise.
-
-    To OpenVINO its telemetry is an optional package. It is hidden from the import system for the
-    life of the process; where somebody has loaded it before, what it sends is nothing.
-    """
-    loaded = sys.modules.get("openvino_telemetry")
-    for verb in ("send_event", "send_error", "send_stack_trace", "start_session", "end_session"):
-        if loaded is not None:
-            setattr(loaded.Telemetry, verb, _nothing)
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import openvino
-
-    return openvino
-
-
-def _nothing(*_: object, **__: object) -> None:
-    """Stands in for a report."""
 
 
 @contextmanager
