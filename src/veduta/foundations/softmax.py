@@ -1,0 +1,90 @@
+r"""Softmax and the negative log-likelihood (report section 1.2.2, equations 26-27).
+
+Shapes: z is (N, classes), labels are (N,) whole numbers. Only differences of z matter, so the
+largest entry of a row is subtracted first and nothing overflows.
+"""
+
+import numpy as np
+
+from veduta.foundations.arrays import Array, Integers, require_labels
+
+
+def softmax(z: Array) -> Array:
+    r"""Equation 26: a_j^L = \gamma(z_j^L) = \frac{e^{z_j^L}}{\sum_k e^{z_k^L}}.
+
+    Args:
+        z: z^L, the outputs of the last layer, (N, classes).
+
+    Returns:
+        Probabilities; each row sums to 1.
+
+    >>> softmax(np.array([[0.0, np.log(3.0)], [-1e4, 1e4]]))
+    array([[0.25, 0.75],
+           [0.  , 1.  ]])
+    """
+    powers = np.exp(z - z.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def softmax_backward(gradient: Array, a: Array) -> Array:
+    r"""Derivative of (26): \partial a_j / \partial z_k = a_j ([j = k] - a_k).
+
+    Args:
+        gradient: \partial C / \partial a, (N, classes).
+        a: what the softmax gave, (N, classes).
+
+    Returns:
+        \partial C / \partial z, (N, classes).
+
+    >>> softmax_backward(np.array([[1.0, 0.0]]), np.array([[0.25, 0.75]]))
+    array([[ 0.1875, -0.1875]])
+    """
+    return np.asarray(a * (gradient - (gradient * a).sum(axis=-1, keepdims=True)))
+
+
+def log_softmax(z: Array) -> Array:
+    r"""Logarithm of (26): \ln \gamma(z_j) = z_j - \ln \sum_k e^{z_k}.
+
+    >>> log_softmax(np.array([[0.0, 1e4]]))
+    array([[-10000.,      0.]])
+    """
+    shifted = z - z.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+def negative_log_likelihood(z: Array, labels: Integers) -> Array:
+    r"""Equation 27: C = -\ln \gamma(z_i^L), \; i \text{ the true class}.
+
+    Args:
+        z: z^L, the outputs of the last layer, (N, classes).
+        labels: i, the true class of each sample, (N,).
+
+    Returns:
+        Each sample's cost, (N,).
+
+    >>> negative_log_likelihood(np.array([[0.0, np.log(3.0)]]), np.array([0])).round(4)
+    array([1.3863])
+    """
+    require_labels(labels, *z.shape)
+    return np.asarray(-log_softmax(z)[np.arange(len(z)), labels])
+
+
+def negative_log_likelihood_delta(z: Array, labels: Integers) -> Array:
+    r"""Derivative of (27): \delta_j^L = \gamma(z_j^L) - [j = i], as free of psi' as (25).
+
+    >>> negative_log_likelihood_delta(np.array([[0.0, np.log(3.0)]]), np.array([0]))
+    array([[-0.75,  0.75]])
+    """
+    require_labels(labels, *z.shape)
+    return softmax(z) - one_hot(labels, z.shape[1])
+
+
+def one_hot(labels: Integers, classes: int) -> Array:
+    r"""Section 1.2.2: class i becomes the vector with a 1 at i and 0 elsewhere.
+
+    >>> one_hot(np.array([2, 0]), 3)
+    array([[0., 0., 1.],
+           [1., 0., 0.]])
+    """
+    require_labels(labels, len(labels), classes)
+    return np.eye(classes)[labels]
