@@ -1,8 +1,8 @@
 """The one place where bytes become pixels, for every command, so that all see the same image.
 
-Pillow decodes. What it does silently and wrongly is put right here: orientation is applied, 16-bit
-values are scaled instead of clipped, transparency is laid on white, a damaged file is refused
-instead of filled with grey. Colour profiles are not applied; of an animation the first frame counts.
+Pillow decodes. What it does silently and wrongly is put right here: orientation is applied, values
+of 16 bits are scaled instead of clipped, transparency is laid on white, a damaged file is refused
+instead of filled with grey. Colour profiles are not applied; an animation is its first frame.
 """
 
 import os
@@ -76,7 +76,7 @@ def decode(data: bytes) -> Pixels:
             `MOST_PIXELS` pixels, or hold numbers without a stated white (32-bit, floating point).
     """
     try:
-        with _calm(), Image.open(BytesIO(data), formats=FORMATS) as image:
+        with calm(), Image.open(BytesIO(data), formats=FORMATS) as image:
             _expect_size(image)
             image.load()
             _expect_size(image)
@@ -87,7 +87,7 @@ def decode(data: bytes) -> Pixels:
         raise DecodeError("too large", _line(error)) from error
     except PIL.UnidentifiedImageError as error:
         raise DecodeError("not an image", _identify(data)) from error
-    except Exception as error:  # noqa: BLE001 (a damaged file makes Pillow raise nearly anything)
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise DecodeError("unreadable", _line(error)) from error
 
 
@@ -115,21 +115,23 @@ def _rgb(image: Image.Image) -> Pixels:
             "unsupported", "32-bit numbers have no stated white; save with 8 or 16 bits a channel"
         )
     width, height = image.size
+    if width * height <= STRIP:
+        return _convert(image, image)
     pixels = np.empty((height, width, 3), np.uint8)
-    lines = max(1, STRIP // max(1, width))
+    lines = max(1, STRIP // width)
     for top in range(0, height, lines):
         bottom = min(top + lines, height)
-        pixels[top:bottom] = _strip(image.crop((0, top, width, bottom)), image)
+        pixels[top:bottom] = _convert(image.crop((0, top, width, bottom)), image)
     return pixels
 
 
-def _strip(strip: Image.Image, image: Image.Image) -> Pixels:
-    """One strip as RGB; `image` tells about transparency, which a crop may have lost."""
+def _convert(strip: Image.Image, whole: Image.Image) -> Pixels:
+    """A part of an image as RGB; `whole` knows about transparency, which a part may have lost."""
     if strip.mode.startswith("I"):  # 16 bits: 65535 = 255 * 257
         grey = np.asarray(strip).astype(np.uint32)
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
-    if not (strip.has_transparency_data or image.has_transparency_data):
-        return np.asarray(strip.convert("RGB"))
+    if not whole.has_transparency_data:
+        return np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
     clear = np.asarray(strip.convert("RGBA")).astype(np.uint16)
     opacity = clear[..., 3:]
     return ((clear[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
@@ -169,7 +171,7 @@ _filters = warnings.catch_warnings()
 
 
 @contextmanager
-def _calm() -> Iterator[None]:
+def calm() -> Iterator[None]:
     """Pillow's warnings about metadata are dropped, its warning about size is an error.
 
     `catch_warnings` alone is not safe in threads: the first thread in sets the filters, the last

@@ -12,10 +12,13 @@ from pathlib import Path
 from veduta.config.parsing import suggestion
 from veduta.data.sample import SPLITS, Folder, Sample, some, split_of
 from veduta.data.table import read_table
-from veduta.data.walk import below, look
+from veduta.data.walk import below, exists, look
 from veduta.errors import InputError
 
 __all__ = ["Folder", "Sample", "read_folder", "read_images"]
+
+
+CLASSES = "class folders"
 
 
 @dataclass(slots=True)
@@ -52,17 +55,18 @@ def read_folder(root: str | Path) -> Folder:
             that was found.
     """
     root = Path(root)
-    if not root.exists():
+    if not exists(root):
         raise InputError(f"data must be a folder or a .csv file; {str(root)!r} does not exist")
-    if root.suffix.lower() == ".csv" and root.is_file():
-        data, faults = read_table(root), []
-    elif not root.is_dir():
+    if root.is_dir():
+        data, faults = _read_tree(root)
+    elif root.suffix.lower() == ".csv" and root.is_file():
+        data, faults = read_table(root)
+    else:
         raise InputError(
             f"data must be a folder of class folders, or a .csv file; {str(root)!r} is neither"
         )
-    else:
-        data, faults = _read_tree(root)
-    faults += _class_faults(data) if not faults else []
+    if data.classes or not faults:
+        faults += _class_faults(data)
     if error := InputError.unless_empty(faults):
         raise error
     return data
@@ -76,7 +80,7 @@ def read_images(paths: Sequence[str | Path]) -> tuple[Sample, ...]:
     Raises:
         InputError: some paths do not exist, or there is no image among them.
     """
-    missing = [str(path) for path in paths if not Path(path).exists()]
+    missing = [str(path) for path in paths if not exists(Path(path))]
     if missing:
         raise InputError(f"every path must exist; {some(missing)} do not; correct the paths")
     samples: dict[str, Sample] = {}
@@ -107,7 +111,7 @@ def _read_tree(root: Path) -> tuple[Folder, list[str]]:
         found.ignored += len(top.images)
         _read_splits(found, splits, [folder for folder in top.folders if folder not in splits])
     else:
-        layout = "class folders"
+        layout = CLASSES
         _read_classes(found, root, None)
     samples = sorted(found.samples, key=lambda sample: sample.name)
     trained = {sample.label for sample in samples if sample.split in {None, "train"}}
@@ -169,20 +173,25 @@ def _read_classes(found: _Found, folder: Path, split: str | None) -> None:
 
 
 def _class_faults(data: Folder) -> list[str]:
-    """What is wrong with the classes of a data set that has the right layout."""
+    """What is wrong with the classes of a data set."""
     faults = []
     if not data.classes:
         faults.append(f"there must be images to train on; {data.root} holds none; add some")
     elif len(data.classes) == 1:
+        inner = data.root / data.classes[0]
+        deeper = data.layout == CLASSES and look(inner).folders
         faults.append(
             f"a classifier needs at least two classes; {data.root} has only {data.classes[0]!r}; "
-            "add another"
+            + (f"did you mean {str(inner)!r}?" if deeper else "add another")
         )
-    for split in ("validation", "test"):
-        labels = {sample.label for sample in data.samples if sample.split == split}
-        for label in sorted(str(label) for label in labels - {None, *data.classes}):
-            faults.append(
-                f"classes come from the training images; {split} has {label!r}, which they lack; "
-                f"{suggestion(label, data.classes)}"
-            )
+    strangers = {
+        (sample.split, sample.label)
+        for sample in data.samples
+        if sample.split in {"validation", "test"} and sample.label not in data.classes
+    }
+    faults += [
+        f"classes come from the training images; {split} has {label!r}, which they lack; "
+        f"{suggestion(str(label), data.classes)}"
+        for split, label in sorted(strangers, key=str)
+    ]
     return faults

@@ -5,25 +5,26 @@ left out; nothing ever stands in for it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as Pillow
-
-from veduta.data.decode import DECODER, decode, read_file
-from veduta.data.rows import Rows, RowStore
+from veduta.data.decode import DECODER, calm, decode, read_file
+from veduta.data.resize import Resize
+from veduta.data.rows import Block, Rows, RowStore
 from veduta.data.sample import Sample
 from veduta.errors import DecodeError
 
 CHUNK = 64  # files a task: one file a task spends more on hand-over than on decoding
 LEFT_OUT = "left out"
 
+__all__ = ["Image", "Pixels", "Rejection", "Resize", "load_pixels", "pixel_store"]
+
 Progress = Callable[[int, int], None]
+Outcome = str | DecodeError  # of reading a file: the digest of its content, or why there is none
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -44,36 +45,6 @@ class Rejection:
     problem: str
     detail: str
     action: str = LEFT_OUT
-
-
-@dataclass(frozen=True, slots=True)
-class Resize:
-    """Any image to a square of `size` pixels a side, antialiased: for training and prediction alike.
-
-    Attributes:
-        size: Pixels a side.
-        filter: A filter of Pillow: nearest, box, bilinear, hamming, bicubic or lanczos.
-        fit: "squash" takes the whole image, "crop" the largest square in its centre (the shorter
-            side scaled to `size`, the rest cut off).
-    """
-
-    size: int
-    filter: str = "bicubic"
-    fit: str = "squash"
-
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(height, width, 3) -> (size, size, 3); an image of that size comes back unchanged."""
-        height, width = pixels.shape[:2]
-        if (height, width) == (self.size, self.size):
-            return pixels
-        left = top = 0.0
-        if self.fit == "crop":  # cut before scaling: a strip of 1 x 20000 stays small
-            shorter = min(height, width)
-            left, top = (width - shorter) / 2, (height - shorter) / 2
-        box = (left, top, width - left, height - top)
-        method = Pillow.Resampling[self.filter.upper()]
-        image = Pillow.fromarray(pixels).resize((self.size, self.size), method, box)
-        return np.asarray(image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +70,13 @@ def _silent(done: int, total: int) -> None:
     """No progress shown."""
 
 
+def pixel_store(resize: Resize, cache: Path) -> RowStore:
+    """Where images resized like this are kept: uint8 (size, size, 3), by the file's SHA-256."""
+    shape = (resize.size, resize.size, 3)
+    spec = {"decoder": DECODER, **asdict(resize)}
+    return RowStore(cache, "pixels", spec, shape=shape, dtype="uint8")
+
+
 def load_pixels(
     samples: Sequence[Sample],
     resize: Resize,
@@ -119,79 +97,74 @@ def load_pixels(
     Raises:
         InputError: the disk has no room for the pixels, or the cache cannot be written.
     """
-    shape = (resize.size, resize.size, 3)
-    spec = {"decoder": DECODER, **asdict(resize)}
-    store = RowStore(cache, "pixels", spec, shape=shape, dtype="uint8")
-    outcomes: list[str | DecodeError] = []  # a digest, or why there is none
-    settled = 0
-    known: set[str] = set(store.known())
+    store = pixel_store(resize, cache)
+    known = store.known()
+    outcomes: list[Outcome] = []
+    done = 0
     for found in in_chunks(_digest, [sample.path for sample in samples], threads):
-        outcomes.extend(found)
-        settled += sum(isinstance(one, DecodeError) or one in known for one in found)
-        progress(settled, len(samples))
-    sources: dict[str, Path] = {}
+        outcomes += found
+        done += sum(isinstance(one, DecodeError) or one in known for one in found)
+        progress(done, len(samples))
+    sources: dict[str, list[Path]] = defaultdict(list)
     for sample, outcome in zip(samples, outcomes, strict=True):
         if isinstance(outcome, str):
-            sources.setdefault(outcome, sample.path)
-    failures, fresh = _fill(store, sources, resize, threads, lambda n: progress(n, len(samples)))
-    return _gather(samples, outcomes, failures, fresh, store)
-
-
-def _fill(
-    store: RowStore,
-    sources: dict[str, Path],
-    resize: Resize,
-    threads: int,
-    done: Callable[[int], None],
-) -> tuple[dict[str, DecodeError], set[str]]:
+            sources[outcome].append(sample.path)
     failures: dict[str, DecodeError] = {}
-    with store.fill(list(sources)) as block:
-
-        def place(index: int) -> DecodeError | None:
-            key = block.keys[index]
-            try:
-                block.rows[index] = resize(_expected(sources[key], key))
-            except DecodeError as error:
-                return error
-            return None
-
-        index = 0
-        for results in in_chunks(place, range(len(block.keys)), threads):
-            for error in results:
-                if error:
-                    failures[block.keys[index]] = error
-                    block.drop(index)
-                index += 1
-        return failures, set(block.keys) - set(failures)
+    with calm(), store.fill(list(sources)) as block:
+        for made in _decode_into(block, sources, resize, threads):
+            failures |= {key: error for key, error in made if error}
+            done += sum(len(sources[key]) for key, _ in made)
+            progress(done, len(samples))
+    outcomes = [failures.get(one, one) if isinstance(one, str) else one for one in outcomes]
+    return _gather(samples, outcomes, set(block.keys), store)
 
 
-def _digest(path: Path) -> str | DecodeError:
+def _decode_into(
+    block: Block, sources: Mapping[str, Sequence[Path]], resize: Resize, threads: int
+) -> Iterator[list[tuple[str, DecodeError | None]]]:
+    """Fill the rows of `block`; yields each key, and why it has no row where it has none."""
+
+    def place(index: int) -> tuple[str, DecodeError | None]:
+        key = block.keys[index]
+        try:
+            block.write(index, resize(decode(_content(sources[key], key))))
+        except DecodeError as error:
+            block.drop(index)
+            return key, error
+        return key, None
+
+    return in_chunks(place, range(len(block.keys)), threads)
+
+
+def _digest(path: Path) -> Outcome:
     try:
         return hashlib.sha256(read_file(path)).hexdigest()
     except DecodeError as error:
         return error
 
 
-def _expected(path: Path, digest: str) -> NDArray[np.uint8]:
-    data = read_file(path)
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise DecodeError("changed while reading", "the file's content is not what it was before")
-    return decode(data)
+def _content(paths: Sequence[Path], digest: str) -> bytes:
+    """The bytes with this digest, from the first of `paths` that still holds them."""
+    problem = DecodeError("changed while reading", "the content is not what it was a moment ago")
+    for path in paths:
+        try:
+            data = read_file(path)
+        except DecodeError as error:
+            problem = error
+        else:
+            if hashlib.sha256(data).hexdigest() == digest:
+                return data
+    raise problem
 
 
 def _gather(
-    samples: Sequence[Sample],
-    outcomes: Sequence[str | DecodeError],
-    failures: dict[str, DecodeError],
-    fresh: set[str],
-    store: RowStore,
+    samples: Sequence[Sample], outcomes: Sequence[Outcome], fresh: Set[str], store: RowStore
 ) -> Pixels:
     images, rejected = [], []
     for sample, outcome in zip(samples, outcomes, strict=True):
-        error = outcome if isinstance(outcome, DecodeError) else failures.get(outcome)
-        if error is not None:
-            rejected.append(Rejection(sample.name, error.problem, error.detail))
-        elif isinstance(outcome, str):
+        if isinstance(outcome, DecodeError):
+            rejected.append(Rejection(sample.name, outcome.problem, outcome.detail))
+        else:
             images.append(Image(sample, outcome))
     decoded = sum(image.digest in fresh for image in images)
     rows = store.rows([image.digest for image in images])

@@ -4,21 +4,21 @@ Rows live in `root/kind/<hash of spec>/shard-*/`. A shard is whole or absent, wh
 when; two processes that want the same rows make them once.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from veduta.data import shards
+from veduta.data.locks import hold
+from veduta.data.shards import Rows
 from veduta.data.upkeep import LOCK, MOST_BYTES, SPEC, Entry, clear, listing, trim
 from veduta.errors import InputError
 
@@ -27,7 +27,7 @@ __all__ = ["MOST_BYTES", "Block", "Entry", "RowStore", "Rows", "clear", "listing
 Place = tuple[str, int]  # shard, row in it
 
 
-@dataclass(slots=True)
+@final
 class Block:
     """Rows to be filled in.
 
@@ -36,56 +36,30 @@ class Block:
         rows: Writable, (len(keys), *row shape).
     """
 
-    keys: tuple[str, ...]
-    rows: NDArray[Any]
-    dropped: set[int] = field(default_factory=set)
+    def __init__(
+        self, keys: Sequence[str], draft: shards.Draft | None, empty: NDArray[Any]
+    ) -> None:
+        self.keys = tuple(keys)
+        self.rows: NDArray[Any] = draft.rows if draft else empty
+        self._draft = draft
+        self._kept: list[str | None] = list(keys)
+
+    def write(self, index: int, row: NDArray[Any]) -> None:
+        """The same as `rows[index] = row`, and quicker where rows are large; safe in threads."""
+        if self._draft:
+            self._draft.write(index, row)
 
     def drop(self, index: int) -> None:
         """Row `index` could not be made: its key stays missing."""
-        self.dropped.add(index)
+        self._kept[index] = None
+
+    def publish(self) -> None:
+        """Make the rows that were not dropped visible to everyone."""
+        if self._draft and any(self._kept):
+            self._draft.publish(self._kept)
 
 
-class Rows:
-    """Rows in the order they were asked for; they stay on the disk until they are taken.
-
-    Attributes:
-        shape: (rows, *row shape).
-        dtype: Of the numbers.
-    """
-
-    def __init__(
-        self,
-        parts: Sequence[NDArray[Any]],
-        part: NDArray[np.intp],
-        row: NDArray[np.intp],
-        like: NDArray[Any],
-    ) -> None:
-        self.shape = (len(row), *like.shape[1:])
-        self.dtype = like.dtype
-        self._parts, self._part, self._row, self._like = parts, part, row, like
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def take(self, indices: NDArray[Any] | slice | None = None) -> NDArray[Any]:
-        """A copy of some rows, (n, *row shape), contiguous; all of them for None."""
-        chosen = slice(None) if indices is None else indices
-        part, row = self._part[chosen], self._row[chosen]
-        if not len(row):
-            return np.empty((0, *self.shape[1:]), self.dtype)
-        first = part[0]
-        if (part == first).all():
-            rows = self._parts[first]
-            if (np.diff(row) == 1).all():
-                return np.array(rows[row[0] : row[-1] + 1])
-            return np.ascontiguousarray(rows[row])
-        out = np.empty((len(row), *self.shape[1:]), self.dtype)
-        for number in np.unique(part):
-            mask = part == number
-            out[mask] = self._parts[number][row[mask]]
-        return out
-
-
+@final
 class RowStore:
     """The rows of one kind and spec.
 
@@ -132,26 +106,27 @@ class RowStore:
         Raises:
             InputError: the disk has no room for the rows.
         """
+        empty = np.empty((0, *self.shape), self.dtype)
         if not self.missing(keys):
-            yield Block((), np.empty((0, *self.shape), self.dtype))
+            yield Block((), None, empty)
             return
-        with self._locked():
-            wanted = tuple(self.missing(keys))
+        with ExitStack() as stack:
+            with _writing(self.root):
+                stack.enter_context(hold(self.folder / LOCK))
+            self._prepare()
             for orphan in self.folder.glob(f"{shards.PARTIAL}*"):
                 shutil.rmtree(orphan, ignore_errors=True)
+            wanted = self.missing(keys)
             if not wanted:
-                yield Block((), np.empty((0, *self.shape), self.dtype))
+                yield Block((), None, empty)
                 return
-            folder, rows = shards.allocate(self.folder, len(wanted), self.shape, self.dtype)
-            try:
-                block = Block(wanted, rows)
-                yield block
-                kept = [None if i in block.dropped else key for i, key in enumerate(wanted)]
-                if any(kept):
-                    shards.publish(folder, rows, kept)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-            self._scan()
+            with _writing(self.root):
+                draft = shards.Draft(self.folder, (len(wanted), *self.shape), self.dtype)
+            stack.callback(draft.discard)
+            block = Block(wanted, draft, empty)
+            yield block
+            with _writing(self.root):
+                block.publish()
         trim(self.root, MOST_BYTES, {self.folder})
 
     def rows(self, keys: Sequence[str]) -> Rows:
@@ -172,17 +147,13 @@ class RowStore:
         return Rows([self._shards[name].rows for name in names], part, row, like)
 
     def _prepare(self) -> None:
-        try:
+        """The folder and its `spec.json`, which another process may just have removed."""
+        with _writing(self.root):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / SPEC).exists():
                 partial = self.folder / f"{SPEC}.{os.getpid()}"
                 partial.write_text(self._text, encoding="utf-8")
                 partial.replace(self.folder / SPEC)
-        except OSError as error:
-            raise InputError(
-                f"the cache must be a folder that can be written; {self.root}: "
-                f"{error.strerror or error}; set VEDUTA_CACHE to another folder"
-            ) from error
 
     def _scan(self) -> None:
         """Take in the shards that appeared, by this process or another."""
@@ -195,25 +166,13 @@ class RowStore:
                     if key is not None:
                         self._places.setdefault(key, (path.name, index))
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the kernel's lock on the spec; it dies with the process."""
-        while True:
-            self._prepare()
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self.folder / LOCK, flags, 0o666)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if _is_at(descriptor, self.folder / LOCK):
-                    yield
-                    return
-            finally:
-                os.close(descriptor)
 
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the locked file still stands in its place: the spec may have been removed."""
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the cache must be a folder that can be written; {root}: "
+            f"{error.strerror or error}; set VEDUTA_CACHE to another folder"
+        ) from error

@@ -6,7 +6,7 @@ does not depend on a test folder in any way.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from veduta.data.pixels import Image
@@ -38,7 +38,7 @@ class Copies:
 
 
 def assign(
-    images: Sequence[Image], *, test: float, validation: float, seed: int
+    images: Sequence[Image], *, test: float | None, validation: float | None, seed: int
 ) -> tuple[str, ...]:
     """The part of each image: "train", "validation" or "test".
 
@@ -50,27 +50,24 @@ def assign(
 
     Args:
         images: Of training, validation and test, each with its label; none that is to be predicted.
-        test: Share of the images, 0 to 1.
-        validation: Share of what is left for training, 0 to 1.
+        test: Share of the images, 0 to 1; None where the data brought a test split, even one of
+            which no image could be read.
+        validation: Share of what is left for training, 0 to 1; None likewise.
         seed: Another seed, another division.
 
     Raises:
         InputError: a class has too few different images.
     """
     given = {image.sample.split for image in images}
-    parts = [part for part in ("test", "validation") if part not in given]
+    shares = {
+        part: share
+        for part, share in (("test", test), ("validation", validation))
+        if share is not None and part not in given
+    }
     pool = [image for image in images if image.sample.split in {None, "train"}]
-    classes = _distinct(pool)
-    _expect_enough(classes, ["training", *reversed(parts)])
     place: dict[str, str] = {}
-    shares = {"test": test, "validation": validation}
-    for digests in classes.values():
-        left = digests
-        for rank, part in enumerate(parts):
-            shuffled = [left[i] for i in order(stream(seed, "split", part), sample_keys(left))]
-            count = min(max(1, round(shares[part] * len(left))), len(left) - (len(parts) - rank))
-            place.update(dict.fromkeys(shuffled[:count], part))
-            left = sorted(shuffled[count:])
+    for digests in _distinct(pool, ["training", *reversed(shares)]).values():
+        place |= _divide(digests, shares, seed)
     return tuple(
         place.get(image.digest, "train")
         if image.sample.split in {None, "train"}
@@ -91,8 +88,21 @@ def shared(images: Sequence[Image], assignment: Sequence[str]) -> list[Copies]:
     )
 
 
-def _distinct(pool: Sequence[Image]) -> dict[str, list[str]]:
-    """Class -> its different images, sorted by digest; an image of several counts for the first."""
+def _divide(digests: list[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Digest -> part, for the images of one class that do not train."""
+    place: dict[str, str] = {}
+    left = digests
+    for number, (part, share) in enumerate(shares.items()):
+        shuffled = [left[i] for i in order(stream(seed, "split", part), sample_keys(left))]
+        others = len(shares) - number  # parts still to come, training among them: one image each
+        count = min(max(1, round(share * len(left))), len(left) - others)
+        place |= dict.fromkeys(shuffled[:count], part)
+        left = sorted(shuffled[count:])
+    return place
+
+
+def _distinct(pool: Sequence[Image], parts: Sequence[str]) -> dict[str, list[str]]:
+    """Class -> its different images, sorted by digest, at least one for each of `parts`."""
     owner: dict[str, str] = {}
     for image in pool:
         label = str(image.sample.label)
@@ -100,13 +110,14 @@ def _distinct(pool: Sequence[Image]) -> dict[str, list[str]]:
     classes: dict[str, list[str]] = {str(image.sample.label): [] for image in pool}
     for digest in sorted(owner):
         classes[owner[digest]].append(digest)
-    return dict(sorted(classes.items()))
-
-
-def _expect_enough(classes: dict[str, list[str]], parts: list[str]) -> None:
-    few = [f"{label!r} has {len(d)}" for label, d in classes.items() if len(d) < len(parts)]
+    few = [
+        f"{name!r} has {len(classes[name])}"
+        for name in sorted(classes)
+        if len(classes[name]) < len(parts)
+    ]
     if few:
         raise InputError(
-            f"each class needs at least {len(parts)} different readable images (for "
-            f"{', '.join(parts)}); {', '.join(few)}; add images, or leave the class out"
+            f"each class needs at least {len(parts)} different readable images, for "
+            f"{' and '.join(parts)}; {', '.join(few)}; add images, or leave the class out"
         )
+    return classes

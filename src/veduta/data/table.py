@@ -6,16 +6,17 @@ from pathlib import Path
 
 from veduta.config.parsing import suggestion
 from veduta.data.sample import SPLITS, Folder, Sample, some, split_of
+from veduta.data.walk import exists
 from veduta.errors import InputError
 
 NEEDED, OPTIONAL = ("image_path", "label"), ("split",)
 
 
-def read_table(path: Path) -> Folder:
-    """The samples of a CSV file; paths in it are relative to its folder.
+def read_table(path: Path) -> tuple[Folder, list[str]]:
+    """The samples of a CSV file, and the faults of its rows; paths are relative to its folder.
 
     Raises:
-        InputError: every fault found, in the header or in the rows.
+        InputError: it is no such table.
     """
     header, rows = _rows(path)
     if faults := _header_faults(path, header):
@@ -24,13 +25,11 @@ def read_table(path: Path) -> Folder:
         (line, dict(zip(header, row, strict=True))) for line, row in rows if len(row) == len(header)
     ]
     faults = _row_faults(path, header, rows, [record for _, record in records])
-    if faults:
-        raise InputError(*faults)
     samples = [_sample(path.parent, record) for _, record in records]
     trained = {sample.label for sample in samples if sample.split in {None, "train"}}
     classes = tuple(sorted(label for label in trained if label is not None))
     ordered = tuple(sorted(samples, key=lambda sample: sample.name))
-    return Folder(path.parent, "table", classes, ordered, 0)
+    return Folder(path.parent, "table", classes, ordered, 0), faults
 
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -79,7 +78,7 @@ def _row_faults(
     ragged = [f"line {line}" for line, row in rows if len(row) != len(header)]
     fault(f"every row has {len(header)} fields, as the header", ragged, "quote commas in names")
     names = [record["image_path"] for record in records]
-    missing = [name for name in names if not name or not (path.parent / name).exists()]
+    missing = [name for name in names if not name or not exists(path.parent / name)]
     fault("every image_path leads from the table's folder to a file", missing, "correct the paths")
     again = [name for name, count in Counter(names).items() if count > 1]
     fault("every image_path stands in one row", again, "remove the others")

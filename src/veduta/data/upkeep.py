@@ -3,16 +3,14 @@
 The cache is `kind/spec/`, each with a `spec.json`; whatever else lies in its folder is not touched.
 """
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from veduta.data.locks import attempt
 from veduta.data.shards import FINISHED, KEYS
 
 SPEC = "spec.json"
@@ -47,10 +45,11 @@ def trim(root: Path, most_bytes: int = MOST_BYTES, keep: Collection[Path] = ()) 
 
     Folders in `keep` stay, however large they are.
     """
-    entries = listing(root)
-    total = sum(entry.size for entry in entries)
+    total = sum(_size(path.parent) for path in root.glob(f"*/*/{SPEC}"))
+    if total <= most_bytes:
+        return []
     removed = []
-    for entry in entries:
+    for entry in listing(root):
         if total > most_bytes and entry.folder not in keep and _remove(entry.folder):
             removed.append(entry)
             total -= entry.size
@@ -62,36 +61,33 @@ def _entries(root: Path) -> Iterator[Entry]:
         folder = path.parent
         try:
             spec = json.loads(path.read_text(encoding="utf-8"))
-            files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-            rows = sum(
-                len(json.loads(keys.read_text(encoding="utf-8")))
-                for keys in folder.glob(f"{FINISHED}*/{KEYS}")
-            )
+            rows = sum(_rows(keys) for keys in folder.glob(f"{FINISHED}*/{KEYS}"))
             used = path.stat().st_mtime
-        except (OSError, ValueError):  # vanished, or damaged: it has no rows to speak of
+        except (OSError, ValueError):  # vanished or damaged: nobody can use it
+            spec, rows, used = {}, 0, 0.0
+        yield Entry(folder, folder.parent.name, spec, rows, _size(folder), used)
+
+
+def _rows(keys: Path) -> int:
+    return sum(key is not None for key in json.loads(keys.read_text(encoding="utf-8")))
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_size
+        except OSError:  # vanished: another process is at work
             continue
-        yield Entry(folder, folder.parent.name, spec, rows, sum(files), used)
-
-
-@contextmanager
-def _try_lock(folder: Path) -> Iterator[bool]:
-    """Whether nobody is writing to a spec; while the body runs, nobody begins to."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(folder / LOCK, flags, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(descriptor)
+    return total
 
 
 def _remove(folder: Path) -> bool:
+    """Remove a spec that no process is writing; those that read it keep what they have mapped."""
     try:
-        with _try_lock(folder) as free:
-            if free:
+        with attempt(folder / LOCK) as held:
+            if held:
                 shutil.rmtree(folder)
-            return free
+            return held
     except OSError:
         return False

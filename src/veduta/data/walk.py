@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-READ = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm".split()
-)
-NAMED = frozenset(  # images too, but not read: they are listed as rejected, not lost in silence
-    ".avif .heic .heif .jxl .jp2 .j2k .svg .eps .psd .fits .ico .tga .pfm .dng .cr2 .nef".split()
-)
+READ = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
+READ |= {".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
+UNREAD = {".avif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".svg", ".eps", ".psd", ".fits"}
+UNREAD |= {".ico", ".tga", ".pfm", ".dng", ".cr2", ".nef"}  # rejected by name, not lost in silence
 CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
 
@@ -61,9 +59,18 @@ def below(folder: Path) -> Listing:
     return found
 
 
+def exists(path: Path) -> bool:
+    """Whether a path leads somewhere; never an error, whatever the path is."""
+    try:
+        path.stat()
+    except (OSError, ValueError):  # too long, a link to itself, a null character
+        return False
+    return True
+
+
 def is_image(name: str) -> bool:
     """Whether a file's extension is that of an image."""
-    return os.path.splitext(name)[1].lower() in READ | NAMED  # noqa: PTH122
+    return os.path.splitext(name)[1].lower() in READ | UNREAD  # noqa: PTH122
 
 
 def _levels(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Listing]:
