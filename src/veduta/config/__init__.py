@@ -1,1 +1,1 @@
-"""What a user may set: one flat name for each thing, in YAML, flags, grids, CSV columns and Python."""
+"""What a user may set: one flat name a thing, in YAML, flags, grids, CSV columns and Python."""

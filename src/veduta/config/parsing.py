@@ -1,4 +1,4 @@
-"""From what a user typed to checked settings: all faults at once, each with rule, value and cure."""
+"""From what a user typed to checked settings: all faults at once, with rule, value and cure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -31,13 +31,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
-    """Settings from raw values, text or typed, and the faults found.
+    r"""Settings from raw values, text or typed, and the faults found.
 
     Where a value is wrong, the returned settings hold its default, so that other checks can go on
     and report what they find as well.
 
     >>> settings, faults = parse_settings({"lr": "fast", "epochz": 3})
-    >>> print(*faults, sep="\\n")
+    >>> print(*faults, sep="\n")
     no setting is called 'epochz'; did you mean 'epochs'?
     lr must be a number above 0, such as 1e-3; got 'fast'
     """
@@ -47,8 +47,7 @@ def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
         return Settings(**good), faults
     except ValidationError as error:
         wrong = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
-    for name in wrong:
-        faults.append(f"{name} must be {rule(name)}; got {_shown(good.pop(name))}")
+    faults += [f"{name} must be {rule(name)}; got {_shown(good.pop(name))}" for name in wrong]
     return Settings(**good), faults
 
 
@@ -74,20 +73,18 @@ def parse_grid(values: Mapping[str, Any]) -> tuple[Grid, list[str]]:
     return grid, faults
 
 
-def parse_assignments(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """`["lr=3e-4,3e-3"]`, as `--grid` takes them, into a mapping, and the faults found."""
+def parse_assignments(words: Sequence[str]) -> dict[str, str]:
+    """What `--grid` took, as a grid of text; a name given twice has the values of both.
+
+    >>> parse_assignments(["lr=3e-4,3e-3", "batch-size=32", "lr=1e-2"])
+    {'lr': '3e-4,3e-3,1e-2', 'batch_size': '32'}
+    """
     values: dict[str, str] = {}
-    faults: list[str] = []
     for word in words:
-        name, equals, value = word.partition("=")
+        name, _, value = word.partition("=")
         name = name.strip().replace("-", "_")
-        if not equals:
-            faults.append(f"--grid takes NAME=VALUE,VALUE, as in lr=3e-4,3e-3; got {word!r}")
-        elif name in values:
-            faults.append(f"--grid names {name} twice; give all its values at once")
-        else:
-            values[name] = value
-    return values, faults
+        values[name] = f"{values[name]},{value}" if name in values else value
+    return values
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -33,8 +33,7 @@ Share = Annotated[float, Field(gt=0, le=0.5)]
 
 def setting(default: Any, meaning: str, rule: str, **limits: Any) -> Any:  # noqa: ANN401
     """A field with its meaning (for help texts) and its rule (for error messages)."""
-    extra = {"rule": rule}
-    return Field(default=default, description=meaning, json_schema_extra=extra, **limits)
+    return Field(default=default, description=meaning, json_schema_extra={"rule": rule}, **limits)
 
 
 class Settings(BaseModel):

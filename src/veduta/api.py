@@ -1,0 +1,217 @@
+"""The front door: everything Veduta does, one function each. The command line calls nothing else.
+
+>>> import veduta
+>>> study = veduta.search("scenes/", grid={"lr": [3e-4, 3e-3]})  # doctest: +SKIP
+>>> study.trials                                                 # doctest: +SKIP
+>>> veduta.load(study.directory.path).predict(["a.jpg"])         # doctest: +SKIP
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from veduta.config.parsing import read_file
+from veduta.data.digits import write_digits
+from veduta.data.folder import read_folder, read_images
+from veduta.errors import InputError
+from veduta.experiment import prediction
+from veduta.experiment.plan import make_plan
+from veduta.experiment.prediction import Evaluation, Predictions
+from veduta.experiment.result import Run
+from veduta.experiment.run import run
+from veduta.inference.classifier import Classifier, load_classifier
+from veduta.models.registry import MODELS
+from veduta.runs.directory import RunDirectory, new_directory_faults, next_free
+from veduta.runtime.environment import cache_folder
+from veduta.tracking.console import Console
+
+__all__ = ["Model", "demo", "evaluate", "load", "models", "predict", "search", "train"]
+
+RUNS = Path("runs")
+DEMO = Path("demo")
+DEMO_GRID = {"lr": [1e-3, 3e-3, 1e-2], "batch_size": [32, 64], "weight_decay": [0.0, 1e-4]}
+DEMO_SETTINGS: dict[str, Any] = {"image_size": 64, "epochs": 15}
+
+
+class Model:
+    """A trained classifier, ready to predict. `load` makes one.
+
+    Attributes:
+        classes: names of the classes; column i of the probabilities is `classes[i]`.
+    """
+
+    def __init__(self, path: Path, classifier: Classifier) -> None:
+        self._path = path
+        self._classifier = classifier
+        self.classes = classifier.classes
+
+    def predict(self, paths: Sequence[str | Path] | str | Path, *, top_k: int = 1) -> pd.DataFrame:
+        """The `top_k` most probable labels of images: path, label, probability, label_2, ...
+
+        Args:
+            paths: files or folders. What cannot be read has no row; `attrs["rejected"]` lists it.
+            top_k: how many labels an image.
+        """
+        given = [paths] if isinstance(paths, (str, Path)) else paths
+        found = prediction.predict(
+            self._classifier, read_images(given), top_k=top_k, console=Console(quiet=True)
+        )
+        table = found.table.copy()
+        table.attrs["rejected"] = [(r.name, r.problem, r.detail) for r in found.rejected]
+        return table
+
+    def evaluate(self, data: str | Path) -> Evaluation:
+        """How the classifier does on labelled images that it has not seen."""
+        return _evaluate(self._classifier, self._path, data, Console(quiet=True))
+
+    def __repr__(self) -> str:
+        return f"Model({str(self._path)!r}, classes {', '.join(self.classes)})"
+
+
+def search(
+    data: str | Path,
+    *,
+    grid: Mapping[str, Any],
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    console: Console | None = None,
+    **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
+) -> Run:
+    """Train every cell of a grid, choose by validation, open the test once for the winner.
+
+    Args:
+        data: a folder of images (class folders, or train/ test/ of class folders), or a CSV file.
+        grid: several values a setting, by name: `{"lr": [3e-4, 3e-3], "batch_size": [32, 64]}`.
+        out: where the run directory shall stand; default `runs/search-N`.
+        config: a YAML file of settings, `grid` among them; what is given here comes first.
+        console: what shows progress; default prints to standard output.
+        settings: what all trials share, by name, such as `epochs=20`.
+
+    Raises:
+        InputError: something given is wrong; every fault is listed, nothing was written.
+    """
+    filed = read_file(Path(config)) if config else {}
+    merged = {**filed.pop("grid", {}), **grid}
+    return _run("search", data, {**filed, **settings}, grid=merged, out=out, console=console)
+
+
+def train(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    console: Console | None = None,
+    **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
+) -> Run:
+    """Train one model: a search of one trial. Arguments as for `search`."""
+    filed = read_file(Path(config)) if config else {}
+    if "grid" in filed:
+        raise InputError(f"train takes one value a setting; {config} has a grid: call search")
+    return _run("train", data, {**filed, **settings}, grid={}, out=out, console=console)
+
+
+def load(path: str | Path, *, engine: Literal["torch", "openvino"] | None = None) -> Model:
+    """The trained model of a run directory.
+
+    Args:
+        path: a run directory, or its `model` folder.
+        engine: another engine than that it was trained with.
+
+    Raises:
+        ArtefactError: no model there, or it is damaged.
+        EngineError: its engine is not installed here.
+    """
+    return Model(Path(path), load_classifier(Path(path), engine=engine))
+
+
+def predict(
+    path: str | Path,
+    images: Sequence[str | Path],
+    *,
+    top_k: int = 1,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> tuple[Predictions, dict[str, Any], Path]:
+    """Label images with the model of a run; predictions.csv goes into a new directory.
+
+    Returns:
+        The predictions, the content of summary.json, and the directory.
+    """
+    console = console or Console()
+    place = _new_place(out, "predict")
+    samples = read_images(images)
+    found = prediction.predict(load_classifier(Path(path)), samples, top_k=top_k, console=console)
+    return found, prediction.write_predictions(place, found, model=str(path)), place
+
+
+def evaluate(
+    path: str | Path,
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> tuple[Evaluation, dict[str, Any], Path]:
+    """Judge the model of a run on labelled images; the figures go into a new directory.
+
+    Returns:
+        The evaluation, the content of summary.json, and the directory.
+    """
+    console = console or Console()
+    place = _new_place(out, "evaluate")
+    found = _evaluate(load_classifier(Path(path)), Path(path), data, console)
+    return found, prediction.write_evaluation(place, found, model=str(path)), place
+
+
+def models() -> pd.DataFrame:
+    """The models that can be trained: parameters, size, licence, where their weights come from."""
+    return pd.DataFrame(
+        {
+            "model": model.name,
+            "parameters": model.parameters,
+            "features": model.features,
+            "image_size": model.image_size,
+            "top1": model.top1,
+            "licence": model.licence,
+            "weights": model.source,
+        }
+        for model in MODELS.values()
+    )
+
+
+def demo(*, out: str | Path | None = None, console: Console | None = None) -> Run:
+    """Search on scikit-learn's handwritten digits, written out as class folders first."""
+    console = console or Console()
+    digits = DEMO / "digits"
+    console.say(f"{write_digits(digits):,} handwritten digits stand in {digits}, a folder a class")
+    place = Path(out) if out else next_free(DEMO, "run")
+    return search(digits, grid=DEMO_GRID, out=place, console=console, **DEMO_SETTINGS)
+
+
+def _run(
+    command: str,
+    data: str | Path,
+    values: Mapping[str, Any],
+    *,
+    grid: Mapping[str, Any],
+    out: str | Path | None,
+    console: Console | None,
+) -> Run:
+    place = Path(out) if out else next_free(RUNS, command)
+    console = console or Console()
+    plan = make_plan(data, values, grid=grid, out=place, command=command)
+    return Run(run(plan, cache=cache_folder(), console=console).path)
+
+
+def _evaluate(classifier: Classifier, path: Path, data: str | Path, console: Console) -> Evaluation:
+    folder = read_folder(data)
+    where = RunDirectory(path.parent if path.name == "model" else path)
+    return prediction.evaluate(classifier, folder, run=where, cache=cache_folder(), console=console)
+
+
+def _new_place(out: str | Path | None, command: str) -> Path:
+    place = Path(out) if out else next_free(RUNS, command)
+    if error := InputError.unless_empty(new_directory_faults(place)):
+        raise error
+    return place

@@ -1,0 +1,40 @@
+"""`veduta evaluate`: how the model of a run does on labelled images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from veduta.cli.options import Json, Out
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    data: Annotated[Path, typer.Argument(help="Labelled images; a test/ split is preferred.")],
+    *,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Accuracy with its interval, figures a class, and the confusion matrix.
+
+    Example: veduta evaluate runs/search-1 photos/test
+    """
+    from veduta import api
+    from veduta.cli.printing import PARTLY, print_json
+    from veduta.tracking.console import Console
+
+    console = Console(stderr=as_json)
+    found, summary, place = api.evaluate(run, data, out=out, console=console)
+    console.table(found.per_class, "by class")
+    console.table(found.confusion.reset_index(names="truth"), "rows: the truth; columns: predicted")
+    console.say(f"accuracy    {found.accuracy}")
+    if found.seen:
+        console.warn(f"{found.seen} of these images were used to train or to choose this model")
+    if found.opened_before:
+        console.say(f"opened      {found.opened_before} times before, on this machine")
+    console.say(f"evaluation  {place}")
+    if as_json:
+        print_json(summary)
+    if found.rejected:
+        console.warn(f"{len(found.rejected)} files could not be read; {place / 'rejected.csv'}")
+        raise typer.Exit(PARTLY)

@@ -1,0 +1,108 @@
+"""Flags from settings: every setting of `config.settings` is a flag of the same name.
+
+Flags arrive as text and are checked with everything else, so that a user who made three mistakes
+is told of three. Words that are no flag of ours are collected too, and reported in the same way.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from veduta.config.settings import Settings, as_text
+from veduta.errors import InputError
+
+COLLECT = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+Data = Annotated[
+    Path, typer.Argument(help="Folder of images (class folders, or train/ test/), or a CSV file.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="New directory for the run. [default: the next free in runs/]")
+]
+Config = Annotated[Path | None, typer.Option(help="YAML file of settings; flags come first.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print summary.json last on standard output, nothing else.")
+]
+
+
+def flag(name: str) -> str:
+    """How a setting is spelt on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag for each setting; those given reach it as keyword arguments."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[name])
+        for name, parameter in inspect.signature(command).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    flags = [_flag_parameter(name) for name in Settings.model_fields]
+
+    def wrapped(**given: Any) -> None:  # noqa: ANN401
+        settings = {n: given.pop(n) for n in Settings.model_fields}
+        command(**given, **{n: v for n, v in settings.items() if v is not None})
+
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    parameters = [*own, *flags]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped
+
+
+def unknown_flags(words: Sequence[str], own: Sequence[str]) -> dict[str, str]:
+    """Words that are no flag of ours, as settings of those names, to be reported with the rest.
+
+    Args:
+        words: what was left over on the command line.
+        own: the flags of the command that are no settings.
+
+    Raises:
+        InputError: a word that belongs to no flag, or a flag that is close to one in `own`.
+    """
+    found: dict[str, str] = {}
+    faults = []
+    name = ""
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word.removeprefix("--").replace("-", "_").partition("=")
+            found[name] = value
+            if close := get_close_matches(name, own, n=1):
+                faults.append(f"there is no flag --{name}; did you mean --{close[0]}?")
+        elif name:
+            found[name], name = word, ""
+        else:
+            faults.append(f"one folder of data is expected; got {word!r} as well: leave it out")
+    if error := InputError.unless_empty(faults):
+        raise error
+    return found
+
+
+def _flag_parameter(name: str) -> inspect.Parameter:
+    field = Settings.model_fields[name]
+    shown = "" if field.default is None else f" [default: {as_text(field.default)}]"
+    switch = field.annotation is bool
+    option = typer.Option(
+        flag(name),
+        *([f"--no-{name.replace('_', '-')}"] if switch else []),
+        help=f"{str(field.description).capitalize()}.{shown}",
+        show_default=False,
+        metavar=None if switch else _metavar(field.annotation),
+        rich_help_panel="Settings",
+    )
+    kind = Annotated[bool | None, option] if switch else Annotated[str | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _metavar(annotation: object) -> str:
+    names = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+    for part in (annotation, *get_args(annotation)):
+        for kind in (part, *get_args(part)):
+            if isinstance(kind, type) and kind in names:
+                return names[kind]
+    return "TEXT"

@@ -1,0 +1,50 @@
+"""What commands print when they are done: a leaderboard, the one number, where the files are."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from veduta.tracking.console import Console
+
+if TYPE_CHECKING:
+    from veduta.experiment.result import Run
+
+PARTLY = 3
+PERCENT = "{accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}, {images} images)"
+
+
+def score(figures: Mapping[str, Any]) -> str:
+    """An accuracy with its interval and the number of images behind it."""
+    return PERCENT.format(**figures)
+
+
+def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
+    """The end of a search or a training; exits with 3 where it was done only in part."""
+    summary = run.summary
+    if summary["trials"] > 1:
+        console.table(run.leaderboard(), f"best of {summary['trials']} trials, by validation")
+    winner = summary["winner"]
+    console.say(f"winner      {winner['trial']}, at epoch {winner['best_epoch']}")
+    console.say(f"validation  {score(summary['validation'])}, which chose it")
+    if ties := summary["ties"]:
+        console.say(f"tied        {len(ties)} trials cannot be told from it: {', '.join(ties[:8])}")
+    test = summary["test"]
+    if test["images"]:
+        before = test["opened_before"]
+        often = f"; {before} earlier openings on this machine" if before else ""
+        console.say(f"test        {score(test)}, opened once{often}")
+    else:
+        console.warn("no test image could be read, so there is no test score")
+    console.say(f"run         {run.directory.path}")
+    if as_json:
+        print_json(summary)
+    if summary["failed"] or not test["images"]:
+        raise typer.Exit(PARTLY)
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """The machine's copy, last on standard output."""
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,38 @@
+"""`veduta search`: train a whole grid, choose by validation, open the test once."""
+
+from typing import Annotated, Any
+
+import typer
+
+from veduta.cli.options import Config, Data, Json, Out, unknown_flags
+
+Grid = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=VALUE,VALUE,...: several values of a setting. Give it once a setting."),
+]
+
+
+def search(
+    context: typer.Context,
+    data: Data,
+    *,
+    grid: Grid = None,
+    out: Out = None,
+    config: Config = None,
+    as_json: Json = False,
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Train every cell of a grid, choose by validation, open the test once for the winner.
+
+    Example: veduta search photos --grid lr=3e-4,3e-3 --grid batch_size=32,64 --epochs 20
+    """
+    from veduta import api
+    from veduta.cli.printing import finish_run
+    from veduta.config.parsing import parse_assignments
+    from veduta.tracking.console import Console
+
+    settings |= unknown_flags(context.args, ["grid", "out", "config", "json"])
+    values = parse_assignments(grid or [])
+    console = Console(stderr=as_json)
+    run = api.search(data, grid=values, out=out, config=config, console=console, **settings)
+    finish_run(run, console, as_json=as_json)

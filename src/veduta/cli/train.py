@@ -1,0 +1,30 @@
+"""`veduta train`: one model, with the same honesty as a search."""
+
+from typing import Any
+
+import typer
+
+from veduta.cli.options import Config, Data, Json, Out, unknown_flags
+
+
+def train(
+    context: typer.Context,
+    data: Data,
+    *,
+    out: Out = None,
+    config: Config = None,
+    as_json: Json = False,
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Train one model; its test images are sealed until it is done.
+
+    Example: veduta train photos --lr 1e-3 --epochs 20
+    """
+    from veduta import api
+    from veduta.cli.printing import finish_run
+    from veduta.tracking.console import Console
+
+    settings |= unknown_flags(context.args, ["out", "config", "json"])
+    console = Console(stderr=as_json)
+    run = api.train(data, out=out, config=config, console=console, **settings)
+    finish_run(run, console, as_json=as_json)

@@ -1,0 +1,1 @@
+"""One run from configuration to artefact. `run.py` is the file to read first."""

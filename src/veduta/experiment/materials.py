@@ -1,0 +1,123 @@
+"""From files to what a head learns from: pixels, splits, frozen features, each computed once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from veduta.config.settings import Settings
+from veduta.data.pixels import Image, Pixels, Resize, load_pixels, pixel_store
+from veduta.data.sample import Sample
+from veduta.features.store import Extractor, load_features
+from veduta.models.backbones import Backbone, build_backbone, preprocessing_of
+from veduta.models.registry import MODELS
+from veduta.runtime.environment import processors
+from veduta.runtime.streams import sample_keys
+from veduta.tracking.console import Console
+from veduta.training.state import Examples, canonical_order
+
+Recipe = tuple[str, str, int, str]
+"""What decides the features of an image: model, weights, image size, resize."""
+
+
+def recipe_of(settings: Settings) -> Recipe:
+    """The recipe that `settings` ask for; the image size is resolved."""
+    return settings.model, settings.weights, settings.image_size or 0, settings.resize
+
+
+def resize_of(settings: Settings) -> Resize:
+    """How files become pixels under `settings`."""
+    wanted = preprocessing_of(MODELS[settings.model], settings.image_size)
+    return Resize(wanted.image_size, wanted.filter, settings.resize)
+
+
+def canonical(images: Sequence[Image], number: Mapping[str, int]) -> list[Image]:
+    """Images in canonical order: by content, then by the number of their class."""
+    labels = [number[str(image.sample.label)] for image in images]
+    return [images[int(i)] for i in canonical_order([image.digest for image in images], labels)]
+
+
+@dataclass(slots=True)
+class Materials:
+    """Makes pixels and features on demand; what recipes share is made once.
+
+    `reused` and `made` count rows by stage, `seconds` the time, for the summary.
+    """
+
+    engine: str
+    seed: int
+    cache: Path
+    console: Console
+    reused: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
+    made: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
+    _backbones: dict[Recipe, Backbone] = field(default_factory=dict)
+
+    def pixels(self, samples: Sequence[Sample], resize: Resize) -> Pixels:
+        """Pixels of `samples`; what cannot be read is listed, never replaced."""
+        with self.console.stage(f"reading at {resize.size} px", "images") as advance:
+            found = load_pixels(
+                samples, resize, cache=self.cache, progress=advance, threads=processors()
+            )
+        self._count("pixels", found.reused, found.decoded)
+        if found.rejected:
+            self.console.warn(f"{len(found.rejected)} files cannot be read and are left out")
+        return found
+
+    def backbone(self, settings: Settings) -> Backbone:
+        """The frozen network of `settings`; the last one asked for is kept."""
+        recipe = recipe_of(settings)
+        if recipe not in self._backbones:
+            self._backbones.clear()
+            self._backbones[recipe] = build_backbone(
+                settings.model,
+                settings.weights,
+                image_size=settings.image_size,
+                seed=self.seed,
+                cache=self.cache,
+            )
+        return self._backbones[recipe]
+
+    def examples(
+        self, groups: Sequence[Sequence[Image]], settings: Settings, classes: Sequence[str]
+    ) -> list[Examples]:
+        """Each group of images with features, and labels that `classes` number.
+
+        Inside a group the images stand in canonical order. All features are made in one pass.
+        """
+        number = {name: index for index, name in enumerate(classes)}
+        ordered = [canonical(group, number) for group in groups]
+        features = self.features([image for group in ordered for image in group], settings)
+        parts = torch.split(torch.from_numpy(features), [len(group) for group in ordered])
+        return [
+            Examples(
+                part,
+                torch.tensor([number[str(image.sample.label)] for image in group]),
+                sample_keys([image.digest for image in group]),
+            )
+            for group, part in zip(ordered, parts, strict=True)
+        ]
+
+    def features(
+        self, images: Sequence[Image], settings: Settings
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        """Frozen features (N, D) of `images`, in their order."""
+        resize = resize_of(settings)
+        store = pixel_store(resize, self.cache)
+        digests = [image.digest for image in images]
+        if store.missing(digests):
+            self.pixels([image.sample for image in images], resize)
+        with self.console.stage(f"features by {settings.model}", "images") as advance:
+            extractor = Extractor(self.backbone(settings), self.engine, resize, processors())
+            found = load_features(
+                images, store.rows(digests), extractor, cache=self.cache, progress=advance
+            )
+        self._count("features", found.reused, found.computed)
+        return found.rows.take()
+
+    def _count(self, stage: str, reused: int, made: int) -> None:
+        self.reused[stage] += reused
+        self.made[stage] += made
+        if reused:
+            self.console.say(f"  {reused:,} of them from the cache: the same {stage} as before")

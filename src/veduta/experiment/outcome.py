@@ -1,0 +1,80 @@
+"""What a run is for: the one test score, and the winner as files that predict."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from veduta import __version__
+from veduta.data.decode import DECODER
+from veduta.experiment.materials import Materials
+from veduta.experiment.plan import Plan
+from veduta.experiment.sealed import SealedTest
+from veduta.metrics.classification import accuracy
+from veduta.models.heads import HeadNetwork
+from veduta.runs.artefact import FORMAT, Head, Manifest, Preprocessing, write_artefact
+from veduta.runs.directory import RunDirectory
+from veduta.search.space import Trial
+from veduta.training.step import logits_of
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a search has made: the winner's network, and what it was made of."""
+
+    directory: RunDirectory
+    plan: Plan
+    winner: Trial
+    network: HeadNetwork
+    materials: Materials
+
+
+def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
+    """Open the sealed test once and score the winner on it; the scores of each image are kept.
+
+    Where no test image could be read there is no score: the accuracy is None, nothing was opened.
+    """
+    if not sealed.images:
+        none = dict.fromkeys(("accuracy", "low", "high"))
+        return {**none, "images": 0, "opened": 0, "opened_before": 0}
+    features = made.materials.features(sealed.images, made.winner.settings)
+    logits = logits_of(made.network, torch.from_numpy(features)).numpy()
+    truth = np.array([made.plan.folder.classes.index(label) for label in sealed.open()])
+    np.savez_compressed(
+        made.directory.scores / "test.npz",
+        paths=np.array([image.sample.name for image in sealed.images]),
+        truth=truth,
+        logits=logits,
+    )
+    score = accuracy(truth, logits.argmax(1)).as_dict()
+    return {**score, "opened": sealed.opened, "opened_before": sealed.opened_before}
+
+
+def write_model(made: Made) -> None:
+    """The winner, backbone and head, as `model/`."""
+    settings = made.winner.settings
+    backbone = made.materials.backbone(settings)
+    how = backbone.preprocessing
+    manifest = Manifest(
+        format=FORMAT,
+        veduta=__version__,
+        model=settings.model,
+        classes=made.plan.folder.classes,
+        preprocessing=Preprocessing(
+            image_size=how.image_size,
+            filter=how.filter,
+            fit=settings.resize,
+            mean=how.mean,
+            std=how.std,
+        ),
+        head=Head(**made.network.head.as_dict()),
+        engine=made.materials.engine,
+        precision="f32",
+        decoder=DECODER,
+        trial=made.winner.id,
+        settings=settings,
+    )
+    tensors = {f"backbone.{name}": t for name, t in backbone.state_dict().items()}
+    tensors |= {f"head.{name}": t for name, t in made.network.state_dict().items()}
+    write_artefact(made.directory.model, manifest, tensors)

@@ -1,0 +1,115 @@
+"""The plan of a run: everything a user gave, checked, all faults found before anything starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veduta.config.parsing import Grid, parse_grid, parse_settings, unknown
+from veduta.config.settings import Settings
+from veduta.data.folder import Folder, read_folder
+from veduta.errors import InputError
+from veduta.features.engines import choose_engine
+from veduta.models.backbones import preprocessing_of
+from veduta.models.heads import ACTIVATIONS
+from veduta.models.registry import MODELS
+from veduta.models.weights import check_weights
+from veduta.optim.optimizers import OPTIMIZERS, faults_of
+from veduta.runs.directory import new_directory_faults
+from veduta.search.space import Trial, cells, trials, unused
+
+REGISTRIES: dict[str, tuple[str, Mapping[str, object]]] = {
+    "model": ("model", MODELS),
+    "optimizer": ("optimiser", OPTIMIZERS),
+    "activation": ("activation", ACTIVATIONS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that can start."""
+
+    command: str
+    folder: Folder
+    settings: Settings
+    grid: Grid
+    trials: tuple[Trial, ...]
+    cells: int
+    idle: tuple[str, ...]  # settings that the user gave and no trial uses
+    engine: str
+    out: Path
+
+
+def make_plan(
+    data: str | Path, values: Mapping[str, Any], *, grid: Mapping[str, Any], out: Path, command: str
+) -> Plan:
+    """Check everything that can be known before the first image is decoded.
+
+    Args:
+        data: folder of images, or CSV file.
+        values: settings as the user gave them, by name.
+        grid: several values a setting, by name.
+        out: where the run directory shall stand.
+        command: what was called, for the record.
+
+    Raises:
+        InputError: with one line for each fault, of data, settings, grid and place together.
+    """
+    settings, faults = parse_settings(values)
+    parsed, more = parse_grid(grid)
+    faults += more
+    if command == "search" and not grid:
+        faults.append("a search needs a grid, such as --grid lr=3e-4,3e-3; got none")
+    faults += [
+        f"{name} stands in the grid and outside it; give it once" for name in values if name in grid
+    ]
+    candidates = cells(settings, parsed)
+    faults += dict.fromkeys(fault for cell in candidates for fault in _faults_of_cell(cell))
+    faults += new_directory_faults(out)
+    engine, folder = "", None
+    try:
+        engine = choose_engine(settings.engine)
+    except InputError as error:
+        faults += error.faults
+    try:
+        folder = read_folder(data)
+    except InputError as error:
+        faults += error.faults
+    if faults or folder is None:
+        raise InputError(*faults)
+    full = [_with_size(cell) for cell in candidates]
+    given = {*values, *parsed}
+    idle = given.intersection(*(unused(cell) for cell in full))
+    return Plan(
+        command=command,
+        folder=folder,
+        settings=_with_size(settings),
+        grid=parsed,
+        trials=tuple(trials(full)),
+        cells=len(full),
+        idle=tuple(sorted(idle)),
+        engine=engine,
+        out=out,
+    )
+
+
+def _faults_of_cell(settings: Settings) -> list[str]:
+    """Faults of one cell that need the registries."""
+    faults = [
+        unknown(kind, getattr(settings, name), known)
+        for name, (kind, known) in REGISTRIES.items()
+        if getattr(settings, name) not in known
+    ]
+    if settings.model in MODELS:
+        faults += check_weights(MODELS[settings.model], settings.weights)
+        try:
+            preprocessing_of(MODELS[settings.model], settings.image_size)
+        except InputError as error:
+            faults += error.faults
+    return faults + faults_of(settings)
+
+
+def _with_size(settings: Settings) -> Settings:
+    """Settings whose image size is a number: where none was given, the model's own."""
+    size = preprocessing_of(MODELS[settings.model], settings.image_size).image_size
+    return settings.model_copy(update={"image_size": size})

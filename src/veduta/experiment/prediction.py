@@ -1,0 +1,179 @@
+"""Applying a finished run: to images without labels, and to labelled ones that it never saw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from veduta.data.pixels import Image, Rejection
+from veduta.data.sample import Folder, Sample
+from veduta.errors import InputError
+from veduta.experiment.sealed import fingerprint, record_opening
+from veduta.inference.classifier import Classifier, Scores
+from veduta.metrics.classification import Accuracy, accuracy, confusion, per_class
+from veduta.runs.directory import RunDirectory, create
+from veduta.runs.files import write_json
+from veduta.tracking.console import Console
+from veduta.tracking.tables import rows_to_csv, write_csv
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The most probable labels of images, and the files that could not be read."""
+
+    table: pd.DataFrame  # path, label, probability, label_2, probability_2, ...
+    rejected: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a classifier does on labelled images."""
+
+    accuracy: Accuracy
+    per_class: pd.DataFrame
+    confusion: pd.DataFrame  # rows are the truth
+    predictions: pd.DataFrame  # path, truth, label, probability
+    rejected: tuple[Rejection, ...]
+    seen: int  # images that the run trained or chose on
+    opened_before: int  # how often these labels were used to judge before, on this machine
+
+    def __repr__(self) -> str:
+        return f"Evaluation(accuracy {self.accuracy})"
+
+
+def top(scores: Scores, classes: Sequence[str], top_k: int) -> pd.DataFrame:
+    """The `top_k` most probable labels of each image, best first, with their probabilities."""
+    order = np.argsort(-scores.probabilities, axis=1, kind="stable")[:, :top_k]
+    columns: dict[str, Any] = {"path": [sample.name for sample in scores.samples]}
+    rows = np.arange(len(order))
+    for place in range(order.shape[1]):
+        suffix = f"_{place + 1}" if place else ""
+        chosen = order[:, place]
+        columns[f"label{suffix}"] = [classes[index] for index in chosen]
+        columns[f"probability{suffix}"] = scores.probabilities[rows, chosen].astype(float)
+    return pd.DataFrame(columns)
+
+
+def predict(
+    classifier: Classifier, samples: Sequence[Sample], *, top_k: int, console: Console
+) -> Predictions:
+    """Label images.
+
+    Raises:
+        InputError: `top_k` is not between 1 and the number of classes.
+    """
+    if not 1 <= top_k <= len(classifier.classes):
+        raise InputError(
+            f"top_k must be from 1 to {len(classifier.classes)}, the number of classes; got {top_k}"
+        )
+    with console.stage("predicting", "images") as advance:
+        scores = classifier.score(samples, advance)
+    return Predictions(top(scores, classifier.classes, top_k), scores.rejected)
+
+
+def evaluate(
+    classifier: Classifier,
+    folder: Folder,
+    *,
+    run: RunDirectory,
+    cache: Path,
+    console: Console,
+) -> Evaluation:
+    """Judge a classifier on the test images of a folder, or on all where it has no test split.
+
+    Args:
+        classifier: what is judged.
+        folder: labelled images; classes are matched by name.
+        run: where the classifier comes from; it knows what it was trained on.
+        cache: where openings of test sets are counted.
+        console: shows progress.
+
+    Raises:
+        InputError: a label that the classifier does not know, or nothing that can be read.
+    """
+    samples = judged(folder)
+    strange = sorted({str(s.label) for s in samples} - set(classifier.classes))
+    if strange:
+        raise InputError(
+            f"labels must be among the model's classes ({', '.join(classifier.classes)}); "
+            f"got {', '.join(map(repr, strange))}: rename the folders, or leave them out"
+        )
+    with console.stage("evaluating", "images") as advance:
+        scores = classifier.score(samples, advance)
+    if not scores.samples:
+        raise InputError(f"an evaluation needs images that can be read; none of {len(samples)} can")
+    images = [Image(s, digest) for s, digest in zip(scores.samples, scores.digests, strict=True)]
+    truth = np.array([classifier.classes.index(str(s.label)) for s in scores.samples])
+    found = scores.probabilities.argmax(1)
+    seen = seen_by(run)
+    table = top(scores, classifier.classes, 1)
+    table.insert(1, "truth", [str(s.label) for s in scores.samples])
+    return Evaluation(
+        accuracy(truth, found),
+        per_class(truth, found, classifier.classes),
+        confusion(truth, found, classifier.classes),
+        table,
+        rejected=scores.rejected,
+        seen=len([digest for digest in scores.digests if digest in seen]),
+        opened_before=record_opening(cache, fingerprint(images), f"evaluate {run.path}"),
+    )
+
+
+def judged(folder: Folder) -> list[Sample]:
+    """The samples that an evaluation is about: the test split where there is one, else all."""
+    test = [sample for sample in folder.samples if sample.split == "test"]
+    return test or [sample for sample in folder.samples if sample.label is not None]
+
+
+def seen_by(run: RunDirectory) -> set[str]:
+    """Digests of the images that a run trained or chose on."""
+    if not run.splits.is_file():
+        return set()
+    table = pd.read_csv(run.splits, dtype=str, keep_default_na=False)
+    return set(table.loc[table["split"].isin(["train", "validation"]), "sha256"])
+
+
+def write_predictions(out: Path, predictions: Predictions, *, model: str) -> dict[str, Any]:
+    """predictions.csv, rejected.csv and summary.json in a new directory."""
+    directory = create(out)
+    write_csv(directory.predictions, predictions.table)
+    _write_rejected(directory, predictions.rejected)
+    summary = {
+        "command": "predict",
+        "model": model,
+        "images": len(predictions.table),
+        "rejected": len(predictions.rejected),
+        "labels": {str(k): int(v) for k, v in predictions.table["label"].value_counts().items()},
+    }
+    write_json(directory.summary, summary)
+    return summary
+
+
+def write_evaluation(out: Path, evaluation: Evaluation, *, model: str) -> dict[str, Any]:
+    """The tables of an evaluation and summary.json, in a new directory."""
+    directory = create(out)
+    write_csv(directory.predictions, evaluation.predictions)
+    write_csv(out / "per_class.csv", evaluation.per_class)
+    write_csv(out / "confusion.csv", evaluation.confusion.reset_index(names="truth"))
+    _write_rejected(directory, evaluation.rejected)
+    summary = {
+        "command": "evaluate",
+        "model": model,
+        "test": {
+            **evaluation.accuracy.as_dict(),
+            "opened": 1,
+            "opened_before": evaluation.opened_before,
+        },
+        "seen_in_training": evaluation.seen,
+        "rejected": len(evaluation.rejected),
+    }
+    write_json(directory.summary, summary)
+    return summary
+
+
+def _write_rejected(directory: RunDirectory, rejected: Sequence[Rejection]) -> None:
+    rows = [(r.name, r.problem, r.detail, r.action) for r in rejected]
+    rows_to_csv(directory.rejected, ("path", "problem", "detail", "action"), rows)

@@ -1,0 +1,54 @@
+"""The sealed test: the only holder of test labels, which counts how often it was opened.
+
+A test set that is looked at until a model does well on it is a validation set. So its labels are
+reached by `open` alone; each opening is written into the run's journal, and into a ledger in the
+cache folder under the fingerprint of the test set, so that openings by other runs are known too.
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from veduta.data.pixels import Image
+from veduta.runs.journal import Journal
+
+LEDGER = "test-openings.jsonl"
+
+
+def fingerprint(images: Sequence[Image]) -> str:
+    """SHA-256 over content and labels of a test set, whatever its files are called."""
+    lines = sorted(f"{image.digest} {image.sample.label}" for image in images)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def record_opening(cache: Path, test: str, by: str) -> int:
+    """Write one opening of the test set `test` into the ledger; how many there were before."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / LEDGER).open("a+", encoding="utf-8") as ledger:
+        fcntl.flock(ledger, fcntl.LOCK_EX)
+        ledger.seek(0)
+        before = sum(f'"{test}"' in line for line in ledger)
+        ledger.write(json.dumps({"test": test, "by": by}) + "\n")
+    return before
+
+
+@dataclass(slots=True)
+class SealedTest:
+    """Test images whose labels are behind `open`."""
+
+    images: Sequence[Image]
+    journal: Journal
+    cache: Path
+    opened: int = field(default=0, init=False)
+    opened_before: int = field(default=0, init=False)
+
+    def open(self) -> list[str]:
+        """The labels, and one more opening on record."""
+        test = fingerprint(self.images)
+        self.opened_before = record_opening(self.cache, test, str(self.journal.path.parent))
+        self.opened += 1
+        self.journal.append("test opened", fingerprint=test, before=self.opened_before)
+        return [str(image.sample.label) for image in self.images]

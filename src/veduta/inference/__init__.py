@@ -1,0 +1,1 @@
+"""Prediction: the model of an artefact, applied to files."""

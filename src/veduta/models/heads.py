@@ -1,0 +1,133 @@
+"""Heads: what stands between a backbone's features and the classes.
+
+A head is a description first (widths, norm, activation, dropout and where), so that whatever
+trains it, alone or many at once, builds from the same words; the network is built from it.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from veduta.config.settings import Settings
+from veduta.runtime.streams import stream, tensor
+
+Noise = Callable[[int, int], Tensor]
+"""(site, width) -> numbers in [0, 1), shape (B, width): what dropout at that site compares with."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "arctan": torch.arctan,
+    "elu": nn.functional.elu,
+    "gelu": nn.functional.gelu,
+    "leaky_relu": nn.functional.leaky_relu,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "silu": nn.functional.silu,
+    "tanh": torch.tanh,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A stack of dense layers.
+
+    Each hidden layer is linear -> batch norm -> activation -> dropout; the last is linear. Without
+    hidden layers, dropout acts on the features.
+
+    >>> Head(features=25088, classes=6, hidden=(2000,), batch_norm=True, dropout=0.4).parameters
+    50194006
+    """
+
+    features: int
+    classes: int
+    hidden: tuple[int, ...] = ()
+    activation: str = "relu"
+    batch_norm: bool = False
+    dropout: float = 0.0
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths from the features to the classes, both included."""
+        return (self.features, *self.hidden, self.classes)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        dense = sum((a + 1) * b for a, b in zip(self.widths, self.widths[1:], strict=False))
+        return dense + (2 * sum(self.hidden) if self.batch_norm else 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The description as plain values."""
+        return asdict(self)
+
+
+ONLY_HIDDEN = frozenset({"activation", "batch_norm"})
+"""Settings that mean nothing to a head without hidden layers."""
+
+
+def head_of(settings: Settings, features: int, classes: int) -> Head:
+    """The head that `settings` describe."""
+    return Head(
+        features,
+        classes,
+        hidden=settings.hidden,
+        activation=settings.activation,
+        batch_norm=settings.batch_norm,
+        dropout=settings.dropout,
+    )
+
+
+class HeadNetwork(nn.Module):
+    """The network of a head. Maps features (B, features) to logits (B, classes)."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+        self.dense = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(head.widths, head.widths[1:], strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(w) for w in head.hidden if head.batch_norm)
+        self.activation = ACTIVATIONS[head.activation]
+
+    def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """Logits; with `noise`, as in training, units are dropped and the kept ones rescaled.
+
+        Dropout (report, section 4.3) multiplies by 1 / (1 - dropout) what it keeps, so that the
+        expectation of a unit is the same in training and in evaluation.
+        """
+        if not self.head.hidden:
+            x = self._drop(x, 0, noise)
+        for number, layer in enumerate(self.dense[:-1]):
+            x = layer(x)
+            if self.head.batch_norm:
+                x = self.norms[number](x)
+            x = self._drop(self.activation(x), number, noise)
+        logits: Tensor = self.dense[-1](x)
+        return logits
+
+    def _drop(self, x: Tensor, site: int, noise: Noise | None) -> Tensor:
+        rate = self.head.dropout
+        if noise is None or rate == 0:
+            return x
+        return x * (noise(site, x.shape[1]) >= rate) / (1 - rate)
+
+
+def build_head(head: Head, seed: int) -> HeadNetwork:
+    """The network of `head` with its initial weights, a pure function of (seed, layer, shape).
+
+    Weights and biases are uniform in +-1/sqrt(inputs), torch's own rule for dense layers, drawn
+    from a stream of ours so that a trial starts the same whatever was built before it.
+    """
+    network = HeadNetwork(head)
+    with torch.no_grad():
+        for number, layer in enumerate(network.dense):
+            bound = head.widths[number] ** -0.5
+            for name, parameter in layer.named_parameters():
+                shape = tuple(parameter.shape)
+                key = stream(seed, "initial weights", number, name, *shape)
+                drawn = (2 * tensor(key, shape) - 1) * bound
+                parameter.copy_(torch.from_numpy(drawn.astype(np.float32)))
+    return network

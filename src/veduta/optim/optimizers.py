@@ -1,0 +1,74 @@
+"""The optimisers, by name: torch.optim's own, with what each of them takes from the settings.
+
+A setting that an optimiser does not use is no hyper-parameter of a trial that runs with it: a grid
+over `optimizer` and `momentum` has one trial, not several, for adam.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from veduta.config.settings import Settings
+
+Group = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """One entry: how it is built, and which settings it uses besides lr and weight_decay."""
+
+    build: Callable[[list[Group], Settings], torch.optim.Optimizer]
+    uses: frozenset[str] = field(default_factory=frozenset)
+
+
+def _sgd(groups: list[Group], settings: Settings) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        groups, settings.lr, momentum=settings.momentum, nesterov=settings.nesterov
+    )
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "adagrad": Optimizer(lambda groups, s: torch.optim.Adagrad(groups, s.lr)),
+    "adam": Optimizer(
+        lambda groups, s: torch.optim.Adam(groups, s.lr, betas=s.betas), frozenset({"betas"})
+    ),
+    "adamw": Optimizer(
+        lambda groups, s: torch.optim.AdamW(groups, s.lr, betas=s.betas), frozenset({"betas"})
+    ),
+    "rmsprop": Optimizer(lambda groups, s: torch.optim.RMSprop(groups, s.lr)),
+    "sgd": Optimizer(_sgd, frozenset({"momentum", "nesterov"})),
+}
+
+USED_BY_SOME: frozenset[str] = frozenset().union(*(entry.uses for entry in OPTIMIZERS.values()))
+"""The settings that belong to some optimisers only."""
+
+
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], settings: Settings
+) -> torch.optim.Optimizer:
+    """The optimiser that `settings` name, over `parameters`.
+
+    `weight_decay` is the L2 penalty of the report's equation (38a), over weights: matrices and
+    kernels, not biases, nor the scale and shift of batch normalisation. torch adds its gradient to
+    that of the loss (coupled) in all but adamw, where the decay acts on the weights themselves.
+    """
+    everything = list(parameters)
+    groups: list[Group] = [
+        {
+            "params": [p for p in everything if p.dim() > 1],
+            "weight_decay": settings.weight_decay,
+        },
+        {"params": [p for p in everything if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    entry = OPTIMIZERS[settings.optimizer]
+    return entry.build([group for group in groups if group["params"]], settings)
+
+
+def faults_of(settings: Settings) -> list[str]:
+    """What the settings of an optimiser must not be together."""
+    if settings.optimizer == "sgd" and settings.nesterov and settings.momentum == 0:
+        return ["nesterov needs momentum above 0; got momentum 0: give --momentum 0.9, say"]
+    return []

@@ -1,0 +1,110 @@
+"""The directory of a run: where each file stands, and the rule that none is ever overwritten."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from veduta.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The places in a run directory, by name."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved settings, versions and the fingerprint of the data."""
+        return self.path / "config.yaml"
+
+    @property
+    def journal(self) -> Path:
+        """The truth: every event of the run."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def epochs(self) -> Path:
+        """One row an epoch of a trial."""
+        return self.path / "epochs.csv"
+
+    @property
+    def trials(self) -> Path:
+        """One row a trial."""
+        return self.path / "trials.csv"
+
+    @property
+    def summary(self) -> Path:
+        """The winner, its validation score, the one test score."""
+        return self.path / "summary.json"
+
+    @property
+    def rejected(self) -> Path:
+        """The files left out, each with the reason."""
+        return self.path / "rejected.csv"
+
+    @property
+    def splits(self) -> Path:
+        """Which image served for what."""
+        return self.path / "splits.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """One row an image: its most probable labels."""
+        return self.path / "predictions.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """One folder a trial."""
+        return self.path / "tensorboard"
+
+    @property
+    def model(self) -> Path:
+        """The winner, ready to predict."""
+        return self.path / "model"
+
+    @property
+    def scores(self) -> Path:
+        """Logits and correctness of every trial."""
+        return self.path / "scores"
+
+
+def create(path: Path) -> RunDirectory:
+    """Make a new run directory.
+
+    Raises:
+        InputError: something stands there already, or the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except OSError as error:
+        faults = new_directory_faults(path)
+        raise InputError(*faults or [_not_writable(path, error.strerror or "")]) from error
+    return RunDirectory(path)
+
+
+def new_directory_faults(path: Path) -> list[str]:
+    """What speaks against making a run directory at `path`, before any work is done."""
+    if os.path.lexists(path):
+        free = next_free(path.parent, path.name)
+        rule = "--out must name a new directory, so that no run is overwritten"
+        return [f"{rule}; {path} exists: choose another name, such as {free}"]
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        return [_not_writable(path, f"{above} is a file")]
+    if not os.access(above, os.W_OK | os.X_OK):
+        return [_not_writable(path, f"{above} is not writable")]
+    return []
+
+
+def _not_writable(path: Path, reason: str) -> str:
+    return f"--out must be in a directory that can be written; {path}: {reason}; choose another"
+
+
+def next_free(parent: Path, stem: str) -> Path:
+    """`parent/stem-1`, or the next number that is free."""
+    number = 1
+    while os.path.lexists(path := parent / f"{stem}-{number}"):
+        number += 1
+    return path

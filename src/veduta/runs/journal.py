@@ -1,0 +1,92 @@
+"""The truth about a run: one line an event, appended, checked, never rewritten.
+
+A line is a JSON object whose last member is the CRC-32 of what stands before it. Everything else
+in a run directory that is a table or a curve is derived from these lines. A process that dies while
+it writes leaves at most a torn last line, which is recognised and left out; damage anywhere else
+is refused with its line number, because silently skipping it would rewrite history.
+"""
+
+import json
+import os
+import time
+import zlib
+from pathlib import Path
+from typing import Any, Self
+
+from veduta.errors import VedutaError
+from veduta.runs.files import sync_folder
+
+Event = dict[str, Any]
+
+SYNC_EVERY = 1.0  # seconds: what a power cut may cost; a killed process loses nothing
+CHECK = ',"crc32":"%08x"}\n'
+CHECK_LENGTH = len(CHECK % 0)
+
+
+class JournalError(VedutaError):
+    """A journal is damaged where no crash of ours can have damaged it."""
+
+
+def encode(event: Event) -> bytes:
+    r"""One event as a checked line.
+
+    >>> encode({"event": "start"})
+    b'{"event":"start","crc32":"3dcbb82c"}\n'
+    """
+    body = json.dumps(event, separators=(",", ":"), allow_nan=False)[:-1].encode()
+    return body + (CHECK % zlib.crc32(body)).encode()
+
+
+def decode(line: bytes) -> Event | None:
+    """The event of a line, or None where the line is torn or its check fails."""
+    body, check = line[:-CHECK_LENGTH], line[-CHECK_LENGTH:]
+    if check != (CHECK % zlib.crc32(body)).encode():
+        return None
+    event: Event = json.loads(body + b"}")
+    return event
+
+
+def read_journal(path: Path) -> list[Event]:
+    """All events of a journal; a torn last line is left out.
+
+    Raises:
+        JournalError: a line before the last is damaged.
+    """
+    lines = path.read_bytes().splitlines(keepends=True)
+    events = [decode(line) for line in lines]
+    if None in events[:-1]:
+        number = events.index(None) + 1
+        raise JournalError(
+            f"every line of a journal but the last must be whole; {path}, line {number} is not: "
+            f"restore the file, or keep its first {number - 1} lines in a copy of the run"
+        )
+    return [event for event in events if event is not None]
+
+
+class Journal:
+    """The journal of one run, open for appending. A context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb", buffering=0)
+        self._synced = time.monotonic()
+        self.path = path
+        self.events: list[Event] = []
+        sync_folder(path.parent)
+
+    def append(self, event: str, **fields: object) -> None:
+        """Add one event. Epochs are made durable once a second, everything else at once."""
+        entry = {"event": event, **fields}
+        line = encode(entry)
+        if self._file.write(line) != len(line):
+            raise JournalError(f"{self.path}: an event was not written whole; is the disk full?")
+        self.events.append(entry)
+        if event != "epoch" or time.monotonic() - self._synced > SYNC_EVERY:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()

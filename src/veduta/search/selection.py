@@ -1,0 +1,51 @@
+"""Choosing: the winner by validation alone, and the trials that cannot be told from it.
+
+This module knows validation outcomes and nothing of a test set.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veduta.metrics.comparison import holm, mcnemar
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished trial came to at its best epoch."""
+
+    trial: str
+    best_epoch: int
+    epochs: int
+    cost: int  # parameters of the head times epochs trained
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+    hits: NDArray[np.bool_]  # (validation images,) whether the best epoch got it right
+
+
+def best_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Outcomes from the best down: higher validation accuracy, then cheaper, then as they stand.
+
+    They come in canonical order, which `sorted` keeps among equals.
+    """
+    return sorted(outcomes, key=lambda o: (-o.val_accuracy, o.cost))
+
+
+def tied(outcomes: Sequence[Outcome]) -> list[str]:
+    """The trials that McNemar's exact test cannot tell from the winner, cheapest first.
+
+    The test is paired (the same validation images) and its p-values are corrected by Holm's rule
+    for the number of comparisons. Not to be told apart is not to be equal: the fewer the images,
+    the longer this list.
+    """
+    winner, *others = best_first(outcomes)
+    p_values = holm([mcnemar(winner.hits, other.hits) for other in others])
+    equal = [other for other, p in zip(others, p_values, strict=True) if p > LEVEL]
+    return [o.trial for o in sorted(equal, key=lambda o: (o.cost, -o.val_accuracy))]

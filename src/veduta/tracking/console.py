@@ -1,0 +1,134 @@
+"""What a person sees while work goes on: bars on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+from rich import box
+from rich.console import Console as RichConsole
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+Advance = Callable[[int, int], None]
+"""(done, total): how far a stage is."""
+
+LINE_EVERY = 15.0  # seconds between lines of progress where there is no terminal
+WIDE = 200  # columns where there is no terminal: nothing is cut
+
+
+class _Rate(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed or 0
+        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed >= 1 else "")
+
+
+class Console:
+    """Prints to standard output, or to standard error where standard output is for a machine.
+
+    Args:
+        stderr: print to standard error.
+        quiet: print nothing but warnings.
+    """
+
+    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
+        self._rich = RichConsole(stderr=stderr, quiet=quiet, highlight=False, soft_wrap=True)
+        if not self._rich.is_terminal:
+            self._rich.width = WIDE
+        self._warnings = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self._bars: Progress | None = None
+
+    def say(self, text: str) -> None:
+        """One line of plain text."""
+        self._rich.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """One line that must not be missed."""
+        self._warnings.print(f"[yellow]warning:[/yellow] {escape(text)}")
+
+    def table(self, table: pd.DataFrame, title: str) -> None:
+        """A table, numbers to the right."""
+        drawn = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
+        for name in table.columns:
+            number = pd.api.types.is_numeric_dtype(table[name])
+            drawn.add_column(escape(str(name)), justify="right" if number else "left", no_wrap=True)
+        for row in table.itertuples(index=False):
+            drawn.add_row(*(escape(_cell(value)) for value in row))
+        self._rich.print(drawn)
+
+    @contextmanager
+    def stage(self, label: str, unit: str) -> Iterator[Advance]:
+        """A long piece of work: yields the callable that tells how far it is. May be nested."""
+        started = time.monotonic()
+        done = total = 0
+        with self._bar(label, unit) if self._rich.is_terminal else self._lines(label, unit) as show:
+
+            def advance(now_done: int, now_total: int) -> None:
+                nonlocal done, total
+                done, total = now_done, now_total
+                show(done, total)
+
+            yield advance
+        seconds = time.monotonic() - started
+        if total:
+            rate = done / seconds if seconds > 0.1 else 0
+            often = f", {rate:,.0f}/s" if rate >= 1 else ""
+            self.say(f"{label}: {done:,} {unit} in {seconds:.1f} s{often}")
+
+    @contextmanager
+    def _bar(self, label: str, unit: str) -> Iterator[Advance]:
+        outermost = self._bars is None
+        bars = self._bars or Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=self._rich,
+            transient=True,
+        )
+        if outermost:
+            self._bars = bars
+            bars.start()
+        task = bars.add_task(label, total=None, unit=unit)
+        try:
+            yield lambda done, total: bars.update(task, completed=done, total=total)
+        finally:
+            bars.remove_task(task)
+            if outermost:
+                bars.stop()
+                self._bars = None
+
+    @contextmanager
+    def _lines(self, label: str, unit: str) -> Iterator[Advance]:
+        started = last = time.monotonic()
+
+        def show(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= LINE_EVERY and 0 < done < total:
+                last = now
+                left = (now - started) * (total - done) / done
+                self.say(f"{label}: {done:,} of {total:,} {unit}, about {left:.0f} s left")
+
+        yield show
+
+
+def _cell(value: object) -> str:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}" if value == value else ""  # noqa: PLR0124 - nan
+    return str(value)

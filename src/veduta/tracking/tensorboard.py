@@ -1,0 +1,51 @@
+"""TensorBoard: scalars and HParams of a trial in one and the same run, derived from the journal."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from veduta.config.settings import as_text
+from veduta.runs.journal import Event
+
+SCALARS = {
+    "train/loss": "train_loss",
+    "train/accuracy": "train_accuracy",
+    "val/loss": "val_loss",
+    "val/accuracy": "val_accuracy",
+    "lr": "lr_now",
+}
+BEST = ("val_accuracy", "val_loss", "train_accuracy", "best_epoch")
+
+
+def hyper_parameters(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The hyper-parameters of all trials, each with one type throughout and never None.
+
+    The HParams table drops a column that is a number in one trial and missing in another.
+
+    >>> hyper_parameters([{"lr": 0.1, "patience": None}, {"lr": 1, "patience": 3}])
+    [{'lr': 0.1, 'patience': 'none'}, {'lr': 1.0, 'patience': '3'}]
+    """
+    numeric = {
+        name
+        for name in trials[0]
+        if all(isinstance(t[name], (int, float)) and not isinstance(t[name], bool) for t in trials)
+    }
+    return [{n: float(v) if n in numeric else as_text(v) for n, v in t.items()} for t in trials]
+
+
+def write_trial(
+    folder: Path, parameters: Mapping[str, Any], epochs: Sequence[Event], finished: Event
+) -> None:
+    """Write one trial as one TensorBoard run: curves by epoch, and its row of the HParams table."""
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
+
+    best = {f"best/{name}": float(finished[name]) for name in BEST if name in finished}
+    with SummaryWriter(str(folder)) as writer:
+        for summary in hparams(dict(parameters), best):  # type: ignore[no-untyped-call]
+            writer.file_writer.add_summary(summary)
+        for event in epochs:
+            for tag, name in SCALARS.items():
+                writer.add_scalar(tag, event[name], event["epoch"], walltime=event["time"])
+        for tag, value in best.items():
+            writer.add_scalar(tag, value, finished["best_epoch"], walltime=finished["time"])

@@ -1,0 +1,1 @@
+"""Training: what it works on, one step, the loop over epochs, and when to stop."""

@@ -1,0 +1,75 @@
+"""One step: forward, loss, backward, update. And the same forward pass without learning."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from veduta.errors import VedutaError
+from veduta.models.heads import HeadNetwork, Noise
+from veduta.runtime.streams import Keys, stream, uniforms
+
+EVALUATION_BATCH = 4096
+
+
+class NotFiniteError(VedutaError):
+    """The loss is not a finite number: the trial has failed."""
+
+
+def dropout_noise(seed: int, epoch: int, keys: Keys) -> Noise:
+    """The dropout noise of a batch: row i is a pure function of (seed, epoch, site, image i).
+
+    All trials of a study see the same noise, whatever their dropout rate.
+    """
+
+    def noise(site: int, width: int) -> Tensor:
+        return torch.from_numpy(uniforms(stream(seed, "dropout", site, epoch), keys, width))
+
+    return noise
+
+
+def train_step(
+    network: HeadNetwork,
+    optimizer: torch.optim.Optimizer,
+    batch: tuple[Tensor, Tensor],
+    *,
+    noise: Noise | None,
+) -> float:
+    """One step down the gradient of the mean cross entropy (report, equations 25-27).
+
+    Args:
+        network: in training mode.
+        optimizer: over the network's parameters.
+        batch: features (B, D) float32 and labels (B,) int64.
+        noise: what dropout compares with; None where nothing is dropped.
+
+    Returns:
+        The loss before the step, in nats.
+
+    Raises:
+        NotFiniteError: the loss is infinite or not a number; no step was made.
+    """
+    features, labels = batch
+    optimizer.zero_grad(set_to_none=True)
+    loss = cross_entropy(network(features, noise), labels)
+    value = loss.item()
+    if not np.isfinite(value):
+        raise NotFiniteError(
+            f"the loss must stay finite; it became {value}: lower the learning rate"
+        )
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return value
+
+
+def logits_of(network: HeadNetwork, features: Tensor) -> Tensor:
+    """Logits (N, classes) in evaluation mode, float32."""
+    network.eval()
+    with torch.inference_mode():
+        return torch.cat([network(part) for part in torch.split(features, EVALUATION_BATCH)])
+
+
+def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross entropy in nats, computed in float64, and the share of right labels."""
+    loss = cross_entropy(logits.double(), labels).item()
+    return loss, (logits.argmax(1) == labels).double().mean().item()
