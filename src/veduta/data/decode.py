@@ -31,19 +31,20 @@ STRIP = 2**20  # pixels converted at a time: large images need no second full co
 
 Pixels = NDArray[np.uint8]
 
-STRANGERS = (  # (offset, first bytes, what it is)
-    (0, b"%PDF", "a PDF document"),
-    (0, b"%!PS", "a PostScript file"),
-    (0, b"8BPS", "a Photoshop file"),
-    (0, b"SIMPLE  =", "a FITS file"),
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
+STRANGERS = (  # (offset, first bytes in lower case, what it is); kinds that people do have
+    (0, b"%pdf", "a PDF document"),
+    (0, b"%!ps", "a PostScript file"),
+    (0, b"8bps", "a Photoshop file"),
+    (0, b"simple  =", "a FITS file"),
     (0, b"<svg", "an SVG drawing"),
     (0, b"<?xml", "an XML or SVG file"),
-    (0, b"<!DOCTYPE", "a web page"),
+    (0, b"<!doctype", "a web page"),
     (0, b"<html", "a web page"),
     (4, b"ftypavif", "an AVIF image"),
     (4, b"ftyphei", "a HEIC image"),
     (4, b"ftypmif1", "a HEIC image"),
-    (4, b"jP  ", "a JPEG 2000 image"),
+    (4, b"jp  ", "a JPEG 2000 image"),
 )
 
 
@@ -86,7 +87,7 @@ def decode(data: bytes) -> Pixels:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise DecodeError("too large", _line(error)) from error
     except PIL.UnidentifiedImageError as error:
-        raise DecodeError("not an image", _identify(data)) from error
+        raise _identified(data) from error
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise DecodeError("unreadable", _line(error)) from error
 
@@ -129,6 +130,7 @@ def _convert(strip: Image.Image, whole: Image.Image) -> Pixels:
     """A part of an image as RGB; `whole` knows about transparency, which a part may have lost."""
     if strip.mode.startswith("I"):  # 16 bits: 65535 = 255 * 257
         grey = np.asarray(strip).astype(np.uint32)
+        grey[grey == whole.info.get("transparency")] = 65535
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     if not whole.has_transparency_data:
         return np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
@@ -152,13 +154,15 @@ def _upright(pixels: Pixels, image: Image.Image) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _identify(data: bytes) -> str:
-    """What a file is that is no image we read."""
-    start = data[:64].lstrip()
+def _identified(data: bytes) -> DecodeError:
+    """Why Pillow does not know a file: damaged in its first bytes, or something else."""
+    if data.startswith(BEGINNINGS):
+        return DecodeError("unreadable", "its header is damaged, or of a kind that is not read")
+    start = data[:64].lstrip().lower()
     for offset, magic, what in STRANGERS:
-        if start[offset:].lower().startswith(magic.lower()):
-            return f"this is {what}; save it as PNG or JPEG"
-    return f"none of {', '.join(FORMATS)} begins like this file"
+        if start[offset:].startswith(magic):
+            return DecodeError("not an image", f"this is {what}; save it as PNG or JPEG")
+    return DecodeError("not an image", f"none of {', '.join(FORMATS)} begins like this file")
 
 
 def _line(error: BaseException) -> str:

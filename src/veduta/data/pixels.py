@@ -6,8 +6,9 @@ left out; nothing ever stands in for it.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -110,8 +111,12 @@ def load_pixels(
         if isinstance(outcome, str):
             sources[outcome].append(sample.path)
     failures: dict[str, DecodeError] = {}
-    with calm(), store.fill(list(sources)) as block:
-        for made in _decode_into(block, sources, resize, threads):
+    with (
+        calm(),
+        store.fill(list(sources)) as block,
+        closing(_decode_into(block, sources, resize, threads)) as chunks,
+    ):
+        for made in chunks:
             failures |= {key: error for key, error in made if error}
             done += sum(len(sources[key]) for key, _ in made)
             progress(done, len(samples))
@@ -121,7 +126,7 @@ def load_pixels(
 
 def _decode_into(
     block: Block, sources: Mapping[str, Sequence[Path]], resize: Resize, threads: int
-) -> Iterator[list[tuple[str, DecodeError | None]]]:
+) -> Generator[list[tuple[str, DecodeError | None]], None, None]:
     """Fill the rows of `block`; yields each key, and why it has no row where it has none."""
 
     def place(index: int) -> tuple[str, DecodeError | None]:
@@ -173,7 +178,7 @@ def _gather(
 
 def in_chunks(
     function: Callable[[Item], Result], items: Sequence[Item], threads: int
-) -> Iterator[list[Result]]:
+) -> Generator[list[Result], None, None]:
     """Results of `function`, in order, `CHUNK` at a time; an interruption drops what is waiting."""
 
     def run(start: int) -> list[Result]:

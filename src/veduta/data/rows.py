@@ -127,6 +127,7 @@ class RowStore:
             yield block
             with _writing(self.root):
                 block.publish()
+            self._scan()  # mapped at once, so that nobody can take the rows away again
         trim(self.root, MOST_BYTES, {self.folder})
 
     def rows(self, keys: Sequence[str]) -> Rows:

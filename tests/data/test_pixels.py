@@ -1,0 +1,197 @@
+"""Files to pixels: right, in order, once; whatever cannot be read is named and left out."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from veduta.data import pixels as module
+from veduta.data.folder import read_folder
+from veduta.data.pixels import Pixels, Rejection, Resize, load_pixels, pixel_store
+from veduta.data.sample import Sample
+
+INTEL = Path(__file__).parents[2] / "../shared/data/intel"
+
+
+def samples_in(folder: Path) -> list[Sample]:
+    return [Sample(path, path.name, "a", None) for path in sorted(folder.iterdir())]
+
+
+def write(folder: Path, count: int, size: tuple[int, int] = (12, 10)) -> list[Sample]:
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        values = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Pillow.fromarray(values).save(folder / f"{number:03}.png")
+    return samples_in(folder)
+
+
+def load(samples: Sequence[Sample], cache: Path, size: int = 8, threads: int = 2) -> Pixels:
+    return load_pixels(samples, Resize(size), cache=cache, threads=threads)
+
+
+def truth(sample: Sample, size: int) -> np.ndarray:
+    with Pillow.open(sample.path) as image:
+        return np.asarray(image.convert("RGB").resize((size, size), Pillow.Resampling.BICUBIC))
+
+
+def test_pixels_are_those_of_pillow_in_the_order_of_the_samples(tmp_path: Path) -> None:
+    samples = write(tmp_path / "images", 150)[::-1]
+    found = load(samples, tmp_path / "cache")
+    assert [image.sample for image in found.images] == samples
+    assert found.images[3].digest == hashlib.sha256(samples[3].path.read_bytes()).hexdigest()
+    assert np.array_equal(found.rows.take(), np.stack([truth(s, 8) for s in samples]))
+    assert (found.reused, found.decoded, found.rejected) == (0, 150, ())
+
+
+def test_a_second_run_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = write(tmp_path / "images", 10)
+    first = load(samples, tmp_path / "cache")
+    monkeypatch.setattr(module, "decode", None)
+    second = load(samples[::-1], tmp_path / "cache")
+    assert (second.reused, second.decoded) == (10, 0)
+    assert np.array_equal(second.rows.take(), first.rows.take()[::-1])
+
+
+def test_only_new_content_is_decoded(tmp_path: Path) -> None:
+    samples = write(tmp_path / "images", 10)
+    load(samples[:6], tmp_path / "cache")
+    samples[2].path.write_bytes(samples[9].path.read_bytes())
+    samples[1].path.rename(samples[1].path.with_name("other.png"))
+    found = load(samples_in(tmp_path / "images"), tmp_path / "cache")
+    assert (found.reused, found.decoded) == (5, 5)
+    expected = [truth(image.sample, 8) for image in found.images]
+    assert np.array_equal(found.rows.take(), np.stack(expected))
+
+
+def test_size_filter_fit_and_decoder_are_part_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = write(tmp_path / "images", 2)
+    kinds = [Resize(8), Resize(9), Resize(8, "bilinear"), Resize(8, fit="crop")]
+    for resize in kinds:
+        assert load_pixels(samples, resize, cache=tmp_path / "c", threads=1).decoded == 2
+    for resize in kinds:
+        assert load_pixels(samples, resize, cache=tmp_path / "c", threads=1).reused == 2
+    folder = pixel_store(kinds[0], tmp_path / "c").folder
+    monkeypatch.setattr(module, "DECODER", "another")
+    assert pixel_store(kinds[0], tmp_path / "c").folder != folder
+
+
+def test_what_cannot_be_read_is_named_once_and_never_replaced(tmp_path: Path) -> None:
+    samples = write(tmp_path / "images", 8)
+    samples[1].path.write_bytes(b"")
+    samples[3].path.write_bytes(samples[3].path.read_bytes()[:100])
+    samples[4].path.write_bytes(b"<html>")
+    samples[5].path.write_bytes(b"<html>")
+    samples[6].path.unlink()
+    os.mkfifo(samples[6].path)
+    samples[7].path.unlink()
+    before = {p.name: p.read_bytes() for p in tmp_path.rglob("*.png") if p.is_file()}
+    for _ in range(2):
+        found = load(samples, tmp_path / "cache")
+        assert [image.sample.name for image in found.images] == ["000.png", "002.png"]
+        assert np.array_equal(found.rows.take()[1], truth(samples[2], 8))
+        assert [(line.name, line.problem) for line in found.rejected] == [
+            ("001.png", "empty"),
+            ("003.png", "unreadable"),
+            ("004.png", "not an image"),
+            ("005.png", "not an image"),
+            ("006.png", "not a regular file"),
+            ("007.png", "missing"),
+        ]
+        assert {line.action for line in found.rejected} == {"left out"}
+    assert before == {p.name: p.read_bytes() for p in tmp_path.rglob("*.png") if p.is_file()}
+
+
+def test_nothing_readable_and_nothing_at_all(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"x")
+    found = load([Sample(tmp_path / "x.png", "x.png", "a", None)], tmp_path / "cache")
+    assert (found.images, len(found.rejected)) == ((), 1)
+    assert found.rows.take().shape == (0, 8, 8, 3)
+    assert load([], tmp_path / "cache").images == ()
+
+
+def test_a_file_that_changes_meanwhile_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = write(tmp_path / "images", 4)
+    samples[2].path.write_bytes(samples[1].path.read_bytes())  # 1 has a copy, 0 has none
+    names: list[str] = []
+
+    def read(path: Path) -> bytes:
+        names.append(path.name)
+        data = path.read_bytes()
+        return data + b"!" * (names.count(path.name) == 2 and path.name in {"000.png", "001.png"})
+
+    monkeypatch.setattr(module, "read_file", read)
+    found = load(samples, tmp_path / "cache", threads=1)
+    assert [image.sample.name for image in found.images] == ["001.png", "002.png", "003.png"]
+    assert found.rejected == (
+        Rejection(
+            "000.png", "changed while reading", "the content is not what it was a moment ago"
+        ),
+    )
+    assert np.array_equal(found.rows.take()[1], truth(samples[2], 8))
+
+
+def test_the_result_does_not_depend_on_threads(tmp_path: Path) -> None:
+    samples = write(tmp_path / "images", 200)
+    samples[77].path.write_bytes(b"broken")
+    results = [load(samples, tmp_path / f"cache{n}", threads=n) for n in (1, 2, 7)]
+    for other in results[1:]:
+        assert (other.images, other.rejected) == (results[0].images, results[0].rejected)
+        assert np.array_equal(other.rows.take(), results[0].rows.take())
+
+
+def test_progress_counts_files_up_to_all(tmp_path: Path) -> None:
+    samples = write(tmp_path / "images", 150)
+    samples[140].path.write_bytes(samples[0].path.read_bytes())
+    samples[149].path.write_bytes(b"")
+    for _ in range(2):
+        seen: list[tuple[int, int]] = []
+        load_pixels(
+            samples,
+            Resize(8),
+            cache=tmp_path / "cache",
+            progress=lambda done, total: seen.append((done, total)),  # noqa: B023
+            threads=2,
+        )
+        assert seen == sorted(seen)
+        assert len(seen) > 2
+        assert seen[-1] == (150, 150)
+
+
+def test_an_interruption_stops_at_once_and_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = write(tmp_path / "images", 400)
+    calls: list[int] = []
+    original = module.decode
+
+    def decode(data: bytes) -> np.ndarray:
+        calls.append(1)
+        return original(data)
+
+    def interrupt(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "decode", decode)
+    with pytest.raises(KeyboardInterrupt):
+        load_pixels(samples, Resize(64), cache=tmp_path / "c", progress=interrupt, threads=1)
+    assert 0 < len(calls) < 400
+    assert load(samples, tmp_path / "c", size=64).reused == 0
+
+
+def test_intel_against_a_plain_loop(tmp_path: Path) -> None:
+    if not INTEL.is_dir():
+        pytest.skip("needs the Intel scenes in ../shared/data/intel")
+    samples = [s for s in read_folder(INTEL).samples if s.split == "test"][::9]
+    found = load(samples, tmp_path, size=96)
+    assert (len(found.images), found.rejected) == (100, ())
+    assert np.array_equal(found.rows.take(), np.stack([truth(s, 96) for s in samples]))
