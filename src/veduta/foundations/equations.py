@@ -1,0 +1,146 @@
+"""The index: every numbered equation of the report, both algorithms, both size formulas.
+
+From a number to the section it stands in and the function that computes it. The TeX and the symbols
+are read from that function's docstring, where a reader meets them.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from veduta.foundations import (
+    activations,
+    backprop,
+    batch_norm,
+    conv_backprop,
+    convolution,
+    cross_entropy,
+    descent,
+    hyperspace,
+    losses,
+    momentum,
+    network,
+    pooling,
+    regularisation,
+    softmax,
+)
+
+
+class Equation(NamedTuple):
+    """One entry of the index."""
+
+    number: str
+    section: str
+    function: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        """The function as one imports it, `backprop.hidden_error`."""
+        return f"{self.function.__module__.rpartition('.')[2]}.{self.function.__name__}"
+
+    @property
+    def title(self) -> str:
+        """What the docstring calls it: 'Equation 14', 'Algorithm 2', 'Size of a convolution'."""
+        return self._summary().partition(": ")[0]
+
+    @property
+    def tex(self) -> str:
+        r"""The formula.
+
+        >>> find("8")[0].tex
+        '\\boldsymbol{z}^l = \\boldsymbol{W}^l \\boldsymbol{a}^{l-1} + \\boldsymbol{b}^l'
+        """
+        return self._summary().partition(": ")[2].removesuffix(".")
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        """What each argument stands for.
+
+        >>> find("8")[0].symbols["w"]
+        'W^l, (n, m).'
+        """
+        section = re.search(r"\nArgs:\n(.*?)(\n\n|$)", self._docstring(), re.DOTALL)
+        lines = re.sub(r"\n {8,}", " ", section[1]) if section else ""
+        found = (line.strip().partition(": ") for line in lines.splitlines())
+        return {name: meaning for name, _, meaning in found}
+
+    def _docstring(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+    def _summary(self) -> str:
+        return self._docstring().partition("\n")[0]
+
+
+INDEX: dict[str, Equation] = {
+    number: Equation(number, section, function)
+    for number, section, function in (
+        ("A1", "1.2.1", descent.gradient_descent),
+        ("1", "1.2.2", activations.relu),
+        ("2", "1.2.2", activations.binary_step),
+        ("3", "1.2.2", activations.sigmoid),
+        ("4", "1.2.2", activations.tanh),
+        ("5", "1.2.2", activations.arctan),
+        ("6a", "1.2.2", network.neuron_output),
+        ("6b", "1.2.2", network.neuron_activation),
+        ("7a", "1.2.2", network.stacked_outputs),
+        ("7b", "1.2.2", network.stacked_activations),
+        ("8", "1.2.2", network.layer_output),
+        ("9", "1.2.2", network.cost),
+        ("10", "1.2.2", backprop.error_by_definition),
+        ("11", "1.2.2", backprop.neuron_error),
+        ("12", "1.2.2", backprop.output_error),
+        ("13", "1.2.2", backprop.neuron_hidden_error),
+        ("14", "1.2.2", backprop.hidden_error),
+        ("15", "1.2.2", backprop.bias_gradient),
+        ("16", "1.2.2", backprop.weight_gradient),
+        ("A2", "1.2.2", backprop.gradient_descent_step),
+        ("17", "1.2.2", losses.training_set),
+        ("18", "1.2.2", losses.total_cost),
+        ("19", "1.2.2", losses.mean_square_error),
+        ("20", "1.2.2", losses.total_gradient),
+        ("21", "1.2.2", losses.mini_batch_gradient),
+        ("22", "1.2.2", cross_entropy.square_error_delta),
+        ("23", "1.2.2", cross_entropy.square_error_weight_gradient),
+        ("24", "1.2.2", cross_entropy.cross_entropy),
+        ("25", "1.2.2", cross_entropy.cross_entropy_weight_gradient),
+        ("26", "1.2.2", softmax.softmax),
+        ("27", "1.2.2", softmax.negative_log_likelihood),
+        ("28", "2", convolution.convolve_functions),
+        ("29", "2", convolution.convolve_discrete),
+        ("S1", "2", convolution.output_size),
+        ("30", "2", convolution.convolve),
+        ("31a", "2", pooling.max_pool),
+        ("31b", "2", pooling.l2_pool),
+        ("S2", "2", pooling.output_size),
+        ("32", "2.1", conv_backprop.error_by_definition),
+        ("33", "2.1", conv_backprop.hidden_error_by_sums),
+        ("34", "2.1", conv_backprop.hidden_error),
+        ("35", "2.1", conv_backprop.kernel_gradient),
+        ("36", "2.1", conv_backprop.bias_gradient),
+        ("37", "4.1", momentum.momentum_step),
+        ("38a", "4.2", regularisation.l2_cost),
+        ("38b", "4.2", regularisation.l1_cost),
+        ("39", "4.2", regularisation.weight_decay_step),
+        ("40", "4.7", batch_norm.batch_norm),
+        ("41", "5", hyperspace.cartesian_product),
+    )
+}
+"""In the report's order; A1 and A2 are the algorithms, S1 and S2 the sizes of what comes out."""
+
+
+def find(number: str) -> list[Equation]:
+    """The entries of a number: '14', '(14)', '31' for both 31a and 31b, 'a1'.
+
+    Raises:
+        ValueError: the report has no such number.
+
+    >>> [equation.number for equation in find("31")]
+    ['31a', '31b']
+    """
+    wanted = number.strip("() ").lower()
+    parts = {f"{wanted}{letter}" for letter in ("", "a", "b")}
+    found = [equation for key, equation in INDEX.items() if key.lower() in parts]
+    if not found:
+        raise ValueError(f"an equation is a number of {', '.join(INDEX)}; got {number!r}")
+    return found
