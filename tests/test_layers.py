@@ -16,6 +16,7 @@ LAYERS = (  # bottom first; units that share a layer may not import one another
     {"evaluation", "inference"},
     {"search"},
     {"experiment"},
+    {"report"},
     {"api"},
     {"cli"},
 )
