@@ -1,4 +1,4 @@
-"""Bytes to pixels: each kind of image has the pixels it should, everything else is a DecodeError."""
+"""Bytes to pixels: each kind of image has the pixels it should, all else is a DecodeError."""
 
 import os
 import socket
@@ -254,7 +254,7 @@ def test_each_bad_file_has_its_verdict(kind: str) -> None:
     with pytest.raises(DecodeError) as caught:
         decode(data)
     assert time.perf_counter() - began < 2
-    assert caught.value.problem == problem or problem == "*"
+    assert problem in {caught.value.problem, "*"}
     assert caught.value.detail
     assert "\n" not in str(caught.value)
 
@@ -266,18 +266,20 @@ def test_an_avif_file_gets_a_hint() -> None:
         decode(saved(RGB, "AVIF"))
 
 
-def test_what_cannot_be_detected_does_no_harm() -> None:
-    data = bytearray(jpeg())
-    data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
+def verdict(data: bytes) -> str:
     try:
-        assert decode(bytes(data)).shape == (64, 64, 3)
-    except DecodeError:
-        pass
-    whole = decode(jpeg())
-    try:  # the last two bytes say only that the image ends
-        assert (decode(jpeg()[:-2]) == whole).all()
+        return str(decode(data).shape)
     except DecodeError as error:
-        assert error.problem == "unreadable"
+        return error.problem
+
+
+def test_what_cannot_be_detected_does_no_harm() -> None:
+    whole = jpeg()
+    middle = len(whole) // 2
+    zeroed = whole[:middle] + bytes(200) + whole[middle + 200 :]
+    assert verdict(whole) == "(64, 64, 3)"
+    assert verdict(zeroed) in {"(64, 64, 3)", "unreadable"}
+    assert verdict(whole[:-2]) in {"(64, 64, 3)", "unreadable"}  # they say only that it ends
 
 
 TURNS = {  # how a camera held so stores the picture

@@ -125,9 +125,14 @@ def test_nothing_is_made_when_nothing_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
 def test_an_exception_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     one = store(tmp_path)
-    with pytest.raises(error), one.fill(["1", "2"]) as block:
-        block.rows[:] = 1
-        raise error
+
+    def fail() -> None:
+        with one.fill(["1", "2"]) as block:
+            block.rows[:] = 1
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert one.missing(["1", "2"]) == ["1", "2"]
     assert visible(tmp_path) == []
     fill(one, ["1", "2"])

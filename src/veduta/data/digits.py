@@ -1,36 +1,73 @@
 """Data that need no network: scikit-learn's handwritten digits, as a folder like any user's."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from veduta.errors import InputError
+from veduta.data.decode import decode, read_file
+from veduta.errors import DecodeError, InputError
 
 
 def write_digits(folder: Path) -> int:
-    """Write 1,797 greyscale images of 8 x 8 pixels as `digit/number.png`; how many there are.
+    """Write the digits as `digit/number.png`, greyscale, 8 x 8 pixels; how many there are: 1,797.
 
-    A folder that holds exactly them is left as it is.
+    The folder appears when all of it is written. One that holds exactly the digits already is left
+    as it is.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: there is something else, or the folder cannot be written.
     """
+    wanted = _digits()
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            _expect_digits(folder, wanted)
+        else:
+            _write(folder, wanted)
+    except OSError as error:
+        raise InputError(
+            f"the digits need a folder that can be written; {folder}: {error.strerror or error}; "
+            "name another"
+        ) from error
+    return len(wanted)
+
+
+def _digits() -> dict[str, NDArray[np.uint8]]:
+    """Name -> pixels (8, 8), 0 to 255; scikit-learn counts from 0 to 16."""
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    wanted = {
-        f"{target}/{number:04}.png": np.rint(image * (255 / 16)).astype(np.uint8)
-        for number, (image, target) in enumerate(zip(digits.images, digits.target, strict=True))
-    }
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    if strange := there - set(wanted):
-        raise InputError(
-            f"the digits need a folder of their own; {folder} holds {min(strange)!r}; name another"
-        )
+    data = load_digits()
+    pairs = enumerate(zip(data.images, data.target, strict=True))
+    return {f"{t}/{i:04}.png": np.rint(x * (255 / 16)).astype(np.uint8) for i, (x, t) in pairs}
+
+
+def _write(folder: Path, wanted: dict[str, NDArray[np.uint8]]) -> None:
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
     for name, pixels in wanted.items():
-        path = folder / name
-        if name not in there:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    return len(wanted)
+        path = partial / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    partial.rename(folder)
+
+
+def _expect_digits(folder: Path, wanted: dict[str, NDArray[np.uint8]]) -> None:
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    differing = sorted(there ^ set(wanted)) or [
+        name for name, pixels in wanted.items() if not _same(folder / name, pixels)
+    ]
+    if differing:
+        raise InputError(
+            f"the digits need a folder of their own; {folder} differs in {len(differing)} files, "
+            f"such as {differing[0]!r}; name another"
+        )
+
+
+def _same(path: Path, pixels: NDArray[np.uint8]) -> bool:
+    try:
+        found = decode(read_file(path))
+    except DecodeError:
+        return False
+    return found.shape[:2] == pixels.shape and bool((found == pixels[..., None]).all())

@@ -7,6 +7,7 @@ DATA.csv with image_path,label[,split]        a table
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from veduta.config.parsing import suggestion
@@ -82,7 +83,7 @@ def read_images(paths: Sequence[str | Path]) -> tuple[Sample, ...]:
     """
     missing = [str(path) for path in paths if not exists(Path(path))]
     if missing:
-        raise InputError(f"every path must exist; {some(missing)} do not; correct the paths")
+        raise InputError(f"every path must exist; not so: {some(missing)}; correct the paths")
     samples: dict[str, Sample] = {}
     faults: list[str] = []
     for path in map(Path, paths):
@@ -159,7 +160,7 @@ def _read_classes(found: _Found, folder: Path, split: str | None) -> None:
     listing = look(folder)
     where = folder if split is None else f"{folder.relative_to(found.root).as_posix()}/"
     if not listing.folders:
-        loose = f"{len(listing.images)} images lie directly in it" if listing.images else "no image"
+        loose = f"images directly in it: {len(listing.images)}"
         cure = "or call the folder predict/" if split == "test" else "and name each after its class"
         found.faults.append(f"{where} must hold one folder a class; {loose}; make them, {cure}")
         return
@@ -176,8 +177,8 @@ def _class_faults(data: Folder) -> list[str]:
     """What is wrong with the classes of a data set."""
     faults = []
     if not data.classes:
-        faults.append(f"there must be images to train on; {data.root} holds none; add some")
-    elif len(data.classes) == 1:
+        return [f"there must be images to train on; {data.root} has none; add some"]
+    if len(data.classes) == 1:
         inner = data.root / data.classes[0]
         deeper = data.layout == CLASSES and look(inner).folders
         faults.append(
@@ -191,7 +192,14 @@ def _class_faults(data: Folder) -> list[str]:
     }
     faults += [
         f"classes come from the training images; {split} has {label!r}, which they lack; "
-        f"{suggestion(str(label), data.classes)}"
+        f"{_cure(str(label), data.classes)}"
         for split, label in sorted(strangers, key=str)
     ]
     return faults
+
+
+def _cure(label: str, classes: Sequence[str]) -> str:
+    """What a class may be that training does not know."""
+    twins = [name for name in classes if name.casefold() == label.casefold()]
+    close = twins or get_close_matches(label, classes, n=1)
+    return f"did you mean {close[0]!r}?" if close else "add it to them, or take it out"

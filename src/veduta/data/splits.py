@@ -77,7 +77,7 @@ def assign(
 
 
 def shared(images: Sequence[Image], assignment: Sequence[str]) -> list[Copies]:
-    """Identical files in different splits (leaks) or classes (conflicts), sorted by name."""
+    """Identical files in different splits (leaks) or classes (conflicts), in a fixed order."""
     members = defaultdict(list)
     for image, split in zip(images, assignment, strict=True):
         sample = image.sample
@@ -115,9 +115,10 @@ def _distinct(pool: Sequence[Image], parts: Sequence[str]) -> dict[str, list[str
         for name in sorted(classes)
         if len(classes[name]) < len(parts)
     ]
-    if few:
+    if few and len(parts) > 1:
+        purposes = f"{', '.join(parts[:-1])} and {parts[-1]}"
         raise InputError(
-            f"each class needs at least {len(parts)} different readable images, for "
-            f"{' and '.join(parts)}; {', '.join(few)}; add images, or leave the class out"
+            f"each class needs at least {len(parts)} different readable images, for {purposes}; "
+            f"{', '.join(few)}; add images, or leave the class out"
         )
     return classes

@@ -70,7 +70,7 @@ def _row_faults(
 ) -> list[str]:
     def fault(rule: str, wrong: list[str], cure: str) -> None:
         if wrong:
-            faults.append(f"{path.name}: {rule}; {len(wrong)} do not: {some(wrong)}; {cure}")
+            faults.append(f"{path.name}: {rule}; not so for {len(wrong)}: {some(wrong)}; {cure}")
 
     faults: list[str] = []
     if not rows:
@@ -78,7 +78,7 @@ def _row_faults(
     ragged = [f"line {line}" for line, row in rows if len(row) != len(header)]
     fault(f"every row has {len(header)} fields, as the header", ragged, "quote commas in names")
     names = [record["image_path"] for record in records]
-    missing = [name for name in names if not name or not exists(path.parent / name)]
+    missing = [name for name in dict.fromkeys(names) if not name or not exists(path.parent / name)]
     fault("every image_path leads from the table's folder to a file", missing, "correct the paths")
     again = [name for name, count in Counter(names).items() if count > 1]
     fault("every image_path stands in one row", again, "remove the others")

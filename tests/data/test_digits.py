@@ -1,0 +1,66 @@
+"""The embedded data: all digits, once, in a folder of their own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from veduta.data.digits import write_digits
+from veduta.data.folder import read_folder
+from veduta.errors import InputError
+
+
+def test_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    assert write_digits(folder) == 1797
+    data = read_folder(folder)
+    assert data.classes == tuple("0123456789")
+    assert (len(data.samples), data.ignored) == (1797, 0)
+    digits = load_digits()
+    for number in (0, 7, 1796):
+        label = str(digits.target[number])
+        with Image.open(folder / label / f"{number:04}.png") as image:
+            assert image.mode == "L"
+            error = np.asarray(image) / 255 - digits.images[number] / 16
+        assert np.abs(error).max() <= 0.5 / 255
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+
+
+def test_a_complete_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "digits").mkdir()
+    write_digits(tmp_path / "digits")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert write_digits(tmp_path / "digits") == 1797
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+@pytest.mark.parametrize("fault", ["stranger", "missing", "other", "broken"])
+def test_any_other_folder_is_refused(tmp_path: Path, fault: str) -> None:
+    folder = tmp_path / "digits"
+    write_digits(folder)
+    one = folder / "0" / "0000.png"
+    if fault == "stranger":
+        (folder / "notes.txt").touch()
+    elif fault == "missing":
+        one.unlink()
+    elif fault == "other":
+        one.write_bytes((folder / "1" / "0001.png").read_bytes())
+    else:
+        one.write_bytes(one.read_bytes()[:30])
+    with pytest.raises(InputError, match=r"folder of their own; .* differs in 1 files"):
+        write_digits(folder)
+
+
+def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "digits").touch()
+    with pytest.raises(InputError, match="name another"):
+        write_digits(tmp_path / "digits")
+
+
+def test_what_a_killed_run_left_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "digits.partial" / "0").mkdir(parents=True)
+    (tmp_path / "digits.partial" / "0" / "0000.png").write_bytes(b"half")
+    assert write_digits(tmp_path / "digits") == 1797
+    assert not (tmp_path / "digits.partial").exists()

@@ -1,0 +1,285 @@
+"""Layouts as people keep them, and everything that can be wrong with them."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from veduta.data.folder import read_folder, read_images
+from veduta.errors import InputError
+
+INTEL = Path(__file__).parents[2] / "../shared/data/intel"
+
+
+def tree(root: Path, *names: str) -> Path:
+    """Empty files, and folders where a name ends in a slash."""
+    for name in names:
+        path = root / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.touch()
+    return root
+
+
+GOOD: dict[str, tuple[Sequence[str], Sequence[str], Sequence[tuple[str, str | None, str | None]]]]
+GOOD = {  # files; classes; (name, label, split) of each sample in order
+    "class folders": (
+        ["dog/2.jpg", "cat/1.PNG", "cat/10.jpeg", "Zebra/1.webp"],
+        ["Zebra", "cat", "dog"],
+        [
+            ("Zebra/1.webp", "Zebra", None),
+            ("cat/1.PNG", "cat", None),
+            ("cat/10.jpeg", "cat", None),
+            ("dog/2.jpg", "dog", None),
+        ],
+    ),
+    "nested": (
+        ["cat/tabby/young/1.jpg", "cat/2.jpg", "dog/x.jpg/1.jpg"],
+        ["cat", "dog"],
+        [
+            ("cat/2.jpg", "cat", None),
+            ("cat/tabby/young/1.jpg", "cat", None),
+            ("dog/x.jpg/1.jpg", "dog", None),
+        ],
+    ),
+    "split folders": (
+        ["train/a/1.jpg", "train/b/2.jpg", "val/b/3.jpg", "test/a/4.jpg", "predict/x/5.jpg"],
+        ["a", "b"],
+        [
+            ("predict/x/5.jpg", None, "predict"),
+            ("test/a/4.jpg", "a", "test"),
+            ("train/a/1.jpg", "a", "train"),
+            ("train/b/2.jpg", "b", "train"),
+            ("val/b/3.jpg", "b", "validation"),
+        ],
+    ),
+    "spelt differently": (
+        ["Train/a/1.jpg", "Train/b/2.jpg", "VALID/b/3.jpg", "pred/4.jpg"],
+        ["a", "b"],
+        [
+            ("Train/a/1.jpg", "a", "train"),
+            ("Train/b/2.jpg", "b", "train"),
+            ("VALID/b/3.jpg", "b", "validation"),
+            ("pred/4.jpg", None, "predict"),
+        ],
+    ),
+    "kaggle": (
+        [
+            "seg_train/seg_train/a/1.jpg",
+            "seg_train/seg_train/b/1.jpg",
+            "seg_test/seg_test/a/1.jpg",
+            "seg_pred/seg_pred/1.jpg",
+        ],
+        ["a", "b"],
+        [
+            ("seg_pred/seg_pred/1.jpg", None, "predict"),
+            ("seg_test/seg_test/a/1.jpg", "a", "test"),
+            ("seg_train/seg_train/a/1.jpg", "a", "train"),
+            ("seg_train/seg_train/b/1.jpg", "b", "train"),
+        ],
+    ),
+    "strange classes": (
+        ["nan/1.jpg", "007/1.jpg", "1e5/1.jpg", "true/1.jpg", "=cmd()/1.jpg", "é😀/<b>,\n.jpg"],
+        ["007", "1e5", "=cmd()", "nan", "true", "é😀"],
+        [
+            ("007/1.jpg", "007", None),
+            ("1e5/1.jpg", "1e5", None),
+            ("=cmd()/1.jpg", "=cmd()", None),
+            ("nan/1.jpg", "nan", None),
+            ("true/1.jpg", "true", None),
+            ("é😀/<b>,\n.jpg", "é😀", None),
+        ],
+    ),
+    "a class less in test": (
+        ["train/a/1.jpg", "train/b/1.jpg", "test/a/1.jpg", "test/b/"],
+        ["a", "b"],
+        [
+            ("test/a/1.jpg", "a", "test"),
+            ("train/a/1.jpg", "a", "train"),
+            ("train/b/1.jpg", "b", "train"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_layouts(kind: str, tmp_path: Path) -> None:
+    files, classes, samples = GOOD[kind]
+    data = read_folder(str(tree(tmp_path, *files)))
+    assert data.classes == tuple(classes)
+    assert [(s.name, s.label, s.split) for s in data.samples] == samples
+    assert all(s.path == tmp_path / s.name and s.path.is_file() for s in data.samples)
+    assert data.root == tmp_path
+    assert data.layout == ("split folders" if samples[-1][2] else "class folders")
+    assert data.ignored == 0
+
+
+def test_clutter_is_passed_over_and_counted(tmp_path: Path) -> None:
+    clutter = [
+        "a/.hidden.jpg", "a/Thumbs.db", "a/.DS_Store", "a/notes.txt", "__MACOSX/a/._1.jpg",
+        ".git/x.jpg", "README", "loose.jpg",
+    ]  # fmt: skip
+    data = read_folder(tree(tmp_path, "a/1.jpg", "b/1.jpg", *clutter))
+    assert [s.name for s in data.samples] == ["a/1.jpg", "b/1.jpg"]
+    assert data.classes == ("a", "b")
+    assert data.ignored == len(clutter)
+
+
+def test_images_of_kinds_that_are_not_read_are_not_lost(tmp_path: Path) -> None:
+    data = read_folder(tree(tmp_path, "a/1.heic", "a/2.svg", "a/3.jpg", "b/1.AVIF"))
+    assert [s.name for s in data.samples] == ["a/1.heic", "a/2.svg", "a/3.jpg", "b/1.AVIF"]
+
+
+BAD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # files; a piece of each fault
+    "empty": ([], ["must hold one folder a class; images directly in it: 0; make them, and name"]),
+    "loose images": (["1.jpg", "2.jpg"], ["images directly in it: 2"]),
+    "one class": (["only/1.jpg"], ["needs at least two classes; * has only 'only'; add another"]),
+    "one folder too high": (
+        ["set/a/1.jpg", "set/b/1.jpg"],
+        ["has only 'set'; did you mean '*/set'?"],
+    ),
+    "empty classes": (
+        ["a/1.jpg", "b/2.jpg", "c/", "d/notes.txt"],
+        ["every class folder in * must hold an image; none in 'c', 'd'; add images, or remove"],
+    ),
+    "no training": (
+        ["test/a/1.jpg", "val/a/1.jpg"],
+        ["split folders need a train/ among them; * has test/, val/; add train/, or"],
+    ),
+    "empty training": (["train/", "test/a/1.jpg"], ["train/ must hold one folder a class;"]),
+    "test without labels": (
+        ["train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"],
+        ["test/ must hold one folder a class; images directly in it: 1; * call the folder predict"],
+    ),
+    "unknown classes": (
+        ["train/a/1.jpg", "train/b/1.jpg", "test/A/1.jpg", "val/z/1.jpg"],
+        [
+            (
+                "classes come from the training images; test has 'A', which they lack; "
+                "did you mean 'a'?"
+            ),
+            "validation has 'z', which they lack; add it to them, or take it out",
+        ],
+    ),
+    "misspelt split": (
+        ["train/a/1.jpg", "train/b/1.jpg", "tset/a/1.jpg", "docs/x.txt"],
+        ["beside train/ stand only splits; got tset/; did you mean 'test'?"],
+    ),
+    "two of a split": (
+        ["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "valid/b/1.jpg"],
+        ["a split has one folder; val/ and valid/ both mean validation; keep one"],
+    ),
+    "several at once": (
+        ["train/a/1.jpg", "train/c/", "tset/a/1.jpg", "val/z/1.jpg", "test/1.jpg"],
+        ["got tset/", "none in 'c'", "call the folder predict", "has only 'a'", "has 'z'"],
+    ),
+}
+
+
+def expect_faults(path: Path, pieces: Sequence[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        read_folder(path)
+    assert len(caught.value.faults) == len(pieces), caught.value.faults
+    for piece in pieces:
+        parts = piece.split("*")
+        assert any(all(part in fault for part in parts) for fault in caught.value.faults), piece
+    assert all("\n" not in fault for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_layouts(kind: str, tmp_path: Path) -> None:
+    files, pieces = BAD[kind]
+    expect_faults(tree(tmp_path, *files), pieces)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "x" * 300, "a\0b"])
+def test_a_path_that_does_not_exist(name: str, tmp_path: Path) -> None:
+    expect_faults(tmp_path / name, ["must be a folder or a .csv file; * does not exist"])
+
+
+def test_a_path_that_is_neither(tmp_path: Path) -> None:
+    tree(tmp_path, "a.zip")
+    expect_faults(tmp_path / "a.zip", ["must be a folder of class folders, or a .csv file;"])
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "a/1.jpg", "b/1.jpg", "b/locked/1.jpg")
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    expect_faults(tmp_path, ["every folder must be readable; * Permission denied; change its"])
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    tree(tmp_path, "a/1.jpg", "a/deep/2.jpg", "b/1.jpg")
+    (tmp_path / "a/deep/up").symlink_to(tmp_path / "a")
+    (tmp_path / "a/self").symlink_to("self")
+    (tmp_path / "b/there").symlink_to(tmp_path / "a/deep")
+    names = [sample.name for sample in read_folder(tmp_path).samples]
+    assert names[:2] == ["a/1.jpg", "a/deep/2.jpg"]
+    assert "b/there/2.jpg" in names
+    assert len(names) < 8
+
+
+def test_class_folders_may_be_links(tmp_path: Path) -> None:
+    tree(tmp_path, "store/x/1.jpg", "data/b/1.jpg")
+    (tmp_path / "data/a").symlink_to(tmp_path / "store/x")
+    assert [s.name for s in read_folder(tmp_path / "data").samples] == ["a/1.jpg", "b/1.jpg"]
+
+
+def test_special_files_are_listed_not_opened(tmp_path: Path) -> None:
+    tree(tmp_path, "a/1.jpg", "b/1.jpg")
+    os.mkfifo(tmp_path / "a/2.jpg")
+    (tmp_path / "a/3.jpg").symlink_to("nowhere")
+    names = [sample.name for sample in read_folder(tmp_path).samples]
+    assert names == ["a/1.jpg", "a/2.jpg", "a/3.jpg", "b/1.jpg"]
+    assert [s.name for s in read_images([tmp_path / "a/2.jpg"])] == [str(tmp_path / "a/2.jpg")]
+
+
+def test_ten_thousand_classes(tmp_path: Path) -> None:
+    for number in range(10_000):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "1.jpg").touch()
+    assert len(read_folder(tmp_path).classes) == 10_000
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    tree(tmp_path, "a/1.jpg", "b/1.jpg")
+    with open(os.fsencode(tmp_path) + b"/a/\xff.jpg", "wb"):  # noqa: PTH123
+        pass
+    assert [os.fsencode(s.name) for s in read_folder(tmp_path).samples][1] == b"a/\xff.jpg"
+
+
+def test_images_to_predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "in/2.jpg", "in/1.jpg", "in/deep/0.png", "in/x.txt", "z.dat", "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    samples = read_images(["z.dat", "in", Path("a.jpg"), "./a.jpg"])
+    assert [s.name for s in samples] == ["z.dat", "in/1.jpg", "in/2.jpg", "in/deep/0.png", "a.jpg"]
+    assert {(s.label, s.split) for s in samples} == {(None, None)}
+    assert all(s.path.is_file() for s in samples)
+
+
+def test_nothing_to_predict(tmp_path: Path) -> None:
+    tree(tmp_path, "empty/", "a.jpg")
+    with pytest.raises(InputError, match=r"every path must exist; not so: .*no.*, .*nor this"):
+        read_images([tmp_path / "no", tmp_path / "a.jpg", tmp_path / "nor this"])
+    with pytest.raises(InputError, match=r"must hold images; .*empty holds none"):
+        read_images([tmp_path / "a.jpg", tmp_path / "empty"])
+    with pytest.raises(InputError, match="no path was given"):
+        read_images([])
+
+
+def test_intel() -> None:
+    if not INTEL.is_dir():
+        pytest.skip("needs the Intel scenes in ../shared/data/intel")
+    data = read_folder(INTEL)
+    assert data.layout == "split folders"
+    assert data.classes == ("buildings", "forest", "glacier", "mountain", "sea", "street")
+    splits = [sample.split for sample in data.samples]
+    assert [splits.count(s) for s in ("train", "test", "predict")] == [4200, 900, 210]
