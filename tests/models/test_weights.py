@@ -1,5 +1,6 @@
 """Weights: every way to give them, every way to give the wrong ones."""
 
+import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from veduta.models.backbones import build_backbone, full_network
 from veduta.models.fitting import fit
 from veduta.models.registry import build_network, find_model
 from veduta.models.unpickle import file_sha256
-from veduta.models.weights import check_weights, load_weights, packaged_file
+from veduta.models.weights import check_weights, from_hub, load_weights, packaged_file
 
 LITE0, VGG16 = find_model("efficientnet_lite0"), find_model("vgg16")
 State = dict[str, Tensor]
@@ -44,8 +45,10 @@ def test_every_choice_is_known_beforehand(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(b"x")
     (tmp_path / "folder.pt").mkdir()
     assert check_weights(LITE0, str(tmp_path / "good.SAFETENSORS")) == []
+    os.mkfifo(tmp_path / "pipe.pt")
     for name, reason in {
         "absent.pt": "is not there; check the path",
+        "pipe.pt": "is no plain file; check the path",
         "empty.pt": "is empty; write or download it again",
         "weights.bin": "got weights.bin; write efficientnet_lite0's state dict",
         "folder.pt": "is a folder; name the file in it",
@@ -212,6 +215,11 @@ def test_the_packaged_file_may_be_given_as_a_file(tmp_path: Path, cache: Path) -
     assert given.weights_sha256 == packaged.weights_sha256
 
 
+@pytest.fixture(autouse=True)
+def _torch_has_downloaded_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
+
+
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: State) -> Path:
     """A hub on the local disk, its file named after its hash."""
     torch.save(content, tmp_path / "w.pth")
@@ -231,6 +239,15 @@ def test_a_hub_is_asked_once(state: State, tmp_path: Path, monkeypatch: pytest.M
     assert again.state is not None
     assert all(torch.equal(tensor, again.state[name]) for name, tensor in first.state.items())
     assert first.sha256 == again.sha256
+
+
+def test_what_torch_has_downloaded_before_is_used(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = hub(tmp_path, monkeypatch, state)
+    (tmp_path / "torch" / "checkpoints").mkdir(parents=True)
+    moved = named.rename(tmp_path / "torch" / "checkpoints" / named.name)
+    assert from_hub(LITE0, tmp_path / "cache") == moved
 
 
 def test_a_damaged_download_is_refused(

@@ -7,6 +7,7 @@ must have the name and shape that the network expects before any of them is used
 
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ def check_weights(model: Model, weights: str) -> list[str]:
     if path.is_dir():
         return [f"{rule}; {weights} is a folder; name the file in it"]
     if not path.is_file():
-        return [f"{rule}; {weights} is not there; check the path, or use --weights pretrained"]
+        reason = "is no plain file" if path.exists() else "is not there"
+        return [f"{rule}; {weights} {reason}; check the path, or use --weights pretrained"]
     if path.suffix.lower() not in SUFFIXES:
         return [f"{rule}; got {path.name}; write {model.name}'s state dict to such a file"]
     if path.stat().st_size == 0:
@@ -109,17 +111,19 @@ def packaged_file(model: Model) -> Path | None:
 
 
 def from_hub(model: Model, cache: Path) -> Path:
-    """The file of pretrained weights from the library's hub, downloaded or found in the cache."""
+    """The file of pretrained weights from the library's hub: in a cache, ours or torch's, or new."""
     address = hub_address(model)
     name = address.rpartition("/")[2]
     target = cache / "weights" / name
-    if target.is_file():
-        return target
+    for known in (target, Path(torch.hub.get_dir()) / "checkpoints" / name):
+        if known.is_file():
+            return known
     prefix = Path(name).stem.rpartition("-")[2]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with patience(PATIENCE):
-            torch.hub.download_url_to_file(address, str(target), prefix, progress=False)
+            shown = sys.stderr.isatty()
+            torch.hub.download_url_to_file(address, str(target), prefix, progress=shown)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(
