@@ -139,6 +139,11 @@ GOOD: dict[str, tuple[Callable[[], bytes], NDArray, float]] = {  # bytes, truth,
         0,
     ),
     "16 bits": (lambda: png16(WIDE), grey(0 * WIDE) + WIDE[..., None] / 257, 1),
+    "16 bits, tRNS": (
+        lambda: png((2, 1), 16, 0, b"\0\x12\x34\x80\x80", chunk(b"tRNS", b"\x12\x34")),
+        np.array([[[255] * 3, [128] * 3]]),
+        0,
+    ),
     "16 bits, RGB": (lambda: png16(WIDE_RGB), WIDE_RGB / 257, 1),
     "16 bits, tiff": (lambda: saved(WIDE, "TIFF"), grey(0 * WIDE) + WIDE[..., None] / 257, 1),
     "16 bits, pgm": (
@@ -186,9 +191,9 @@ GOOD: dict[str, tuple[Callable[[], bytes], NDArray, float]] = {  # bytes, truth,
 def test_each_kind_has_the_pixels_it_should(kind: str) -> None:
     make, truth, allowed = GOOD[kind]
     data = make()
-    began = time.perf_counter()
+    began = time.process_time()
     pixels = decode(data)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
     assert pixels.shape == truth.shape
@@ -250,10 +255,10 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
 def test_each_bad_file_has_its_verdict(kind: str) -> None:
     make, problem = BAD[kind]
     data = make()
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(DecodeError) as caught:
         decode(data)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert problem in {caught.value.problem, "*"}
     assert caught.value.detail
     assert "\n" not in str(caught.value)

@@ -170,7 +170,7 @@ def test_kill_in_the_middle_of_filling(tmp_path: Path) -> None:
     assert one.missing(["1", "2"]) == ["1", "2"]
     began = time.monotonic()
     fill(one, ["1", "2"])
-    assert time.monotonic() - began < 2  # the lock died with its holder
+    assert time.monotonic() - began < 10  # the lock died with its holder
     expect(one, ["2", "1"])
     assert [name[:5] for name in visible(tmp_path)] == ["shard"]  # the orphan is gone
 
@@ -334,12 +334,14 @@ def test_clear_leaves_what_is_being_written(tmp_path: Path) -> None:
 
 
 def test_a_spec_removed_while_someone_waits(tmp_path: Path) -> None:
-    with process(tmp_path, "1,2", 0.3) as first:
+    with process(tmp_path, "1,2", 0.6) as first:
         assert first.stdout
         first.stdout.readline()
         with process(tmp_path, "3", 0) as second:
             time.sleep(0.4)
-            shutil.rmtree(store(tmp_path).folder)  # as an old hand with `rm` would
+            shutil.rmtree(
+                store(tmp_path).folder, ignore_errors=True
+            )  # as an old hand with `rm` would
             assert second.wait() == 0
         first.wait()
     expect(store(tmp_path), ["3"])

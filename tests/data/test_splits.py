@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from veduta.data.pixels import Image
@@ -43,6 +43,7 @@ Sizes = st.lists(st.integers(3, 60), min_size=1, max_size=5)
 Share = st.floats(0.01, 0.5)
 
 
+@settings(deadline=None)
 @given(Sizes, Share, Share, st.integers(0, 10**6))
 def test_each_class_is_divided_by_the_stated_rule(
     sizes: list[int], test: float, validation: float, seed: int
@@ -68,6 +69,7 @@ def test_by_hand() -> None:
     }
 
 
+@settings(deadline=None)
 @given(Sizes, st.integers(0, 100), st.randoms())
 def test_order_and_names_of_files_do_not_matter(
     sizes: list[int], seed: int, shuffler: random.Random
@@ -96,6 +98,7 @@ def test_the_classes_are_divided_independently() -> None:
     assert alone.items() <= placed(many(40, "b") + images).items()
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.sampled_from("ab")), min_size=1, max_size=80),
     st.integers(0, 9),
@@ -138,6 +141,7 @@ def test_a_sealed_test_part_is_taken_from_training_only() -> None:
     }
 
 
+@settings(deadline=None)
 @given(st.randoms())
 def test_a_poisoned_test_folder_cannot_change_who_trains(shuffler: random.Random) -> None:
     train = many(30, "a", "train") + many(20, "b", "train")

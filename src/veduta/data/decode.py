@@ -28,6 +28,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 256 * 2**20
 STRIP = 2**20  # pixels converted at a time: large images need no second full copy
+NARROW = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 16 bits to 8: 65535 = 255 * 257
 
 Pixels = NDArray[np.uint8]
 
@@ -40,10 +41,8 @@ STRANGERS = (  # (offset, first bytes in lower case, what it is); kinds that peo
     (0, b"<svg", "an SVG drawing"),
     (0, b"<?xml", "an XML or SVG file"),
     (0, b"<!doctype", "a web page"),
-    (0, b"<html", "a web page"),
     (4, b"ftypavif", "an AVIF image"),
     (4, b"ftyphei", "a HEIC image"),
-    (4, b"ftypmif1", "a HEIC image"),
     (4, b"jp  ", "a JPEG 2000 image"),
 )
 
@@ -119,7 +118,7 @@ def _rgb(image: Image.Image) -> Pixels:
     if width * height <= STRIP:
         return _convert(image, image)
     pixels = np.empty((height, width, 3), np.uint8)
-    lines = max(1, STRIP // width)
+    lines = STRIP // width or 1
     for top in range(0, height, lines):
         bottom = min(top + lines, height)
         pixels[top:bottom] = _convert(image.crop((0, top, width, bottom)), image)
@@ -128,15 +127,17 @@ def _rgb(image: Image.Image) -> Pixels:
 
 def _convert(strip: Image.Image, whole: Image.Image) -> Pixels:
     """A part of an image as RGB; `whole` knows about transparency, which a part may have lost."""
-    if strip.mode.startswith("I"):  # 16 bits: 65535 = 255 * 257
-        grey = np.asarray(strip).astype(np.uint32)
-        grey[grey == whole.info.get("transparency")] = 65535
-        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+    if strip.mode.startswith("I"):
+        wide = np.asarray(strip)
+        grey = NARROW[wide]
+        if (clear := whole.info.get("transparency")) is not None:
+            grey[wide == clear] = 255
+        return np.broadcast_to(grey[..., None], (*grey.shape, 3))
     if not whole.has_transparency_data:
         return np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
-    clear = np.asarray(strip.convert("RGBA")).astype(np.uint16)
-    opacity = clear[..., 3:]
-    return ((clear[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+    layers = np.asarray(strip.convert("RGBA")).astype(np.uint16)
+    opacity = layers[..., 3:]
+    return ((layers[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
 
 
 def _upright(pixels: Pixels, image: Image.Image) -> Pixels:
