@@ -101,28 +101,20 @@ def _all(console: "Console") -> None:
 
 
 def _errata(console: "Console") -> None:
-    """A row a misprint: both forms, and how far each is off."""
-    import pandas as pd
-
+    """Each misprint, what holds in its place, and how far each is off."""
     from veduta.foundations.errata import ERRATA
 
-    rows = []
     for erratum in ERRATA.values():
         printed, corrected = erratum.evidence()
-        rows.append(
-            {
-                "where": erratum.where,
-                "as printed": erratum.printed.replace("$", ""),
-                "as it should be": erratum.truth.replace("$", ""),
-                "what is measured": erratum.shows.replace("$", ""),
-                "printed": f"{printed:.2g}",
-                "corrected": f"{corrected:.1g}",
-            }
-        )
-    console.table(pd.DataFrame(rows), "")
+        console.say(f"{erratum.where}")
+        console.say(f"    as printed       {erratum.printed.replace('$', '')}")
+        console.say(f"    as it should be  {erratum.truth.replace('$', '')}")
+        shows = erratum.shows.replace("$", "")
+        console.say(f"    shown by         {shows}: {printed:.2g} against {corrected:.1g}\n")
     if wrong := [erratum.where for erratum in ERRATA.values() if not erratum.holds]:
         console.warn(f"not shown by its number: {', '.join(wrong)}")
         raise typer.Exit(FAILED)
+    console.say(f"all {len(ERRATA)} fail as printed and hold as corrected")
 
 
 def _page(console: "Console", path: Path) -> None:

@@ -23,7 +23,7 @@ def error_by_definition(cost: Callable[[Array], float], z: Array) -> Array:
     By central differences, straight from the definition: what (12) and (14) must agree with.
 
     Args:
-        cost: C as a function of z^L.
+        cost: C, as a function of z.
         z: z^L, (N, n).
 
     >>> error_by_definition(lambda z: float((z**2).sum()), np.array([[1.0, -3.0]])).round(6)
@@ -36,7 +36,7 @@ def neuron_error(gradient_j: Array, slope_j: Array) -> Array:
     r"""Equation 11: \delta_j^L = \frac{\partial C}{\partial a_j^L} \psi'(z_j^L).
 
     Args:
-        gradient_j: \partial C / \partial a_j^L of neuron j, (N,).
+        gradient_j: \partial C / \partial a_j^L, of neuron j, (N,).
         slope_j: \psi'(z_j^L), (N,).
 
     >>> neuron_error(np.array([2.0]), np.array([0.25]))
@@ -64,7 +64,7 @@ def neuron_hidden_error(delta_next: Array, w_next_j: Array, *, slope_j: Array) -
 
     Args:
         delta_next: \delta^{l+1}, (N, n_next).
-        w_next_j: w_{kj}^{l+1} for all k, what leaves neuron j, (n_next,).
+        w_next_j: w_{kj}^{l+1}, for all k: what leaves neuron j, (n_next,).
         slope_j: \psi'(z_j^l), (N,).
 
     >>> neuron_hidden_error(np.array([[1.0, 2.0]]), np.array([3.0, 4.0]), slope_j=np.array([0.5]))

@@ -38,7 +38,7 @@ def batch_norm(z: Array, statistics: Statistics, *, gamma: Array, beta: Array) -
 
     Args:
         z: outputs of a layer, (N, features) or (N, channels, H, W).
-        statistics: \mu^l and (\sigma^l)^2, each (features,).
+        statistics: mean and variance, each (features,).
         gamma: \gamma, the deviation to bring each feature to.
         beta: \beta, the mean to bring each feature to.
 

@@ -95,7 +95,7 @@ def step_check(layer: int, part: int) -> Check:
         return net_cost([(w, b) for w, b in net])
 
     start = NET[layer][part]
-    return differences(f"step of {'Wb'[part]}^{layer + 2}", moved, replaced, start)
+    return differences(f"step of {'Wb'[part]}, layer {layer + 2},", moved, replaced, start)
 
 
 CHECKS: dict[str, tuple[Check, ...]] = {
@@ -125,9 +125,9 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "10": (Check("equals (12)", lambda: (
         backprop.error_by_definition(last_output, draw(4, 2)), output_error()), 1e-6),),
     "11": (Check("one column of (12)", lambda: one_neuron(11)),),
-    "12": (differences("delta^L", output_error, last_output, draw(4, 2)),),
+    "12": (differences("delta", output_error, last_output, draw(4, 2)),),
     "13": (Check("one column of (14)", lambda: one_neuron(13)),),
-    "14": (differences("delta^l", hidden_error, hidden_output, X),),
+    "14": (differences("delta", hidden_error, hidden_output, X),),
     "15": (differences("gradient by b", lambda: backprop.bias_gradient(Y),
                        lambda b: Y * (X @ W.T + b), B),),
     "16": (differences("gradient by W", lambda: backprop.weight_gradient(Y, X),

@@ -27,7 +27,7 @@ def hidden_error(border: Border = "constant") -> Array:
 
 def hidden_error_check(border: Border) -> Check:
     """(34) with one kind of border."""
-    claim = f"delta^l, border {border},"
+    claim = f"delta, border {border},"
     return differences(claim, lambda: hidden_error(border), lambda z: cost(z, W, border), Z)
 
 

@@ -81,8 +81,8 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         Check("the whole set as a batch is (20)", lambda: (
             losses.mini_batch_gradient(A, np.arange(4)), losses.total_gradient(A))),
     ),
-    "22": (differences("delta^L", square_delta, square_cost, Z),),
-    "23": (differences("gradient by W^L", square_weight_gradient,
+    "22": (differences("delta", square_delta, square_cost, Z),),
+    "23": (differences("gradient by W", square_weight_gradient,
                        lambda w: square_cost(A @ w.T), W),),
     "24": (
         Check("equals the form without overflow", lambda: (
@@ -94,7 +94,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         differences("gradient by z", lambda: cross_entropy.cross_entropy_delta(Y, Z),
                     entropy_of, Z),
     ),
-    "25": (differences("gradient by W^L", entropy_weight_gradient,
+    "25": (differences("gradient by W", entropy_weight_gradient,
                        lambda w: entropy_of(A @ w.T), W),),
     "26": (
         Check("by hand", lambda: (
@@ -109,7 +109,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
             [-np.log(row[i]) for row, i in zip(softmax.softmax(Z), LABELS, strict=True)])),
         Check("at |z| = 1e4", lambda: (
             softmax.negative_log_likelihood(FAR, np.array([0])), [2e4])),
-        differences("delta^L", lambda: softmax.negative_log_likelihood_delta(Z, LABELS),
+        differences("delta", lambda: softmax.negative_log_likelihood_delta(Z, LABELS),
                     lambda z: softmax.negative_log_likelihood(z, LABELS), Z),
     ),
 }  # fmt: skip

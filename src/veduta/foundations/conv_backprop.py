@@ -19,7 +19,7 @@ def error_by_definition(cost: Callable[[Array], float], z: Array) -> Array:
     By central differences, straight from the definition: what (33) and (34) must agree with.
 
     Args:
-        cost: C as a function of z^l.
+        cost: C, as a function of z.
         z: z^l, of any shape.
 
     >>> error_by_definition(lambda z: float((z**2).sum()), np.array([[1.0, -3.0]])).round(6)
@@ -71,8 +71,8 @@ def hidden_error(
         delta_next: \delta^{l+1}, (N, maps, H_out, W_out).
         w: w^{l+1}, (maps, channels, k, k).
         slope: \psi'(z^l), (N, channels, H, W).
-        stride: S of the forward pass.
-        padding: p of the forward pass.
+        stride: S, of the forward pass.
+        padding: p, of the forward pass.
         border: the border of the forward pass.
 
     >>> delta = np.full((1, 1, 1, 1), 2.0)
@@ -123,8 +123,8 @@ def kernel_gradient(
         delta: \delta^l, the error of the feature maps, (N, maps, H_out, W_out).
         a: \psi(z^{l-1}), what the layer received, (N, channels, H, W).
         k: k, of the kernel.
-        stride: S of the forward pass.
-        padding: p of the forward pass.
+        stride: S, of the forward pass.
+        padding: p, of the forward pass.
         border: the border of the forward pass.
 
     Returns:
@@ -143,7 +143,9 @@ def kernel_gradient(
 
 
 def bias_gradient(delta: Array) -> Array:
-    r"""Equation 36: \frac{\partial C}{\partial b_{x,y}^l} = \delta_{x,y}^l, of an untied bias.
+    r"""Equation 36: \frac{\partial C}{\partial b_{x,y}^l} = \delta_{x,y}^l.
+
+    Of an untied bias; a tied one is in `tied_bias_gradient`.
 
     Args:
         delta: \delta^l, (N, maps, H_out, W_out).

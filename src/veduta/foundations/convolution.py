@@ -40,8 +40,8 @@ def convolve_discrete(f: Array, g: Array, *, weights: Array | float = 1.0) -> Ar
     r"""Equation 29: (f * g)(x, y) = \sum_{i,j} w_{ij} f(\tau_i, \tau_j) g(x - \tau_i, y - \tau_j).
 
     Args:
-        f: f at the points \tau, (m, n); 0 elsewhere.
-        g: g at its support, (k, l); 0 elsewhere.
+        f: f, at the points of the integral, (m, n); 0 elsewhere.
+        g: g, at its support, (k, l); 0 elsewhere.
         weights: w_{ij}, how much each point of f counts in the integral.
 
     Returns:

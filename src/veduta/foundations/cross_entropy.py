@@ -29,7 +29,7 @@ def square_error_weight_gradient(delta: Array, a_before: Array) -> Array:
     r"""Equation 23: \partial C / \partial w_{jk}^L = a_k^{L-1} (a_j^L - y_j) \psi'(z_j^L).
 
     Args:
-        delta: (22), \delta^L, (N, n).
+        delta: \delta^L, of (22), (N, n).
         a_before: a^{L-1}, what the last layer receives, (N, m).
 
     Returns:

@@ -61,8 +61,8 @@ def gradient_descent(
     where that factor lies in (-1, 1), and diverges beyond.
 
     Args:
-        parameters: \theta^{(0)} = w_1, w_2, b to start from.
-        x: the inputs x_1, x_2.
+        parameters: \theta^{(0)}, what to start from: two weights and the bias, (3,).
+        x: the two inputs, (2,).
         y: the output to learn.
         lr: \eta, the learning rate.
         epochs: how many steps are taken.

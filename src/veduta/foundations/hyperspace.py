@@ -19,7 +19,7 @@ def cartesian_product(sets: Mapping[str, Sequence[T]]) -> list[dict[str, T]]:
     Without any set, the product has one element: the empty choice.
 
     Args:
-        sets: name -> the values H_i to try.
+        sets: H_i, the values to try, by name.
 
     Returns:
         One dict an element of the product.

@@ -10,7 +10,7 @@ from veduta.foundations.arrays import Array, Integers, require, require_same_sha
 
 
 def training_set(x: Array, y: Array) -> list[tuple[Array, Array]]:
-    r"""Equation 17: \mathcal{D} = \{(\vec{x}^i, \vec{y}^i)\}_{i=1}^{N_p}.
+    r"""Equation 17: \mathcal{D} = \{(x^i, y^i)\}_{i=1}^{N_p}.
 
     Args:
         x: inputs, (N, ...).
@@ -27,7 +27,7 @@ def training_set(x: Array, y: Array) -> list[tuple[Array, Array]]:
 
 
 def total_cost(costs: Array) -> float:
-    r"""Equation 18: C = \sum_{i=1}^{N_p} C^{(i)}(\vec{y}^i; a^{(i)L}).
+    r"""Equation 18: C = \sum_{i=1}^{N_p} C^{(i)}(y^i; a^{(i)L}).
 
     Args:
         costs: C^{(i)}, one number a sample, (N,).
@@ -40,7 +40,7 @@ def total_cost(costs: Array) -> float:
 
 
 def square_error(y: Array, a: Array) -> Array:
-    r"""Section 1.2.1, a sample's cost: C^{(i)} = \frac{1}{2} \|\vec{y}^i - a^{(i)L}\|^2.
+    r"""Section 1.2.1, a sample's cost: C^{(i)} = \frac{1}{2} \|y^i - a^{(i)L}\|^2.
 
     >>> square_error(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]]))
     array([2.])
@@ -50,10 +50,10 @@ def square_error(y: Array, a: Array) -> Array:
 
 
 def mean_square_error(y: Array, a: Array) -> float:
-    r"""Equation 19: C = \frac{1}{2 N_p} \sum_{i=1}^{N_p} \|\vec{y}^i - a^{(i)L}\|^2.
+    r"""Equation 19: C = \frac{1}{2 N_p} \sum_{i=1}^{N_p} \|y^i - a^{(i)L}\|^2.
 
     Args:
-        y: \vec{y}^i, what the net should give, (N, n).
+        y: y^i, what the net should give, (N, n).
         a: a^{(i)L}, what it gives, (N, n).
 
     >>> mean_square_error(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]]))

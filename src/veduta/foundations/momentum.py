@@ -18,7 +18,7 @@ def momentum_step(
     Args:
         w: parameters, of any shape.
         v: the velocity, of w's shape; zero at the start.
-        gradient: \nabla C at w.
+        gradient: \nabla C, at w.
         lr: \eta, the learning rate.
         mu: \mu, how much of the velocity remains, in [0, 1).
 

@@ -32,7 +32,7 @@ def neuron_output(w_j: Array, a_before: Array, *, b_j: float) -> Array:
     r"""Equation 6a: z_j^l = \sum_k w_{jk}^l a_k^{l-1} + b_j^l.
 
     Args:
-        w_j: w_{jk}^l for all k, what enters neuron j, (m,).
+        w_j: w_{jk}^l, for all k: what enters neuron j, (m,).
         a_before: a^{l-1}, (N, m).
         b_j: the neuron's bias.
 
@@ -116,7 +116,7 @@ def cost(
         parameters: (W^l, b^l) of each layer, first to last.
         x: inputs, (N, m).
         y: what the net should give, (N, n).
-        measure: C, as a function of y and a^L.
+        measure: C, as a function of what should come out and what does.
         activation: psi and its derivative, the same in all layers.
 
     >>> from veduta.foundations.losses import mean_square_error

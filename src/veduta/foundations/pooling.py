@@ -32,7 +32,7 @@ def max_pool(z: Array, p: int, *, stride: int | None = None) -> Array:
     Args:
         z: feature maps, (N, maps, H, W).
         p: p, the side of a region.
-        stride: S, p unless given.
+        stride: S, where None the side of the region.
 
     >>> max_pool(np.array([[[[3.0, 4.0], [0.0, 0.0]]]]), 2)
     array([[[[4.]]]])
@@ -60,7 +60,7 @@ def l2_pool(z: Array, p: int, *, stride: int | None = None) -> Array:
     Args:
         z: feature maps, (N, maps, H, W).
         p: p, the side of a region.
-        stride: S, p unless given.
+        stride: S, where None the side of the region.
 
     >>> l2_pool(np.array([[[[3.0, 4.0], [0.0, 0.0]]]]), 2)
     array([[[[5.]]]])

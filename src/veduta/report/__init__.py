@@ -1,0 +1,1 @@
+"""What Veduta shows: self-contained HTML pages, and every figure on them."""
