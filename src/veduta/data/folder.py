@@ -7,19 +7,16 @@ DATA.csv with image_path,label[,split]        a table
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 from veduta.config.parsing import suggestion
-from veduta.data.sample import SPLITS, Folder, Sample, some, split_of
+from veduta.data.classes import class_faults
+from veduta.data.sample import CLASS_FOLDERS, SPLITS, Folder, Sample, some, split_of
 from veduta.data.table import read_table
 from veduta.data.walk import below, exists, look
 from veduta.errors import InputError
 
 __all__ = ["Folder", "Sample", "read_folder", "read_images"]
-
-
-CLASSES = "class folders"
 
 
 @dataclass(slots=True)
@@ -67,7 +64,7 @@ def read_folder(root: str | Path) -> Folder:
             f"data must be a folder of class folders, or a .csv file; {str(root)!r} is neither"
         )
     if data.classes or not faults:
-        faults += _class_faults(data)
+        faults += class_faults(data)
     if error := InputError.unless_empty(faults):
         raise error
     return data
@@ -112,7 +109,7 @@ def _read_tree(root: Path) -> tuple[Folder, list[str]]:
         found.ignored += len(top.images)
         _read_splits(found, splits, [folder for folder in top.folders if folder not in splits])
     else:
-        layout = CLASSES
+        layout = CLASS_FOLDERS
         _read_classes(found, root, None)
     samples = sorted(found.samples, key=lambda sample: sample.name)
     trained = {sample.label for sample in samples if sample.split in {None, "train"}}
@@ -171,35 +168,3 @@ def _read_classes(found: _Found, folder: Path, split: str | None) -> None:
             f"every class folder in {where} must hold an image; none in {some(empty)}; add images, "
             "or remove the folders"
         )
-
-
-def _class_faults(data: Folder) -> list[str]:
-    """What is wrong with the classes of a data set."""
-    faults = []
-    if not data.classes:
-        return [f"there must be images to train on; {data.root} has none; add some"]
-    if len(data.classes) == 1:
-        inner = data.root / data.classes[0]
-        deeper = data.layout == CLASSES and look(inner).folders
-        faults.append(
-            f"a classifier needs at least two classes; {data.root} has only {data.classes[0]!r}; "
-            + (f"did you mean {str(inner)!r}?" if deeper else "add another")
-        )
-    strangers = {
-        (sample.split, sample.label)
-        for sample in data.samples
-        if sample.split in {"validation", "test"} and sample.label not in data.classes
-    }
-    faults += [
-        f"classes come from the training images; {split} has {label!r}, which they lack; "
-        f"{_cure(str(label), data.classes)}"
-        for split, label in sorted(strangers, key=str)
-    ]
-    return faults
-
-
-def _cure(label: str, classes: Sequence[str]) -> str:
-    """What a class may be that training does not know."""
-    twins = [name for name in classes if name.casefold() == label.casefold()]
-    close = twins or get_close_matches(label, classes, n=1)
-    return f"did you mean {close[0]!r}?" if close else "add it to them, or take it out"

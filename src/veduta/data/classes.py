@@ -1,0 +1,42 @@
+"""What can be wrong with the classes of a data set, whatever its layout.
+
+Classes are matched by name: a class that only the test images have could never be predicted.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from veduta.data.sample import CLASS_FOLDERS, Folder
+from veduta.data.walk import look
+
+
+def class_faults(data: Folder) -> list[str]:
+    """What is wrong with the classes of a data set."""
+    faults = []
+    if not data.classes:
+        return [f"there must be images to train on; {data.root} has none; add some"]
+    if len(data.classes) == 1:
+        inner = data.root / data.classes[0]
+        deeper = data.layout == CLASS_FOLDERS and look(inner).folders
+        faults.append(
+            f"a classifier needs at least two classes; {data.root} has only {data.classes[0]!r}; "
+            + (f"did you mean {str(inner)!r}?" if deeper else "add another")
+        )
+    strangers = {
+        (sample.split, sample.label)
+        for sample in data.samples
+        if sample.split in {"validation", "test"} and sample.label not in data.classes
+    }
+    faults += [
+        f"classes come from the training images; {split} has {label!r}, which they lack; "
+        f"{_cure(str(label), data.classes)}"
+        for split, label in sorted(strangers, key=str)
+    ]
+    return faults
+
+
+def _cure(label: str, classes: Sequence[str]) -> str:
+    """What a class may be that training does not know."""
+    twins = [name for name in classes if name.casefold() == label.casefold()]
+    close = twins or get_close_matches(label, classes, n=1)
+    return f"did you mean {close[0]!r}?" if close else "add it to them, or take it out"
