@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from veduta.runtime.process import prepare
+
+prepare()
+
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -20,8 +20,8 @@ from veduta.models.backbones import (
     full_network,
     headless,
     preprocessing_of,
-    random_state,
 )
+from veduta.models.initial import random_state
 from veduta.models.registry import MODELS, find_model
 from veduta.models.weights import packaged_file
 

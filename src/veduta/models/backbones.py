@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from veduta.errors import InputError, WeightsError
 from veduta.models.fitting import State, fit
+from veduta.models.initial import random_state
 from veduta.models.registry import Channels, Model, build_network, find_model
 from veduta.models.weights import load_weights
-from veduta.runtime import streams
 
 PREFIX = "network."  # of the names in Backbone.state_dict()
 
@@ -180,25 +180,6 @@ def assign(network: nn.Module, state: State) -> None:
         for name, tensor in state.items()
     }
     network.load_state_dict(own, strict=True, assign=True)
-
-
-def random_state(network: nn.Module, seed: int) -> State:
-    """Initial weights, each tensor a pure function of (seed, its name, its shape).
-
-    Kernels are uniform with He's variance 2 / fan-in (He et al. 2015, arXiv 1502.01852), offsets
-    zero, batch norm the identity.
-    """
-    return {name: _initial(name, t.shape, seed) for name, t in network.state_dict().items()}
-
-
-def _initial(name: str, shape: torch.Size, seed: int) -> Tensor:
-    if len(shape) < 2:
-        unit = name.endswith((".weight", "running_var"))
-        counter = name.endswith("num_batches_tracked")
-        return torch.full(shape, int(unit), dtype=torch.int64 if counter else torch.float32)
-    bound = (6 / shape[1:].numel()) ** 0.5
-    numbers = streams.tensor(streams.stream(seed, "weights", name, *shape), tuple(shape))
-    return torch.from_numpy((2 * numbers - 1) * bound).float()
 
 
 def digest(state: Mapping[str, Tensor]) -> str:

@@ -111,7 +111,7 @@ def packaged_file(model: Model) -> Path | None:
 
 
 def from_hub(model: Model, cache: Path) -> Path:
-    """The file of pretrained weights from the library's hub: in a cache, ours or torch's, or new."""
+    """The file of pretrained weights from the library's hub: in our cache, in torch's, or new."""
     address = hub_address(model)
     name = address.rpartition("/")[2]
     target = cache / "weights" / name
