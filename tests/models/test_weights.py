@@ -294,12 +294,9 @@ def test_vgg16_loads_files_of_torchvision(scratch: Path) -> None:
     with torch.no_grad():
         x = ((images / 255 - mean) / std).permute(0, 3, 1, 2)
         expected = theirs.avgpool(theirs.features(x)).flatten(1)
-        logits = theirs(x)
     for name in ("whole.pth", "convolutions.safetensors"):
         path = str(scratch / name)
         backbone = build_backbone("vgg16", path, image_size=48, cache=scratch / "cache")
         torch.testing.assert_close(backbone(images), expected, atol=1e-6, rtol=1e-4)
-    whole = full_network(VGG16, str(scratch / "whole.pth"), cache=scratch / "cache")
-    torch.testing.assert_close(whole(x), logits, atol=1e-6, rtol=1e-4)
     with pytest.raises(WeightsError, match=r"convolutions.* has none that fit"):
         full_network(VGG16, path, cache=scratch / "cache")
