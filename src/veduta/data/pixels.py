@@ -4,30 +4,24 @@ The second run on the same data reads files only to hash them. What cannot be de
 left out; nothing ever stands in for it.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from veduta.data.decode import DECODER, calm, decode, read_file
+from veduta.data.decode import DECODER, calm, decode
+from veduta.data.reading import Outcome, Reader, in_chunks
 from veduta.data.resize import Resize
 from veduta.data.rows import Block, Rows, RowStore
 from veduta.data.sample import Sample
 from veduta.errors import DecodeError
 
-CHUNK = 64  # files a task: one file a task spends more on hand-over than on decoding
 LEFT_OUT = "left out"
 
 __all__ = ["Image", "Pixels", "Rejection", "Resize", "load_pixels", "pixel_store"]
 
 Progress = Callable[[int, int], None]
-Outcome = str | DecodeError  # of reading a file: the digest of its content, or why there is none
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +94,10 @@ def load_pixels(
     """
     store = pixel_store(resize, cache)
     known = store.known()
+    reader = Reader(known)
     outcomes: list[Outcome] = []
     done = 0
-    for found in in_chunks(_digest, [sample.path for sample in samples], threads):
+    for found in in_chunks(reader.digest, [sample.path for sample in samples], threads):
         outcomes += found
         done += sum(isinstance(one, DecodeError) or one in known for one in found)
         progress(done, len(samples))
@@ -114,7 +109,7 @@ def load_pixels(
     with (
         calm(),
         store.fill(list(sources)) as block,
-        closing(_decode_into(block, sources, resize, threads)) as chunks,
+        closing(_decode_into(block, reader, sources, resize, threads)) as chunks,
     ):
         for made in chunks:
             failures |= {key: error for key, error in made if error}
@@ -125,41 +120,24 @@ def load_pixels(
 
 
 def _decode_into(
-    block: Block, sources: Mapping[str, Sequence[Path]], resize: Resize, threads: int
+    block: Block,
+    reader: Reader,
+    sources: Mapping[str, Sequence[Path]],
+    resize: Resize,
+    threads: int,
 ) -> Generator[list[tuple[str, DecodeError | None]], None, None]:
     """Fill the rows of `block`; yields each key, and why it has no row where it has none."""
 
     def place(index: int) -> tuple[str, DecodeError | None]:
         key = block.keys[index]
         try:
-            block.write(index, resize(decode(_content(sources[key], key))))
+            block.write(index, resize(decode(reader.content(sources[key], key))))
         except DecodeError as error:
             block.drop(index)
             return key, error
         return key, None
 
     return in_chunks(place, range(len(block.keys)), threads)
-
-
-def _digest(path: Path) -> Outcome:
-    try:
-        return hashlib.sha256(read_file(path)).hexdigest()
-    except DecodeError as error:
-        return error
-
-
-def _content(paths: Sequence[Path], digest: str) -> bytes:
-    """The bytes with this digest, from the first of `paths` that still holds them."""
-    problem = DecodeError("changed while reading", "the content is not what it was a moment ago")
-    for path in paths:
-        try:
-            data = read_file(path)
-        except DecodeError as error:
-            problem = error
-        else:
-            if hashlib.sha256(data).hexdigest() == digest:
-                return data
-    raise problem
 
 
 def _gather(
@@ -174,18 +152,3 @@ def _gather(
     decoded = sum(image.digest in fresh for image in images)
     rows = store.rows([image.digest for image in images])
     return Pixels(tuple(images), rows, tuple(rejected), len(images) - decoded, decoded)
-
-
-def in_chunks(
-    function: Callable[[Item], Result], items: Sequence[Item], threads: int
-) -> Generator[list[Result], None, None]:
-    """Results of `function`, in order, `CHUNK` at a time; an interruption drops what is waiting."""
-
-    def run(start: int) -> list[Result]:
-        return [function(item) for item in items[start : start + CHUNK]]
-
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield from pool.map(run, range(0, len(items), CHUNK))
-    finally:
-        pool.shutdown(cancel_futures=True)
