@@ -78,7 +78,7 @@ def noise(count: int, folder: Path) -> list[Sample]:
 def report(extractor: Extractor, images: list[Image], pixels: Rows, cache: Path) -> None:
     """Print the rates of both, in turns, and their ratio."""
     start = time.perf_counter()
-    engine = extractor.open()
+    engine = extractor.opened
     opening = time.perf_counter() - start
     ready = pixels.take()
     compute_features(ready[:64], extractor.backbone, engine)  # warm

@@ -6,6 +6,7 @@
 >>> veduta.load(study.directory.path).predict(["a.jpg"])         # doctest: +SKIP
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,8 @@ import pandas as pd
 from veduta.config.parsing import read_file
 from veduta.data.digits import write_digits
 from veduta.data.folder import read_folder, read_images
+from veduta.data.upkeep import clear as empty
+from veduta.data.upkeep import listing
 from veduta.errors import InputError
 from veduta.experiment import prediction
 from veduta.experiment.plan import make_plan
@@ -27,7 +30,7 @@ from veduta.runs.directory import RunDirectory, new_directory_faults, next_free
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
 
-__all__ = ["Model", "demo", "evaluate", "load", "models", "predict", "search", "train"]
+__all__ = ["Model", "cache", "demo", "evaluate", "load", "models", "predict", "search", "train"]
 
 RUNS = Path("runs")
 DEMO = Path("demo")
@@ -180,6 +183,27 @@ def models() -> pd.DataFrame:
     )
 
 
+def cache(*, clear: bool = False) -> pd.DataFrame:
+    """What the cache holds: decoded pixels and features of earlier runs, one row a kind.
+
+    Args:
+        clear: remove it all, what a run is writing just now excepted; the table is what was there.
+    """
+    held = listing(cache_folder())
+    table = pd.DataFrame(
+        {
+            "kind": [entry.kind for entry in held],
+            "what": [_told(entry.spec) for entry in held],
+            "images": [entry.rows for entry in held],
+            "megabytes": [round(entry.size / 1e6, 1) for entry in held],
+            "last used": [time.strftime("%Y-%m-%d %H:%M", time.localtime(e.used)) for e in held],
+        }
+    )
+    if clear:
+        empty(cache_folder())
+    return table
+
+
 def demo(*, out: str | Path | None = None, console: Console | None = None) -> Run:
     """Search on scikit-learn's handwritten digits, written out as class folders first."""
     console = console or Console()
@@ -202,6 +226,13 @@ def _run(
     console = console or Console()
     plan = make_plan(data, values, grid=grid, out=place, command=command)
     return Run(run(plan, cache=cache_folder(), console=console).path)
+
+
+def _told(spec: Mapping[str, Any]) -> str:
+    inner = spec.get("spec", {})
+    return ", ".join(
+        str(inner[name]) for name in ("model", "size", "fit", "engine") if name in inner
+    )
 
 
 def _evaluate(classifier: Classifier, path: Path, data: str | Path, console: Console) -> Evaluation:

@@ -31,7 +31,7 @@ def evaluate(
     if found.seen:
         console.warn(f"{found.seen} of these images were used to train or to choose this model")
     if found.opened_before:
-        console.say(f"opened      {found.opened_before} times before, on this machine")
+        console.say(f"opened      before on this machine: {found.opened_before}")
     console.say(f"evaluation  {place}")
     if as_json:
         print_json(summary)

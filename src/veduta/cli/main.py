@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from veduta.cli.cache import cache
 from veduta.cli.demo import demo
 from veduta.cli.evaluate import evaluate
 from veduta.cli.models import models
@@ -27,6 +28,7 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(models)
 app.command()(demo)
+app.command()(cache)
 
 INTERRUPTED = 130
 

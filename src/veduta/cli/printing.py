@@ -34,7 +34,7 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
     test = summary["test"]
     if test["images"]:
         before = test["opened_before"]
-        often = f"; {before} earlier openings on this machine" if before else ""
+        often = f"; opened before on this machine: {before}" if before else ""
         console.say(f"test        {score(test)}, opened once{often}")
     else:
         console.warn("no test image could be read, so there is no test score")

@@ -11,6 +11,9 @@ from pydantic import ValidationError
 from veduta.config.settings import OF_A_RUN, Settings, as_text
 from veduta.errors import InputError
 
+PROVENANCE = "run"
+"""The part of a run's config.yaml that tells where it comes from; it sets nothing."""
+
 Grid = dict[str, tuple[Any, ...]]
 
 
@@ -88,7 +91,7 @@ def parse_assignments(words: Sequence[str]) -> dict[str, str]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file.
+    """The settings in a YAML file, `grid` among them; a run's config.yaml is one, and replays it.
 
     Raises:
         InputError: the file cannot be read, or is not a mapping of names to values.
@@ -102,6 +105,9 @@ def read_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise InputError(f"--config takes a YAML mapping of names to values; {path} holds another")
+    if not isinstance(content.get("grid", {}), dict):
+        raise InputError(f"grid must be a mapping of names to lists of values; in {path} it is not")
+    content.pop(PROVENANCE, None)
     return content
 
 

@@ -54,7 +54,9 @@ class Settings(BaseModel):
         "pretrained, none (random), or a file of weights",
         "pretrained, none, or the path of a .safetensors, .pt or .pth file",
     )
-    image_size: Annotated[int, Field(ge=8, le=2048)] | None = setting(
+    image_size: Annotated[
+        Annotated[int, Field(ge=8, le=2048)] | None, BeforeValidator(_optional)
+    ] = setting(
         None,
         "pixels a side; default: the size the model was trained at",
         "a whole number from 8 to 2048",
@@ -90,7 +92,7 @@ class Settings(BaseModel):
         (0.9, 0.999), "decay rates of adam and adamw", "two numbers below 1, such as 0.9x0.999"
     )
     weight_decay: float = setting(0.0, "L2 penalty", "a number from 0 up, such as 1e-4", ge=0)
-    patience: Annotated[int, Field(ge=1), BeforeValidator(_optional)] | None = setting(
+    patience: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_optional)] = setting(
         None,
         "stop after this many epochs without a better validation loss",
         "none, or a whole number above 0",
@@ -133,4 +135,9 @@ def as_text(value: object) -> str:
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON and YAML hold them: tuples become lists."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+    return {name: as_plain(value) for name, value in settings.items()}
+
+
+def as_plain(value: Any) -> Any:  # noqa: ANN401
+    """One value as JSON and YAML hold it."""
+    return list(value) if isinstance(value, tuple) else value

@@ -1,6 +1,7 @@
 """From files to what a head learns from: pixels, splits, frozen features, each computed once."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,32 +53,50 @@ class Materials:
     console: Console
     reused: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
     made: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
-    _backbones: dict[Recipe, Backbone] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: {"pixels": 0.0, "features": 0.0})
+    _kept: dict[Recipe, Extractor] = field(default_factory=dict)
 
     def pixels(self, samples: Sequence[Sample], resize: Resize) -> Pixels:
         """Pixels of `samples`; what cannot be read is listed, never replaced."""
+        started = time.perf_counter()
         with self.console.stage(f"reading at {resize.size} px", "images") as advance:
             found = load_pixels(
                 samples, resize, cache=self.cache, progress=advance, threads=processors()
             )
-        self._count("pixels", found.reused, found.decoded)
+        self._count("pixels", found.reused, found.decoded, time.perf_counter() - started)
         if found.rejected:
             self.console.warn(f"{len(found.rejected)} files cannot be read and are left out")
         return found
 
     def backbone(self, settings: Settings) -> Backbone:
-        """The frozen network of `settings`; the last one asked for is kept."""
+        """The frozen network of `settings`."""
+        return self._extractor(settings).backbone
+
+    def _extractor(self, settings: Settings) -> Extractor:
+        """Network and engine of `settings`; those last asked for are kept."""
         recipe = recipe_of(settings)
-        if recipe not in self._backbones:
-            self._backbones.clear()
-            self._backbones[recipe] = build_backbone(
+        if recipe not in self._kept:
+            self._kept.clear()
+            backbone = build_backbone(
                 settings.model,
                 settings.weights,
                 image_size=settings.image_size,
                 seed=self.seed,
                 cache=self.cache,
             )
-        return self._backbones[recipe]
+            resize = resize_of(settings)
+            self._kept[recipe] = Extractor(backbone, self.engine, resize, processors())
+        return self._kept[recipe]
+
+    def expect_backbones(self, wanted: Iterable[Settings]) -> None:
+        """Build the backbone of every recipe, so that weights that do not fit are known early.
+
+        Raises:
+            WeightsError: weights are missing, damaged or of another architecture.
+        """
+        recipes = {recipe_of(settings)[:2]: settings for settings in wanted}
+        for settings in reversed(recipes.values()):
+            self.backbone(settings)
 
     def examples(
         self, groups: Sequence[Sequence[Image]], settings: Settings, classes: Sequence[str]
@@ -108,16 +127,21 @@ class Materials:
         digests = [image.digest for image in images]
         if store.missing(digests):
             self.pixels([image.sample for image in images], resize)
+        started = time.perf_counter()
         with self.console.stage(f"features by {settings.model}", "images") as advance:
-            extractor = Extractor(self.backbone(settings), self.engine, resize, processors())
             found = load_features(
-                images, store.rows(digests), extractor, cache=self.cache, progress=advance
+                images,
+                store.rows(digests),
+                self._extractor(settings),
+                cache=self.cache,
+                progress=advance,
             )
-        self._count("features", found.reused, found.computed)
+        self._count("features", found.reused, found.computed, time.perf_counter() - started)
         return found.rows.take()
 
-    def _count(self, stage: str, reused: int, made: int) -> None:
+    def _count(self, stage: str, reused: int, made: int, seconds: float) -> None:
         self.reused[stage] += reused
         self.made[stage] += made
+        self.seconds[stage] += seconds
         if reused:
             self.console.say(f"  {reused:,} of them from the cache: the same {stage} as before")

@@ -78,7 +78,7 @@ def make_plan(
     if faults or folder is None:
         raise InputError(*faults)
     full = [_with_size(cell) for cell in candidates]
-    given = {*values, *parsed}
+    given = {*parsed, *settings.model_dump(exclude_defaults=True)}
     idle = given.intersection(*(unused(cell) for cell in full))
     return Plan(
         command=command,

@@ -1,4 +1,4 @@
-"""What a run writes besides its journal: configuration, splits, tables, summary."""
+"""What a run says and writes besides its journal: configuration, splits, tables, summary."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,10 @@ from typing import Any
 import yaml
 
 from veduta import __version__
-from veduta.config.settings import plain
+from veduta.config.parsing import PROVENANCE
+from veduta.config.settings import as_plain, plain
 from veduta.data.pixels import Image, Pixels
+from veduta.data.splits import shared
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import fingerprint
@@ -21,6 +23,7 @@ from veduta.runs.journal import Journal
 from veduta.search.selection import Outcome
 from veduta.search.space import varied
 from veduta.search.study import Study
+from veduta.tracking.console import Console
 from veduta.tracking.tables import epochs_table, rows_to_csv, trials_table, write_csv
 
 Parts = Mapping[str, Sequence[Image]]
@@ -40,27 +43,55 @@ def versions() -> dict[str, str]:
 
 
 def start_of(plan: Plan, gate: Pixels, parts: Parts) -> dict[str, Any]:
-    """What a run stands on, for the journal and config.yaml."""
+    """What a run stands on, settings and grid apart."""
+    images = [image for part in parts.values() for image in part]
+    copies = shared(images, [name for name, part in parts.items() for _ in part])
     return {
         "command": plan.command,
         "data": str(plan.folder.root),
         "layout": plan.folder.layout,
         "classes": list(plan.folder.classes),
-        "images": {name: len(images) for name, images in parts.items()},
+        "images": {name: len(part) for name, part in parts.items()},
         "rejected": len(gate.rejected),
+        "in_two_splits": sum(group.leak for group in copies),
+        "in_two_classes": sum(group.conflict for group in copies),
         "data_fingerprint": fingerprint(gate.images),
-        "settings": plain(plan.settings.model_dump()),
-        "grid": {name: [_value(v) for v in values] for name, values in plan.grid.items()},
         "engine": plan.engine,
         "precision": "f32",
         "versions": versions(),
     }
 
 
-def write_start(directory: RunDirectory, plan: Plan, gate: Pixels, parts: Parts) -> None:
+def announce(plan: Plan, start: Mapping[str, Any], console: Console) -> None:
+    """What is about to happen, and what a user should know before it does."""
+    sizes = ", ".join(f"{count:,} {part}" for part, count in start["images"].items())
+    console.say(f"images      {sizes} (sealed); {len(plan.folder.classes)} classes")
+    fewer = f" ({plan.cells} cells, of which some differ only in what they do not use)"
+    console.say(
+        f"trials      {len(plan.trials)}{fewer if plan.cells != len(plan.trials) else ''}, "
+        f"{sum(trial.settings.epochs for trial in plan.trials):,} epochs at most"
+    )
+    if leaks := start["in_two_splits"]:
+        console.warn(f"{leaks} images came in more than one split; splits.csv has their sha256")
+    if conflicts := start["in_two_classes"]:
+        console.warn(f"{conflicts} images came with more than one label; see splits.csv")
+    for name in plan.idle:
+        console.warn(f"{name} has no effect on any trial here")
+
+
+def settings_of(plan: Plan) -> dict[str, Any]:
+    """The resolved settings, and the grid: what `--config` takes to run this again."""
+    common = {k: v for k, v in plan.settings.model_dump().items() if k not in plan.grid}
+    grid = {name: [as_plain(value) for value in values] for name, values in plan.grid.items()}
+    return {**plain(common), **({"grid": grid} if grid else {})}
+
+
+def write_start(
+    directory: RunDirectory, plan: Plan, gate: Pixels, *, start: Mapping[str, Any], parts: Parts
+) -> None:
     """config.yaml, splits.csv and rejected.csv."""
-    start = start_of(plan, gate, parts)
-    text = yaml.safe_dump(start, sort_keys=False, allow_unicode=True)
+    content = {**settings_of(plan), PROVENANCE: dict(start)}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     write_atomically(directory.config, text)
     where = {image.sample.name: part for part, images in parts.items() for image in images}
     rows = [(i.sample.name, i.sample.label, where[i.sample.name], i.digest) for i in gate.images]
@@ -70,9 +101,9 @@ def write_start(directory: RunDirectory, plan: Plan, gate: Pixels, parts: Parts)
 
 
 def summary_of(
-    plan: Plan, study: Study, materials: Materials, *, outcome: Outcome, ties: Sequence[str]
+    plan: Plan, study: Study, outcome: Outcome, *, ties: Sequence[str]
 ) -> dict[str, Any]:
-    """Everything of summary.json that is known before the test is opened."""
+    """What a search found, before the test is opened."""
     hits, images = int(outcome.hits.sum()), len(outcome.hits)
     winner = next(trial for trial in plan.trials if trial.id == outcome.trial)
     return {
@@ -89,11 +120,7 @@ def summary_of(
         "trials": len(plan.trials),
         "cells": plan.cells,
         "failed": len(study.failed),
-        "classes": list(plan.folder.classes),
         "class_order": "by name, in code point order",
-        "engine": plan.engine,
-        "reused": dict(materials.reused),
-        "computed": dict(materials.made),
     }
 
 
@@ -108,16 +135,18 @@ def write_end(
     journal: Journal,
     summary: Mapping[str, Any],
     *,
-    test: Mapping[str, Any],
+    materials: Materials,
     seconds: Mapping[str, float],
 ) -> None:
-    """The tables and summary.json, and the journal's last line."""
-    journal.append("end", test=dict(test), seconds=dict(seconds))
-    write_tables(directory, journal)
-    order = ("command", "winner", "validation", "test")
-    full = {**summary, "test": dict(test), "seconds": dict(seconds)}
-    write_json(directory.summary, {**{name: full[name] for name in order}, **full})
-
-
-def _value(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+    """summary.json, and the journal's last line, which says the same."""
+    start = journal.events[0]
+    stands_on = ("classes", "images", "rejected", "in_two_splits", "in_two_classes", "engine")
+    full = {
+        **summary,
+        **{name: start[name] for name in stands_on},
+        "reused": dict(materials.reused),
+        "computed": dict(materials.made),
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+    }
+    journal.append("end", **full)
+    write_json(directory.summary, full)

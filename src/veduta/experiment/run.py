@@ -9,14 +9,12 @@ artefact   the winner as files that predict
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Pixels
-from veduta.data.splits import assign, shared
+from veduta.data.splits import assign
 from veduta.errors import InputError, VedutaError
 from veduta.experiment import records
 from veduta.experiment.materials import Materials, Recipe, recipe_of, resize_of
@@ -33,92 +31,49 @@ from veduta.search.study import Places, Study
 from veduta.tracking.console import Console
 from veduta.training.state import Examples, concatenated
 
-
-@dataclass(slots=True)
-class Clock:
-    """Seconds by stage."""
-
-    started: float = field(default_factory=time.perf_counter)
-    seconds: dict[str, float] = field(
-        default_factory=lambda: {"pixels": 0.0, "features": 0.0, "training": 0.0}
-    )
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add what happens inside to the seconds of `name`."""
-        before = time.perf_counter()
-        yield
-        self.seconds[name] += time.perf_counter() - before
-
-    def all(self) -> dict[str, float]:
-        """Seconds by stage and in total."""
-        total = time.perf_counter() - self.started
-        return {k: round(v, 3) for k, v in {**self.seconds, "total": total}.items()}
+Parts = Mapping[str, list[Image]]
 
 
 def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     """Carry out a plan; the run directory holds everything that came of it.
 
     Raises:
-        InputError: the images do not suffice; nothing was written.
-        VedutaError: every trial failed.
+        InputError: the images or the weights do not do; nothing was written.
+        VedutaError: every trial failed; the tables say why.
     """
-    clock = Clock()
+    started = time.perf_counter()
     materials = Materials(plan.engine, plan.settings.seed, cache, console)
-    with clock.stage("pixels"):
-        gate = _gate(plan, materials)
+    gate = _gate(plan, materials)
     parts = _split(plan, gate)
-    _announce(plan, parts, console)
+    materials.expect_backbones(trial.settings for trial in plan.trials)
+    start = records.start_of(plan, gate, parts)
+    records.announce(plan, start, console)
+
     directory = create(plan.out)
     with Journal(directory.journal) as journal:
-        records.write_start(directory, plan, gate, parts)
-        journal.append("start", **records.start_of(plan, gate, parts))
-        study = Study(
-            plan.trials,
-            len(plan.folder.classes),
-            journal,
-            Places(directory.tensorboard, directory.scores),
-        )
-        data = _Data(plan, parts, materials, clock)
-        data(plan.trials[0])
-        with console.stage("training", "epochs") as advance:
-            study.run(data, advance)
-        clock.seconds["training"] = sum(outcome.seconds for outcome in study.outcomes)
-        if study.best is None:
+        journal.append("start", **start, settings=records.settings_of(plan))
+        records.write_start(directory, plan, gate, start=start, parts=parts)
+        data = _Data(plan, parts, materials)
+        places = Places(directory.tensorboard, directory.scores)
+        study = Study(plan.trials, len(plan.folder.classes), journal, places)
+        try:
+            data(plan.trials[0])  # features before trials, so that each has a progress of its own
+            with console.stage("training", "epochs") as advance:
+                study.run(data, advance)
+            winner, best, ties = _select(plan, study)
+            journal.append("selected", winner=winner.id, tied=ties)
+        finally:
             records.write_tables(directory, journal)
-            reasons = "; ".join(f"{trial}: {why}" for trial, why in study.failed.items())
-            raise VedutaError(f"a run needs one trial that ends well; all failed: {reasons}")
-        best = study.best
-        ties = tied(study.outcomes)
-        winner = next(trial for trial in plan.trials if trial.id == best.outcome.trial)
-        journal.append("selected", winner=winner.id, tied=ties)
+
         network = _final_network(plan, winner, best, data)
-        sealed = SealedTest(parts["test"], journal, cache)
         made = Made(directory, plan, winner, network, materials)
-        test = score_test(made, sealed)
+        test = score_test(made, SealedTest(parts["test"], journal, cache))
         write_model(made)
-        summary = records.summary_of(plan, study, materials, outcome=best.outcome, ties=ties)
-        records.write_end(directory, journal, summary, test=test, seconds=clock.all())
+        summary = {**records.summary_of(plan, study, best.outcome, ties=ties), "test": test}
+        seconds = {**materials.seconds, "training": sum(o.seconds for o in study.outcomes)}
+        seconds["total"] = time.perf_counter() - started
+        records.write_end(directory, journal, summary, materials=materials, seconds=seconds)
     return directory
-
-
-def _announce(plan: Plan, parts: Mapping[str, list[Image]], console: Console) -> None:
-    """What is about to happen, in three lines."""
-    sizes = ", ".join(f"{len(images):,} {part}" for part, images in parts.items())
-    console.say(f"images      {sizes} (sealed); {len(plan.folder.classes)} classes")
-    fewer = f" ({plan.cells} cells, of which some differ only in what they do not use)"
-    console.say(
-        f"trials      {len(plan.trials)}{fewer if plan.cells != len(plan.trials) else ''}, "
-        f"{sum(trial.settings.epochs for trial in plan.trials):,} epochs at most"
-    )
-    images = [image for part in parts.values() for image in part]
-    copies = shared(images, [name for name, part in parts.items() for _ in part])
-    if leaks := sum(group.leak for group in copies):
-        console.warn(f"{leaks} images came in more than one split; their sha256 is in splits.csv")
-    if conflicts := sum(group.conflict for group in copies):
-        console.warn(f"{conflicts} images came with more than one label; see splits.csv")
-    for name in plan.idle:
-        console.warn(f"{name} has no effect on any trial here")
 
 
 def _gate(plan: Plan, materials: Materials) -> Pixels:
@@ -134,7 +89,8 @@ def _gate(plan: Plan, materials: Materials) -> Pixels:
     return gate
 
 
-def _split(plan: Plan, gate: Pixels) -> Mapping[str, list[Image]]:
+def _split(plan: Plan, gate: Pixels) -> Parts:
+    """Which image serves for what; splits that came with the data are kept."""
     settings = plan.settings
     came = {sample.split for sample in plan.folder.samples}
     where = assign(
@@ -152,27 +108,31 @@ def _split(plan: Plan, gate: Pixels) -> Mapping[str, list[Image]]:
 class _Data:
     """Training and validation examples of a trial; those of the last recipe are kept."""
 
-    def __init__(
-        self, plan: Plan, parts: Mapping[str, list[Image]], materials: Materials, clock: Clock
-    ) -> None:
+    def __init__(self, plan: Plan, parts: Parts, materials: Materials) -> None:
         self._classes = plan.folder.classes
         self._parts = parts
         self._materials = materials
-        self._clock = clock
         self._kept: tuple[Recipe, tuple[Examples, Examples]] | None = None
 
     def __call__(self, trial: Trial) -> tuple[Examples, Examples]:
         recipe = recipe_of(trial.settings)
         if self._kept is None or self._kept[0] != recipe:
-            with self._clock.stage("features"):
-                self._kept = recipe, self._examples(trial.settings)
+            self._kept = recipe, self._examples(trial.settings)
         return self._kept[1]
 
     def _examples(self, settings: Settings) -> tuple[Examples, Examples]:
-        train, validation = self._materials.examples(
-            [self._parts["train"], self._parts["validation"]], settings, self._classes
-        )
+        groups = [self._parts["train"], self._parts["validation"]]
+        train, validation = self._materials.examples(groups, settings, self._classes)
         return train, validation
+
+
+def _select(plan: Plan, study: Study) -> tuple[Trial, Finished, list[str]]:
+    """The winner on validation, and the names of the trials that tie with it."""
+    if study.best is None:
+        reasons = "; ".join(f"{trial}: {why}" for trial, why in study.failed.items())
+        raise VedutaError(f"a run needs one trial that ends well; all failed: {reasons}")
+    winner = next(trial for trial in plan.trials if trial.id == study.best.outcome.trial)
+    return winner, study.best, tied(study.outcomes)
 
 
 def _final_network(plan: Plan, winner: Trial, best: Finished, data: _Data) -> HeadNetwork:

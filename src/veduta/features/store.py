@@ -6,6 +6,7 @@ and resized, the network and its weights, and the engine that ran it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -61,8 +62,9 @@ class Extractor:
             "view": PLAIN,
         }
 
-    def open(self) -> Engine:
-        """The engine, loaded and compiled: this takes seconds."""
+    @cached_property
+    def opened(self) -> Engine:
+        """The engine, loaded and compiled when first asked for: this takes seconds."""
         return open_engine(self.engine, self.backbone, threads=self.threads)
 
 
@@ -127,7 +129,7 @@ def load_features(
         progress(done, len(places))
 
     if missing:
-        engine = extractor.open()
+        engine = extractor.opened
         for start in range(0, len(missing), KEPT):
             wanted = missing[start : start + KEPT]
             with store.fill(wanted) as block:

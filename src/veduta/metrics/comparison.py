@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 Hits = NDArray[np.bool_]
 
@@ -23,6 +22,8 @@ def mcnemar(first: Hits, second: Hits) -> float:
 
     Source: Q. McNemar, Psychometrika 12 (1947) 153-157.
     """
+    from scipy.stats import binomtest
+
     won = int((first & ~second).sum())
     lost = int((second & ~first).sum())
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0

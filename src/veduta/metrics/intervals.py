@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from scipy.stats import binomtest
-
 
 class Interval(NamedTuple):
     """A 95 % confidence interval of a share, both ends in [0, 1]."""
@@ -24,5 +22,7 @@ def wilson(hits: int, images: int) -> Interval:
 
     Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212.
     """
+    from scipy.stats import binomtest
+
     found = binomtest(hits, images).proportion_ci(0.95, method="wilson")
     return Interval(float(found.low), float(found.high))

@@ -40,7 +40,8 @@ def mix(counter: Keys) -> Keys:
     z *= FIRST
     z ^= z >> np.uint64(27)
     z *= SECOND
-    return z ^ (z >> np.uint64(31))
+    z ^= z >> np.uint64(31)
+    return z
 
 
 def order(key: np.uint64, samples: Keys) -> NDArray[np.intp]:

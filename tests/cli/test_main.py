@@ -1,0 +1,138 @@
+"""The command line as its user meets it: in a process of its own, by exit codes and words."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import paint
+
+FAST = ["--image-size", "32", "--epochs", "2", "--engine", "torch"]
+
+
+def veduta(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "veduta.cli.main", *map(str, words)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=os.environ, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def searched(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("cli") / "run"
+    done = veduta("search", colours, "--grid", "lr=1e-3,1e-2", *FAST, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_search_shows_the_leaderboard_and_where_the_run_is(searched: tuple[Path, str]) -> None:
+    out, printed = searched
+    assert "best of 2 trials" in printed
+    assert printed.splitlines()[-1] == f"run         {out}"
+    assert "opened once" in printed
+
+
+def test_json_is_all_that_standard_output_has(colours: Path, tmp_path: Path) -> None:
+    done = veduta("train", colours, *FAST, "--out", tmp_path / "run", "--json")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert json.loads(done.stdout) == summary
+    assert "winner" in done.stderr
+
+
+def test_default_directories_are_numbered(colours: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert veduta("train", colours, *FAST, cwd=tmp_path).returncode == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["train-1", "train-2"]
+
+
+def test_predict_writes_a_table_and_says_what_it_could_not_read(
+    searched: tuple[Path, str], colours: Path, tmp_path: Path
+) -> None:
+    run, _ = searched
+    out = tmp_path / "out"
+    done = veduta("predict", run, colours / "red", "--top-k", "2", "--out", out)
+    assert done.returncode == 0
+    table = pd.read_csv(out / "predictions.csv")
+    assert list(table.columns) == ["path", "label", "probability", "label_2", "probability_2"]
+    assert len(table) == 20
+    (tmp_path / "broken.png").write_bytes(b"x")
+    partly = veduta(
+        "predict", run, colours / "red", tmp_path / "broken.png", "--out", tmp_path / "partly"
+    )
+    assert partly.returncode == 3
+    assert "broken.png" in partly.stderr
+    nothing = veduta("predict", run, tmp_path / "broken.png", "--out", tmp_path / "nothing")
+    assert nothing.returncode == 1
+
+
+def test_evaluate_writes_its_tables(searched: tuple[Path, str], tmp_path: Path) -> None:
+    paint(tmp_path / "new", 5, seed=3)
+    out = tmp_path / "out"
+    done = veduta("evaluate", searched[0], tmp_path / "new", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in out.iterdir()} == {
+        "confusion.csv", "per_class.csv", "predictions.csv", "rejected.csv", "summary.json",
+    }  # fmt: skip
+    assert "95 % interval" in done.stdout
+
+
+def test_models_lists_what_can_be_trained() -> None:
+    done = veduta("models")
+    assert done.returncode == 0
+    for word in ("efficientnet_lite0", "4,652,008", "vgg16", "138,357,544", "Apache-2.0"):
+        assert word in done.stdout
+    assert json.loads(veduta("models", "--json").stdout)["models"][0]["licence"]
+
+
+def test_every_fault_is_a_line_and_the_code_is_two(colours: Path, tmp_path: Path) -> None:
+    done = veduta(
+        "search", colours, "--lrr", "3", "--epochs", "many", "--grid", "lr", "--out", tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("error: ") for line in lines)
+    assert "did you mean 'lr'?" in lines[0]
+
+
+def test_a_misspelt_flag_of_the_command_is_named(colours: Path) -> None:
+    done = veduta("search", colours, "--gird", "lr=1", "--grid", "lr=1e-3")
+    assert done.returncode == 2
+    assert "did you mean --grid?" in done.stderr
+
+
+def test_a_second_folder_is_one_too_many(colours: Path) -> None:
+    done = veduta("train", colours, colours)
+    assert done.returncode == 2
+    assert "one folder of data" in done.stderr
+
+
+def test_a_failed_trial_makes_the_code_three(colours: Path, tmp_path: Path) -> None:
+    done = veduta(
+        "search", colours, "--grid", "lr=1e-3,1e38", "--optimizer", "sgd", *FAST,
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.returncode == 3
+    all_of_them = veduta(
+        "train", colours, "--lr", "1e38", "--optimizer", "sgd", *FAST, "--out", tmp_path / "none"
+    )
+    assert all_of_them.returncode == 1
+    assert "learning rate" in all_of_them.stderr
+
+
+def test_help_names_every_setting() -> None:
+    done = veduta("train", "--help")
+    for name in ("--weight-decay", "--batch-norm", "--image-size", "--hidden", "--seed"):
+        assert name in done.stdout
+
+
+def test_every_command_has_help() -> None:
+    listed = veduta("--help").stdout
+    for name in ("search", "train", "predict", "evaluate", "models", "demo", "cache"):
+        assert name in listed
+        assert veduta(name, "--help").returncode == 0

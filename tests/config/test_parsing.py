@@ -1,0 +1,123 @@
+"""Settings: every fault is found, each with rule, value and cure; every spelling means the same."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from veduta.config.parsing import parse_assignments, parse_grid, parse_settings, read_file
+from veduta.config.settings import OF_A_RUN, Settings, as_text
+from veduta.errors import InputError
+
+
+def test_text_and_typed_values_mean_the_same() -> None:
+    typed, _ = parse_settings(
+        {"lr": 1e-3, "hidden": [2000, 1000], "batch_norm": True, "betas": (0.8, 0.9)}
+    )
+    text, faults = parse_settings(
+        {"lr": "1e-3", "hidden": "2000x1000", "batch_norm": "true", "betas": "0.8x0.9"}
+    )
+    assert typed == text
+    assert not faults
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", "0"),
+        ("lr", "nan"),
+        ("lr", "inf"),
+        ("lr", "fast"),
+        ("epochs", "0"),
+        ("epochs", "2.5"),
+        ("batch_size", "1"),
+        ("dropout", "1"),
+        ("dropout", "-0.1"),
+        ("momentum", "1"),
+        ("betas", "0.9"),
+        ("betas", "0.9x1"),
+        ("hidden", "0"),
+        ("hidden", "wide"),
+        ("image_size", "7"),
+        ("resize", "stretch"),
+        ("engine", "gpu"),
+        ("patience", "0"),
+        ("validation", "0"),
+        ("validation", "0.6"),
+        ("weight_decay", "-1"),
+        ("seed", "-1"),
+        ("refit", "perhaps"),
+    ],
+)
+def test_a_wrong_value_names_setting_rule_and_value(name: str, value: str) -> None:
+    settings, faults = parse_settings({name: value})
+    assert len(faults) == 1
+    assert faults[0].startswith(f"{name} must be ")
+    assert faults[0].endswith(f"got {value!r}")
+    assert getattr(settings, name) == Settings.model_fields[name].default
+
+
+def test_all_faults_are_found_at_once() -> None:
+    _, faults = parse_settings({"lr": "x", "epochs": "y", "wieght_decay": 1, "seed": 2})
+    assert len(faults) == 3
+    assert "did you mean 'weight_decay'?" in faults[0]
+
+
+def test_grid_checks_every_value_and_drops_twins() -> None:
+    grid, faults = parse_grid({"lr": "1e-3, 0.001,3e-3", "hidden": "none,256,20x10"})
+    assert grid == {"lr": (0.001, 0.003), "hidden": ((), (256,), (20, 10))}
+    assert not faults
+    _, faults = parse_grid({"lr": "1e-3,x,-1", "lrr": "1", "seed": "1,2", "epochs": ""})
+    assert [fault.partition(";")[0] for fault in faults] == [
+        "grid: lr must be a number above 0, such as 1e-3",
+        "grid: lr must be a number above 0, such as 1e-3",
+        "grid: no setting is called 'lrr'",
+        "grid: seed holds for the whole run",
+        "grid: epochs needs at least one value, as in epochs=A,B",
+    ]
+
+
+def test_a_word_without_a_value_is_a_grid_without_values() -> None:
+    assert parse_grid(parse_assignments(["lr"]))[1]
+
+
+@given(st.builds(Settings, lr=st.floats(1e-9, 1e9), hidden=st.lists(st.integers(1, 9999))))
+def test_a_value_as_text_reads_back_the_same(settings: Settings) -> None:
+    text = {name: as_text(value) for name, value in settings.model_dump().items()}
+    assert parse_settings(text) == (settings, [])
+
+
+@given(
+    st.dictionaries(st.text(), st.one_of(st.none(), st.text(), st.floats(), st.lists(st.text())))
+)
+def test_whatever_is_typed_gives_faults_and_no_exception(values: dict[str, object]) -> None:
+    parse_settings(values)
+    parse_grid(values)
+
+
+def test_every_setting_has_a_meaning_and_a_rule() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert isinstance(field.json_schema_extra, dict), name
+        assert field.json_schema_extra["rule"], name
+    assert set(Settings.model_fields) >= OF_A_RUN
+
+
+@pytest.mark.parametrize("content", ["- 1", "3", "a: [", "grid: 3", "1: 2"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"settings\.yaml"):
+        read_file(path)
+    with pytest.raises(InputError, match=r"absent\.yaml"):
+        read_file(tmp_path / "absent.yaml")
+
+
+def test_a_file_sets_what_flags_set(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump({"lr": 0.01, "grid": {"epochs": [1, 2]}, "run": {"data": "x"}}))
+    assert read_file(path) == {"lr": 0.01, "grid": {"epochs": [1, 2]}}
+    path.write_text("")
+    assert read_file(path) == {}

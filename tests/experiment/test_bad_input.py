@@ -1,0 +1,128 @@
+"""Bad input: every fault at once, with rule, what came and cure; nothing is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import veduta
+from veduta.errors import InputError
+from veduta.tracking.console import Console
+
+
+def faults_of(data: Path, out: Path, **settings: object) -> tuple[str, ...]:
+    with pytest.raises(InputError) as caught:
+        veduta.train(data, out=out, console=Console(quiet=True), **settings)
+    assert caught.value.exit_code == 2
+    for fault in caught.value.faults:
+        assert "\n" not in fault
+    return caught.value.faults
+
+
+def picture(path: Path, shade: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (9, 9), (shade, 2 * shade, 3 * shade)).save(path)
+
+
+def one_class(root: Path) -> None:
+    picture(root / "a" / "1.png", 1)
+
+
+def too_few(root: Path) -> None:
+    for number in range(9):
+        picture(root / "many" / f"{number}.png", number)
+    for number in range(2):
+        picture(root / "few" / f"{number}.png", 50 + number)
+
+
+def no_readable(root: Path) -> None:
+    for label in "ab":
+        (root / label).mkdir(parents=True)
+        (root / label / "1.png").write_bytes(b"text")
+
+
+FOLDERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
+    "missing": (lambda _: None, ("does not exist",)),
+    "a file": (lambda root: root.write_text("x"), ("neither",)),
+    "empty": (lambda root: root.mkdir(), ("one folder a class", "no image")),
+    "one class": (one_class, ("at least two classes", "'a'")),
+    "too few": (too_few, ("at least 3", "'few' has 2", "add images")),
+    "no readable image": (no_readable, ("none of 2", "a/1.png")),
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_folder_that_does_not_do(tmp_path: Path, kind: str) -> None:
+    make, told = FOLDERS[kind]
+    make(tmp_path / "data")
+    (fault,) = faults_of(tmp_path / "data", tmp_path / "run", image_size=32)
+    assert all(part in fault for part in told), fault
+    assert not (tmp_path / "run").exists()
+
+
+def test_faults_of_everything_are_reported_together(colours: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        veduta.search(
+            colours / "absent",
+            grid={"lr": [], "optimizer": ["adam", "adm"], "weight_dekay": [1]},
+            out=colours,
+            model="efficientnet_light0",
+            epochs="many",
+            activation="rely",
+            weights=str(tmp_path / "absent.pth"),
+        )
+    told = "\n".join(caught.value.faults)
+    for part in (
+        "grid: lr needs at least one value",
+        "no optimiser is called 'adm'; did you mean 'adam'?",
+        "no setting is called 'weight_dekay'; did you mean 'weight_decay'?",
+        "no model is called 'efficientnet_light0'; did you mean",
+        "epochs must be a whole number above 0; got 'many'",
+        "no activation is called 'rely'; did you mean 'relu'?",
+        "--out must name a new directory",
+        "does not exist",
+    ):
+        assert part in told, told
+    assert len(caught.value.faults) == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"optimizer": "sgd", "nesterov": True, "momentum": 0}, "nesterov needs momentum"),
+        ({"image_size": 8, "model": "vgg16", "weights": "none"}, "image_size"),
+        ({"weights": "absent.pth"}, "absent.pth"),
+        ({"weights": __file__}, "test_bad_input.py"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_go_together(
+    colours: Path, tmp_path: Path, settings: dict[str, object], told: str
+) -> None:
+    (fault,) = faults_of(colours, tmp_path / "run", **settings)
+    assert told in fault
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_architecture(colours: Path, tmp_path: Path) -> None:
+    save_file({"conv_stem.weight": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
+    faults = faults_of(
+        colours, tmp_path / "run", weights=str(tmp_path / "other.safetensors"), image_size=32
+    )
+    assert "efficientnet_lite0" in faults[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_directory_is_left_alone(colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    (fault,) = faults_of(colours, tmp_path)
+    assert "exists" in fault
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_search_needs_a_grid(colours: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="needs a grid"):
+        veduta.search(colours, grid={}, out=tmp_path / "run")

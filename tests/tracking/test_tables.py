@@ -1,0 +1,56 @@
+"""Tables come from the journal alone, and read back as they were written."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from veduta.runs.journal import Event
+from veduta.tracking.tables import epochs_table, rows_to_csv, trials_table
+
+PARAMETERS = {"lr": 1e-3, "hidden": [20, 10], "epochs": 9, "patience": None}
+EVENTS: list[Event] = [
+    {"event": "start"},
+    {"event": "trial started", "trial": "ta", "parameters": PARAMETERS},
+    {
+        "event": "epoch", "trial": "ta", "epoch": 1, "lr_now": 1e-3, "train_loss": 0.5,
+        "train_accuracy": 0.9, "val_loss": 0.6, "val_accuracy": 0.8, "seconds": 1.0, "time": 2.0,
+    },
+    {
+        "event": "trial finished", "trial": "ta", "status": "finished", "epochs": 1,
+        "best_epoch": 1, "train_loss": 0.5, "train_accuracy": 0.9, "val_loss": 0.6,
+        "val_accuracy": 0.8, "hits": 80, "images": 100, "seconds": 1.5, "time": 3.0,
+    },
+    {"event": "trial started", "trial": "tb", "parameters": {**PARAMETERS, "hidden": []}},
+    {"event": "trial finished", "trial": "tb", "status": "failed", "reason": "x", "time": 4.0},
+    {"event": "trial started", "trial": "tc", "parameters": PARAMETERS},
+    {"event": "selected", "winner": "ta", "tied": []},
+]  # fmt: skip
+
+
+def test_one_row_an_epoch() -> None:
+    table = epochs_table(EVENTS)
+    assert list(table.columns) == [
+        "trial", "epoch", "lr", "hidden", "epochs", "patience", "lr_now",
+        "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds",
+    ]  # fmt: skip
+    assert table.to_dict("records")[0]["hidden"] == "20x10"
+
+
+def test_one_row_a_trial_whatever_became_of_it() -> None:
+    table = trials_table(EVENTS)
+    assert list(table.columns) == [
+        "trial", "status", "lr", "hidden", "patience", "epochs", "best_epoch", "train_loss",
+        "train_accuracy", "val_loss", "val_accuracy", "val_low", "val_high", "tied", "seconds",
+    ]  # fmt: skip
+    assert list(table["status"]) == ["finished", "failed", "unfinished"]
+    assert list(table["tied"]) == [True, False, False]
+    # Wilson's interval of 80 of 100, from a published table
+    assert table.loc[0, ["val_low", "val_high"]].round(3).tolist() == [0.711, 0.867]
+    assert table.loc[1, "val_accuracy"] is None or pd.isna(table.loc[1, "val_accuracy"])
+
+
+def test_words_that_look_like_numbers_survive(tmp_path: Path) -> None:
+    words = ["nan", "007", "1e5", "true", "None", "a,b", 'say "x"', "two\nlines", "=cmd()", "éä"]
+    rows_to_csv(tmp_path / "t.csv", ("word",), [(word,) for word in words])
+    back = pd.read_csv(tmp_path / "t.csv", dtype=str, keep_default_na=False)
+    assert list(back["word"]) == words
