@@ -91,8 +91,8 @@ def mixed(text: str) -> Markup:
 
 def symbol(meaning: str) -> Markup:
     """What an argument stands for; where it begins with a symbol, that as MathML."""
-    end = re.search(r",(?![^(]*\))|$", meaning)  # the first comma outside brackets
-    head = meaning[: end.start()] if end else meaning
+    before = re.match(r"(\([^()]*\)|[^,(])*", meaning)  # up to the first comma outside brackets
+    head = before[0] if before else ""
     bare = re.sub(r"\\[a-zA-Z]+|\{[^}]*\}", "", head)  # without commands and subscripts
     is_symbol = len(head) == 1 or (
         re.search(r"[\\^_]", head) and not re.search(r"[a-zA-Z]{2}", bare)

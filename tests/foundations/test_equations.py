@@ -1,0 +1,138 @@
+"""The index is complete, every entry runs, is checked, and can fail; so do the errata."""
+
+import ast
+import doctest
+import importlib
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from veduta import foundations
+from veduta.foundations import activations, checks, conv_backprop, gradcheck
+from veduta.foundations.arrays import Array
+from veduta.foundations.equations import INDEX, Equation, find
+from veduta.foundations.errata import ERRATA, Erratum
+from veduta.foundations.oracles import Check
+
+PARTS = {6: "ab", 7: "ab", 31: "ab", 38: "ab"}
+EXPECTED = [f"{n}{part}" for n in range(1, 42) for part in PARTS.get(n, [""])]
+EXPECTED += ["A1", "A2", "S1", "S2"]
+
+
+def test_every_number_of_the_report_is_in_the_index() -> None:
+    assert sorted(INDEX) == sorted(EXPECTED)
+    assert set(checks.CHECKS) == set(INDEX)
+    assert len({equation.function for equation in INDEX.values()}) == len(INDEX)
+
+
+@pytest.mark.parametrize("equation", INDEX.values(), ids=INDEX)
+def test_every_entry_has_its_number_tex_symbols_and_a_doctest(equation: Equation) -> None:
+    kinds = {"A": "Algorithm", "S": "Size of a"}
+    kind = kinds.get(equation.number[0])
+    assert equation.title.startswith(kind or f"Equation {equation.number}")
+    assert any(sign in equation.tex for sign in ("=", "\\approx", "\\leftarrow"))
+    assert set(equation.symbols) == set(inspect.signature(equation.function).parameters)
+    assert all(equation.symbols.values())
+    module = importlib.import_module(equation.function.__module__)
+    (found,) = doctest.DocTestFinder(recurse=False).find(equation.function, globs=vars(module))
+    assert found.examples
+    assert doctest.DocTestRunner(verbose=False).run(found).failed == 0
+
+
+@pytest.mark.parametrize("number", INDEX)
+def test_every_check_passes(number: str) -> None:
+    outcomes = checks.run(number)
+    assert outcomes
+    assert [outcome for outcome in outcomes if not outcome.passed] == []
+
+
+BROKEN = {
+    "3": (activations, "sigmoid_derivative"),
+    "34": (conv_backprop, "hidden_error"),
+    "35": (conv_backprop, "kernel_gradient"),
+}
+
+
+@pytest.mark.parametrize("number", BROKEN)
+def test_a_wrong_derivative_fails_its_check(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, name = BROKEN[number]
+    right = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args, **kwargs: 1.01 * right(*args, **kwargs))
+    assert not all(outcome.passed for outcome in checks.run(number))
+
+
+def test_what_is_not_finite_fails() -> None:
+    assert Check("nan", lambda: (np.nan, 1.0)).error() == np.inf
+
+
+def test_find() -> None:
+    assert [equation.number for equation in find("(14)")] == ["14"]
+    assert [equation.number for equation in find("6")] == ["6a", "6b"]
+    assert find("a2")[0].title == "Algorithm 2"
+    assert find("S1")[0].name == "convolution.output_size"
+    assert find("6b")[0].symbols == {
+        "psi": "\\psi, an activation function.",
+        "z_j": "the neuron's output, (N,).",
+    }
+    with pytest.raises(ValueError, match=r"a number of A1, 1, .*; got '42'"):
+        find("42")
+
+
+@pytest.mark.parametrize("erratum", ERRATA.values(), ids=ERRATA)
+def test_every_erratum_fails_as_printed_and_holds_as_corrected(erratum: Erratum) -> None:
+    printed, corrected = erratum.evidence()
+    assert corrected <= erratum.limit < printed
+    assert erratum.holds
+    assert not Erratum("", "", "", "", lambda: (corrected, printed), erratum.limit).holds
+
+
+def test_the_errata_show_the_numbers_known_for_them() -> None:
+    known = {"4": 1.0, "31b, average": 2.0, "38a, 38b": 9.0, "1.2.2, ReLU": 0.5, "4.3, scale": 0.5}
+    for where, printed in known.items():
+        assert ERRATA[where].evidence().printed == pytest.approx(printed, abs=1e-3)
+    assert 0.01 < ERRATA["A2"].evidence().printed < 0.06
+    assert ERRATA["37"].evidence().printed > 100
+    assert ERRATA["40"].evidence().printed == np.inf
+
+
+def test_gradcheck() -> None:
+    def cube(x: Array) -> float:
+        return float((x**3).sum())
+
+    x = np.array([[1.0, -2.0], [0.5, 0.0]])
+    assert gradcheck.numerical_gradient(cube, x) == pytest.approx(3 * x**2, abs=1e-9)
+    assert gradcheck.relative_error(np.zeros(2), np.zeros(2)) == 0
+    assert gradcheck.relative_error(np.array([1.0]), np.array([3.0])) == 0.5
+    with pytest.raises(ValueError, match=r"one shape can be compared; got \(2,\) and \(3,\)"):
+        gradcheck.relative_error(np.zeros(2), np.zeros(3))
+
+
+def modules() -> list[ModuleType]:
+    folder = Path(inspect.getfile(foundations)).parent
+    names = [path.stem for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+    return [importlib.import_module(f"veduta.foundations.{name}") for name in names]
+
+
+def test_modules_are_short_and_functions_too() -> None:
+    lengths = [len(inspect.getsource(module).splitlines()) for module in modules()]
+    assert max(lengths) <= 200
+    assert np.median(lengths) < 100
+    for module in modules():
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
+                assert lines <= 40, f"{module.__name__}.{node.name}: {lines} lines"
+
+
+def test_every_function_says_what_it_does_and_takes_few_arguments() -> None:
+    for module in modules():
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ != module.__name__:
+                continue
+            assert function.__doc__, f"{module.__name__}.{name}"
+            parameters = inspect.signature(function).parameters.values()
+            assert len(parameters) <= 6, f"{module.__name__}.{name}"

@@ -1,0 +1,117 @@
+"""Forward and backward passes of dense layers, (6)-(16) and Algorithm 2."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.foundations.drawing import (
+    assert_autograd,
+    assert_gradient,
+    assert_same,
+    few,
+    normal,
+    tensor,
+)
+from veduta.foundations import activations, backprop, losses, network
+from veduta.foundations.arrays import Array
+
+SIZES = st.integers(1, 6)
+TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "arctan": torch.arctan}
+
+
+@few
+@given(samples=SIZES, inputs=SIZES, outputs=SIZES)
+def test_eq_6_to_8_agree_with_a_linear_layer(samples: int, inputs: int, outputs: int) -> None:
+    w, a, b = normal(0, outputs, inputs), normal(1, samples, inputs), normal(2, outputs)
+    expected = torch.nn.functional.linear(tensor(a), tensor(w), tensor(b))
+    z = network.layer_output(w, a, b=b)
+    assert_same(z, expected)
+    assert_same(network.stacked_outputs(w, a, b=b), expected)
+    assert_same(network.neuron_output(w[0], a, b_j=b[0]), expected[:, 0])
+    assert_same(network.stacked_activations(activations.sigmoid, z), torch.sigmoid(expected))
+    assert_same(
+        network.neuron_activation(activations.sigmoid, z[:, 0]), torch.sigmoid(expected[:, 0])
+    )
+
+
+@few
+@given(samples=SIZES, inputs=SIZES, outputs=SIZES)
+def test_eq_10_to_16(samples: int, inputs: int, outputs: int) -> None:
+    w, a, b = normal(0, outputs, inputs), normal(1, samples, inputs), normal(2, outputs)
+    delta = normal(3, samples, outputs)
+
+    def cost(w_: Array, a_: Array, b_: Array) -> Array:
+        return delta * network.layer_output(w_, a_, b=b_)
+
+    assert_gradient(backprop.weight_gradient(delta, a), lambda x: cost(x, a, b), w)
+    assert_gradient(backprop.bias_gradient(delta), lambda x: cost(w, a, x), b)
+    slope = activations.tanh_derivative(a)
+    hidden = backprop.hidden_error(delta, w, slope=slope)
+    assert_gradient(hidden, lambda z: cost(w, activations.tanh(z), b), a)
+    assert_autograd(hidden, lambda z: tensor(delta) * (torch.tanh(z) @ tensor(w).T), a)
+    one = backprop.neuron_hidden_error(delta, w[:, 0], slope_j=slope[:, 0])
+    assert_same(one, hidden[:, 0])
+    error = backprop.output_error(a, slope)
+    assert_same(backprop.neuron_error(a[:, 0], slope[:, 0]), error[:, 0])
+    by_definition = backprop.error_by_definition(lambda z: float((z**2).sum()), a)
+    assert by_definition == pytest.approx(2 * a, abs=1e-6)
+
+
+@few
+@given(
+    widths=st.lists(SIZES, min_size=2, max_size=5), samples=SIZES, name=st.sampled_from(list(TORCH))
+)
+def test_algorithm_2_is_a_step_of_autograd(widths: list[int], samples: int, name: str) -> None:
+    psi = getattr(activations, name.upper())
+    pairs = list(itertools.pairwise(widths))
+    net = [(normal(2 * i, n, m), normal(2 * i + 1, n)) for i, (m, n) in enumerate(pairs)]
+    x, y = normal(20, samples, widths[0]), normal(21, samples, widths[-1])
+    tensors = [(tensor(w), tensor(b)) for w, b in net]
+    a = tensor(x)
+    for w, b in tensors:
+        a = TORCH[name](a @ w.T + b)
+    cost = ((tensor(y) - a) ** 2).sum() / (2 * samples)
+    assert_same(network.cost(net, x, y=y, measure=losses.mean_square_error, activation=psi), cost)
+    flat = [array for pair in tensors for array in pair]
+    expected = torch.autograd.grad(cost, flat)
+    stepped = backprop.gradient_descent_step(net, x, y=y, lr=0.5, activation=psi)
+    for new, old, gradient in zip(sum(stepped, ()), flat, expected, strict=True):
+        assert_same(new, old - 0.5 * gradient)
+
+
+def test_algorithm_2_learns_exclusive_or() -> None:
+    """The smallest problem that no linear net solves."""
+    x = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    y = np.array([[0.0], [1.0], [1.0], [0.0]])
+    net = [(normal(1, 4, 2), normal(2, 4)), (normal(3, 1, 4), normal(4, 1))]
+    for _ in range(3000):
+        net = backprop.gradient_descent_step(net, x, y=y, lr=4.0)
+    a = x
+    for w, b in net:
+        a = activations.sigmoid(network.layer_output(w, a, b=b))
+    assert a.round().tolist() == y.tolist()
+
+
+def test_worked_examples() -> None:
+    assert network.parameter_count([3, 2, 3, 2, 1]) == 28  # 8 + 9 + 8 + 3
+    assert network.parameter_count([3, 2, 3, 2, 1], bias=False) == 20
+    first_figure = [4, 8, 8, 8, 4]
+    assert (network.depth(first_figure), network.width(first_figure)) == (4, 8)
+
+
+def test_bad_input() -> None:
+    w, a, b = np.zeros((2, 3)), np.zeros((4, 3)), np.zeros(2)
+    with pytest.raises(ValueError, match=r"w is \(n, m\).*got \(2, 3\), \(4, 2\) and \(2,\)"):
+        network.layer_output(w, a[:, :2], b=b)
+    with pytest.raises(ValueError, match="two layers or more"):
+        network.parameter_count([3])
+    with pytest.raises(ValueError, match="have one shape"):
+        backprop.output_error(a, w)
+    with pytest.raises(ValueError, match="delta_next is"):
+        backprop.hidden_error(a, w, slope=a)
+    with pytest.raises(ValueError, match="the same samples; got 4 and 2"):
+        backprop.weight_gradient(a, w)

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from tests.foundations.drawing import (
+    assert_autograd,
+    assert_gradient,
+    assert_same,
+    few,
+    normal,
+    spaced,
+    tensor,
+)
+from veduta.foundations import pooling
+
+KINDS = {
+    "max": (pooling.max_pool, pooling.max_pool_backward, functional.max_pool2d),
+    "average": (pooling.average_pool, pooling.average_pool_backward, functional.avg_pool2d),
+    "l2": (
+        pooling.l2_pool,
+        pooling.l2_pool_backward,
+        lambda z, p, stride: functional.lp_pool2d(z, 2.0, p, stride),
+    ),
+}
+
+
+@few
+@given(
+    kind=st.sampled_from(list(KINDS)),
+    p=st.integers(1, 4),
+    stride=st.integers(1, 4) | st.none(),
+    size=st.tuples(st.integers(4, 8), st.integers(4, 8)),
+)
+def test_eq_31_and_its_derivative(
+    kind: str, p: int, stride: int | None, size: tuple[int, int]
+) -> None:
+    pool, backward, by_torch = KINDS[kind]
+    z = spaced(0, 2, 2, *size)
+    expected = by_torch(tensor(z), p, stride)
+    assert_same(pool(z, p, stride=stride), expected)
+    g = normal(1, *expected.shape)
+    found = backward(g, z, p=p, stride=stride)
+    assert_autograd(found, lambda at: tensor(g) * by_torch(at, p, stride), z)
+    assert_gradient(found, lambda at: g * pool(at, p, stride=stride), z)
+
+
+def test_ties_and_zeros_have_one_answer() -> None:
+    flat, one = np.ones((1, 1, 2, 2)), np.ones((1, 1, 1, 1))
+    assert pooling.max_pool_backward(one, flat, p=2).ravel().tolist() == [1, 0, 0, 0]
+    assert pooling.l2_pool_backward(one, 0 * flat, p=2).ravel().tolist() == [0, 0, 0, 0]
+
+
+def test_the_norm_is_not_an_average() -> None:
+    assert pooling.l2_pool(np.ones((1, 1, 3, 3)), 3).item() == 3
+    assert pooling.average_pool(np.ones((1, 1, 3, 3)), 3).item() == 1
+
+
+def test_sizes_of_the_reports_own_network_are_floored() -> None:
+    assert [pooling.output_size(n, 3, stride=3) for n in (146, 44, 10)] == [48, 14, 3]
+    assert pooling.average_pool(np.zeros((1, 1, 146, 146)), 3).shape == (1, 1, 48, 48)
+    assert torch.nn.AvgPool2d(3)(torch.zeros(1, 1, 146, 146)).shape == (1, 1, 48, 48)
+
+
+def test_bad_input() -> None:
+    with pytest.raises(ValueError, match="fits into the map; got region 3, map 2"):
+        pooling.max_pool(np.zeros((1, 1, 2, 5)), 3)
+    with pytest.raises(ValueError, match="p=0, stride=1"):
+        pooling.output_size(5, 0, stride=1)
+    with pytest.raises(ValueError, match=r"z is \(N, maps, H, W\); got \(5, 5\)"):
+        pooling.l2_pool(np.zeros((5, 5)), 3)
