@@ -1,0 +1,115 @@
+"""How far the readable NumPy is from PyTorch: the digits CNN, one epoch each, on one thread.
+
+    python -m benchmarks.foundations [--rounds N]
+
+The same layers, batches, optimiser and samples on both sides, in turns in one run: foundations in
+float64, PyTorch in float64 and, as people train, in float32. The promise is a ratio below 10.
+"""
+
+# ruff: noqa: E402 - the number of threads is fixed before NumPy and torch are loaded
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from veduta.foundations.layers import (
+    Activate,
+    BatchNorm,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    Pool,
+)
+from veduta.foundations.network import train
+from veduta.foundations.training import Layer, Recipe, Samples
+
+PROMISED = 10
+BATCH, LR, MU = 32, 0.05, 0.9
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    digits = load_digits()
+    x, labels = digits.data.reshape(-1, 1, 8, 8) / 16, digits.target
+    ways: dict[str, Callable[[], None]] = {
+        "foundations, float64": lambda: ours(x, labels),
+        "PyTorch, float64": lambda: by_torch(x, labels, torch.float64),
+        "PyTorch, float32": lambda: by_torch(x, labels, torch.float32),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for way in ways.values():
+        way()  # once to warm up
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = time.process_time()
+            way()
+            seconds[name].append(time.process_time() - start)
+    print(f"one epoch of {len(x)} digits, processor seconds, median of {rounds} rounds, one thread")
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    own = median["foundations, float64"]
+    for name, second in median.items():
+        print(f"{name:<22} {second:6.2f} s   ratio {own / second:5.1f}")
+    slowest = max(own / second for second in median.values())
+    print(f"promised: below {PROMISED}; {'kept' if slowest < PROMISED else 'NOT KEPT'}")
+
+
+def ours(x: np.ndarray, labels: np.ndarray) -> None:
+    """One epoch of foundations."""
+    rng = np.random.default_rng(0)
+    net: list[Layer] = [
+        Convolution(1, 16, k=3, padding=1, rng=rng),
+        BatchNorm(16),
+        Activate(),
+        Convolution(16, 32, k=3, padding=1, rng=rng),
+        BatchNorm(32),
+        Activate(),
+        Pool("max", 2),
+        Flatten(),
+        Dropout(0.7, rng=rng),
+        Dense(512, 10, rng=rng),
+    ]
+    few = Samples(x[:2], labels[:2])
+    recipe = Recipe(epochs=1, batch_size=BATCH, lr=LR, mu=MU)
+    train(net, Samples(x, labels), validation=few, recipe=recipe, rng=rng)
+
+
+def by_torch(x: np.ndarray, labels: np.ndarray, dtype: torch.dtype) -> None:
+    """One epoch of the same network in PyTorch."""
+    network = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(512, 10),
+    ).to(dtype)
+    images, targets = torch.tensor(x, dtype=dtype), torch.tensor(labels)
+    optimizer = torch.optim.SGD(network.parameters(), LR, momentum=MU)
+    for batch in torch.split(torch.randperm(len(x)), BATCH):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(images[batch]), targets[batch])
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
+if __name__ == "__main__":
+    main()

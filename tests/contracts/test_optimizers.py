@@ -1,0 +1,120 @@
+"""Every optimiser that training offers takes the foundations' steps.
+
+Where PyTorch's convention is another than the report's:
+
+- Weight decay is coupled in all but AdamW: lambda / n times w joins the gradient, which is (39) for
+  plain descent, but in Adam, RMSprop and Adagrad is divided by the root of the squares as well.
+- SGD's momentum keeps the sum of past gradients, not the velocity of (37), and multiplies by the
+  learning rate at the end: the same path until the learning rate changes.
+- epsilon stands outside the root, added to it: sqrt(s) + epsilon. foundations puts it there too.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.foundations.drawing import assert_same, normal
+from veduta.config.settings import Settings
+from veduta.foundations import adaptive, momentum, regularisation
+from veduta.foundations.adaptive import Moments
+from veduta.foundations.arrays import Array
+from veduta.optim.optimizers import OPTIMIZERS, build_optimizer
+
+LR, DECAY, STEPS = 0.05, 0.1, 4
+Step = Callable[[Array, Any, Array], tuple[Array, Any]]
+
+
+def coupled(w: Array, gradient: Array) -> Array:
+    """The gradient with the penalty's own: lambda / n is PyTorch's weight_decay."""
+    return gradient + regularisation.l2_gradient(w, lam=DECAY, n=1)
+
+
+def sgd(w: Array, v: Array, gradient: Array) -> tuple[Array, Array]:
+    return momentum.momentum_step(w, v, gradient=coupled(w, gradient), lr=LR, mu=0.8)
+
+
+def nesterov(w: Array, v: Array, gradient: Array) -> tuple[Array, Array]:
+    return momentum.nesterov_step(w, v, gradient=coupled(w, gradient), lr=LR, mu=0.8)
+
+
+def plain(w: Array, nothing: Array, gradient: Array) -> tuple[Array, Array]:
+    return regularisation.weight_decay_step(w, gradient, lr=LR, lam=DECAY, n=1), nothing
+
+
+def adagrad(w: Array, total: Array, gradient: Array) -> tuple[Array, Array]:
+    return adaptive.adagrad_step(w, total, gradient=coupled(w, gradient), lr=LR)
+
+
+def rmsprop(w: Array, square: Array, gradient: Array) -> tuple[Array, Array]:
+    return adaptive.rmsprop_step(w, square, gradient=coupled(w, gradient), lr=LR)
+
+
+def adam(w: Array, moments: Moments, gradient: Array) -> tuple[Array, Moments]:
+    return adaptive.adam_step(w, moments, gradient=coupled(w, gradient), lr=LR, betas=(0.8, 0.9))
+
+
+def adamw(w: Array, moments: Moments, gradient: Array) -> tuple[Array, Moments]:
+    decayed = regularisation.weight_decay_step(w, 0 * gradient, lr=LR, lam=DECAY, n=1)
+    return adaptive.adam_step(decayed, moments, gradient=gradient, lr=LR, betas=(0.8, 0.9))
+
+
+CASES: dict[str, tuple[dict[str, Any], Step]] = {
+    "sgd": ({"momentum": 0.8}, sgd),
+    "sgd, nesterov": ({"momentum": 0.8, "nesterov": True}, nesterov),
+    "sgd, plain": ({"momentum": 0.0}, plain),
+    "adagrad": ({}, adagrad),
+    "rmsprop": ({}, rmsprop),
+    "adam": ({"betas": (0.8, 0.9)}, adam),
+    "adamw": ({"betas": (0.8, 0.9)}, adamw),
+}
+
+
+def test_every_optimiser_has_a_contract() -> None:
+    assert {name.partition(",")[0] for name in CASES} == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize(("chosen", "step"), CASES.values(), ids=CASES)
+def test_steps_are_the_foundations_steps(
+    chosen: dict[str, Any], step: Step, request: pytest.FixtureRequest
+) -> None:
+    name = request.node.callspec.id.partition(",")[0]
+    settings = Settings(optimizer=name, lr=LR, weight_decay=DECAY, **chosen)
+    w = normal(0, 3, 4)
+    parameter = torch.nn.Parameter(torch.tensor(w))
+    optimizer = build_optimizer([parameter], settings)
+    zeros = np.zeros_like(w)
+    state: Any = Moments(zeros, zeros) if name.startswith("adam") else zeros
+    for number in range(STEPS):
+        gradient = normal(number + 1, 3, 4)
+        parameter.grad = torch.tensor(gradient)
+        optimizer.step()
+        w, state = step(w, state, gradient)
+        assert_same(w, parameter)
+
+
+def test_biases_do_not_decay() -> None:
+    bias = torch.nn.Parameter(torch.ones(3).double())
+    settings = Settings(optimizer="sgd", lr=LR, momentum=0.0, weight_decay=DECAY)
+    optimizer = build_optimizer([bias], settings)
+    bias.grad = torch.zeros(3).double()
+    optimizer.step()
+    assert_same(np.ones(3), bias)
+
+
+def test_where_momentum_differs_once_the_learning_rate_changes() -> None:
+    """PyTorch rescales the whole velocity, (37) the new gradient only; converted, they agree."""
+    w, v, gradients = normal(0, 3), np.zeros(3), (normal(1, 3), normal(2, 3))
+    parameter = torch.nn.Parameter(torch.tensor(w))
+    optimizer = build_optimizer([parameter], Settings(optimizer="sgd", lr=0.1, momentum=0.8))
+    for lr, gradient in zip((0.1, 0.01), gradients, strict=True):
+        optimizer.param_groups[0]["lr"] = lr
+        parameter.grad = torch.tensor(gradient)
+        optimizer.step()
+        w, v = momentum.momentum_step(w, v, gradient=gradient, lr=lr, mu=0.8)
+    expected = -0.1 * gradients[0] - 0.01 * (0.8 * gradients[0] + gradients[1])
+    assert_same(parameter, normal(0, 3) + expected)
+    # the velocity's share of the first gradient: 0.8 x 0.1 here, 0.8 x 0.01 in PyTorch
+    assert_same(w - parameter.detach().numpy(), -0.8 * (0.1 - 0.01) * gradients[0])

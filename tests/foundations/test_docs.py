@@ -1,0 +1,12 @@
+"""The examples of docs/foundations.md run as they stand."""
+
+import doctest
+from pathlib import Path
+
+GUIDE = Path(__file__).parents[2] / "docs" / "foundations.md"
+
+
+def test_the_guide_runs() -> None:
+    result = doctest.testfile(str(GUIDE), module_relative=False, encoding="utf-8")
+    assert result.attempted > 20
+    assert result.failed == 0
