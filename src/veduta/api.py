@@ -236,7 +236,7 @@ def _told(spec: Mapping[str, Any]) -> str:
 
 
 def _evaluate(classifier: Classifier, path: Path, data: str | Path, console: Console) -> Evaluation:
-    folder = read_folder(data)
+    folder = read_folder(data, classes=classifier.classes)
     where = RunDirectory(path.parent if path.name == "model" else path)
     return prediction.evaluate(classifier, folder, run=where, cache=cache_folder(), console=console)
 

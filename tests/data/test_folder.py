@@ -145,7 +145,7 @@ BAD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # files; a piece of eac
     ),
     "no training": (
         ["test/a/1.jpg", "val/a/1.jpg"],
-        ["split folders need a train/ among them; * has test/, val/; add train/, or"],
+        ["split folders need a train/ with images among them; * has none; add it, or"],
     ),
     "empty training": (["train/", "test/a/1.jpg"], ["train/ must hold one folder a class;"]),
     "test without labels": (

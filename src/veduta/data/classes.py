@@ -6,13 +6,16 @@ Classes are matched by name: a class that only the test images have could never 
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from veduta.data.sample import CLASS_FOLDERS, Folder
+from veduta.data.sample import CLASS_FOLDERS, SPLIT_FOLDERS, Folder
 from veduta.data.walk import look
 
 
 def class_faults(data: Folder) -> list[str]:
     """What is wrong with the classes of a data set."""
     faults = []
+    if not data.classes and data.layout == SPLIT_FOLDERS:
+        rule = f"split folders need a train/ with images among them; {data.root} has none"
+        return [f"{rule}; add it, or keep one folder a class without splits"]
     if not data.classes:
         return [f"there must be images to train on; {data.root} has none; add some"]
     if len(data.classes) == 1:

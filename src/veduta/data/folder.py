@@ -6,12 +6,12 @@ DATA.csv with image_path,label[,split]        a table
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from veduta.config.parsing import suggestion
 from veduta.data.classes import class_faults
-from veduta.data.sample import CLASS_FOLDERS, SPLITS, Folder, Sample, some, split_of
+from veduta.data.sample import CLASS_FOLDERS, SPLIT_FOLDERS, SPLITS, Folder, Sample, some, split_of
 from veduta.data.table import read_table
 from veduta.data.walk import below, exists, look
 from veduta.errors import InputError
@@ -39,7 +39,7 @@ class _Found:
         return len(listing.images)
 
 
-def read_folder(root: str | Path) -> Folder:
+def read_folder(root: str | Path, *, classes: Sequence[str] | None = None) -> Folder:
     """Find the samples of a data set.
 
     Images in folders below a class folder belong to the class. Classes come from the training
@@ -47,6 +47,8 @@ def read_folder(root: str | Path) -> Folder:
 
     Args:
         root: A folder of class folders or of split folders, or a CSV file.
+        classes: Those of a model that is to be judged on the data. Then nothing need be there to
+            train on, and which labels are among them is for the caller to say.
 
     Raises:
         InputError: there is nothing to train on, or something contradicts the layout; every fault
@@ -63,11 +65,11 @@ def read_folder(root: str | Path) -> Folder:
         raise InputError(
             f"data must be a folder of class folders, or a .csv file; {str(root)!r} is neither"
         )
-    if data.classes or not faults:
+    if classes is None and (data.classes or not faults):
         faults += class_faults(data)
     if error := InputError.unless_empty(faults):
         raise error
-    return data
+    return data if classes is None else replace(data, classes=tuple(classes))
 
 
 def read_images(paths: Sequence[str | Path]) -> tuple[Sample, ...]:
@@ -105,7 +107,7 @@ def _read_tree(root: Path) -> tuple[Folder, list[str]]:
     found.faults += top.faults
     splits = [folder for folder in top.folders if split_of(folder.name)]
     if splits:
-        layout = "split folders"
+        layout = SPLIT_FOLDERS
         found.ignored += len(top.images)
         _read_splits(found, splits, [folder for folder in top.folders if folder not in splits])
     else:
@@ -137,12 +139,6 @@ def _read_splits(found: _Found, folders: Sequence[Path], others: Sequence[Path])
             found.add(_undoubled(same[0]), None, split)
         else:
             _read_classes(found, _undoubled(same[0]), split)
-    if "train" not in by_split:
-        names = ", ".join(f"{folder.name}/" for folder in folders)
-        found.faults.append(
-            f"split folders need a train/ among them; {found.root} has {names}; add train/, or "
-            "keep one folder a class without splits"
-        )
 
 
 def _undoubled(folder: Path) -> Path:

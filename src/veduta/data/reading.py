@@ -5,8 +5,9 @@ Whether an image must be decoded at all is known only when its content is.
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, final
 
@@ -73,13 +74,22 @@ class Reader:
 def in_chunks(
     function: Callable[[Item], Result], items: Sequence[Item], threads: int
 ) -> Generator[list[Result], None, None]:
-    """Results of `function`, in order, `CHUNK` at a time; an interruption drops what is waiting."""
+    """Results of `function`, in order, `CHUNK` at a time; an interruption drops what is waiting.
+
+    At most two chunks a thread are ahead of what was taken, so that memory stays flat.
+    """
 
     def run(start: int) -> list[Result]:
         return [function(item) for item in items[start : start + CHUNK]]
 
     pool = ThreadPoolExecutor(threads)
+    ahead: deque[Future[list[Result]]] = deque()
     try:
-        yield from pool.map(run, range(0, len(items), CHUNK))
+        for start in range(0, len(items), CHUNK):
+            ahead.append(pool.submit(run, start))
+            if len(ahead) > 2 * threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -6,6 +6,7 @@ They stand apart from the code that finds them, because a table and a tree of fo
 from dataclasses import dataclass
 from pathlib import Path
 
+SPLIT_FOLDERS = "split folders"
 CLASS_FOLDERS = "class folders"
 SPLITS = ("train", "validation", "test", "predict")
 

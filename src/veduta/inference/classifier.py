@@ -1,11 +1,10 @@
 """A trained model, ready to predict: the same decoding, resizing, engine and head as in the search.
 
-Files go through in chunks: while the engine works on one, the next is decoded by threads, so memory
-stays flat however many there are.
+Files go through in chunks: while the engine works on one, the next are decoded by threads, a few
+ahead, so memory stays flat however many there are.
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,21 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from veduta.config.parsing import unknown
-from veduta.data.decode import decode, read_file
+from veduta.data.decode import calm, decode, read_file
 from veduta.data.pixels import Rejection, Resize
+from veduta.data.reading import in_chunks
 from veduta.data.sample import Sample
 from veduta.errors import ArtefactError, DecodeError
 from veduta.features.engines import Engine, Setting, choose_engine, open_engine
 from veduta.features.store import compute_features
 from veduta.models.backbones import Backbone, Preprocessing, backbone_from_state
-from veduta.models.heads import Head, HeadNetwork
+from veduta.models.heads import ACTIVATIONS, Head, HeadNetwork
 from veduta.models.registry import MODELS
 from veduta.runs.artefact import Manifest, read_artefact
 from veduta.runtime.environment import processors
 from veduta.tracking.console import Advance
 from veduta.training.step import logits_of
-
-CHUNK = 128  # images in memory at a time, twice
 
 Array = NDArray[np.float32]
 
@@ -67,47 +65,32 @@ class Classifier:
 
     def score(self, samples: Sequence[Sample], progress: Advance) -> Scores:
         """Probabilities of every sample that can be read, in the order of the samples."""
-        read: list[tuple[Sample, str]] = []
-        parts = [np.empty((0, len(self.classes)), np.float32)]
+        good: list[tuple[Sample, str]] = []
         rejected: list[Rejection] = []
+        parts = [np.empty((0, len(self.classes)), np.float32)]
         done = 0
-        for chunk in self._chunks(samples):
-            good = [(s, *found) for s, found in chunk if not isinstance(found, DecodeError)]
-            rejected += [
-                Rejection(s.name, found.problem, found.detail)
-                for s, found in chunk
-                if isinstance(found, DecodeError)
-            ]
-            if good:
-                parts.append(self.probabilities(np.stack([pixels for _, _, pixels in good])))
-            read += [(sample, digest) for sample, digest, _ in good]
-            done += len(chunk)
-            progress(done, len(samples))
+        with calm():
+            for chunk in in_chunks(self._read, samples, processors()):
+                read = [one for one in chunk if not isinstance(one, Rejection)]
+                rejected += [one for one in chunk if isinstance(one, Rejection)]
+                if read:
+                    parts.append(self.probabilities(np.stack([pixels for _, _, pixels in read])))
+                good += [(sample, digest) for sample, digest, _ in read]
+                done += len(chunk)
+                progress(done, len(samples))
         return Scores(
-            tuple(sample for sample, _ in read),
-            tuple(digest for _, digest in read),
+            tuple(sample for sample, _ in good),
+            tuple(digest for _, digest in good),
             np.concatenate(parts),
             tuple(rejected),
         )
 
-    def _chunks(
-        self, samples: Sequence[Sample]
-    ) -> Iterator[list[tuple[Sample, tuple[str, NDArray[np.uint8]] | DecodeError]]]:
-        """Samples with digest and pixels, or the reason why not; one chunk is read ahead."""
-        chunks = [samples[start : start + CHUNK] for start in range(0, len(samples), CHUNK)]
-        with ThreadPoolExecutor(processors()) as pool:
-            ahead = [pool.submit(self._read, s.path) for s in chunks[0]] if chunks else []
-            for number, chunk in enumerate(chunks):
-                waiting, following = ahead, chunks[number + 1 : number + 2]
-                ahead = [pool.submit(self._read, s.path) for part in following for s in part]
-                yield [(s, future.result()) for s, future in zip(chunk, waiting, strict=True)]
-
-    def _read(self, path: Path) -> tuple[str, NDArray[np.uint8]] | DecodeError:
+    def _read(self, sample: Sample) -> tuple[Sample, str, NDArray[np.uint8]] | Rejection:
         try:
-            data = read_file(path)
-            return sha256(data).hexdigest(), self.resize(decode(data))
+            data = read_file(sample.path)
+            return sample, sha256(data).hexdigest(), self.resize(decode(data))
         except DecodeError as error:
-            return error
+            return Rejection(sample.name, error.problem, error.detail)
 
 
 def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:
@@ -122,23 +105,41 @@ def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:
         EngineError: the engine is not installed here.
     """
     manifest, tensors = read_artefact(path)
-    if manifest.model not in MODELS:
-        raise ArtefactError(f"{path}: {unknown('model', manifest.model, MODELS)}")
+    _expect_consistent(path, manifest)
     how = manifest.preprocessing
     backbone = backbone_from_state(
         manifest.model,
         _part(tensors, "backbone."),
         preprocessing=Preprocessing(how.image_size, how.filter, how.mean, how.std),
     )
-    head = HeadNetwork(Head(**manifest.head.model_dump()))
+    with torch.device("meta"):  # shapes alone, until the tensors are known to fit
+        head = HeadNetwork(Head(**manifest.head.model_dump()))
     try:
-        head.load_state_dict(_part(tensors, "head."))
+        head.load_state_dict(_part(tensors, "head."), assign=True)
     except RuntimeError as error:
         detail = " ".join(str(error).split())
         raise ArtefactError(f"{path}: the head must fit its manifest; {detail}") from error
     chosen = choose_engine(engine or manifest.engine)
     opened = open_engine(chosen, backbone, threads=processors())
     return Classifier(manifest, backbone, head=head, engine=opened)
+
+
+def _expect_consistent(path: Path, manifest: Manifest) -> None:
+    """What a manifest says must be possible with this version, and agree with itself."""
+    faults = []
+    head = manifest.head
+    if manifest.model not in MODELS:
+        faults.append(unknown("model", manifest.model, MODELS))
+    elif head.features != MODELS[manifest.model].features:
+        wanted = MODELS[manifest.model].features
+        faults.append(f"its head must take {wanted} features; it takes {head.features}")
+    if head.activation not in ACTIVATIONS:
+        faults.append(unknown("activation", head.activation, ACTIVATIONS))
+    if head.classes != len(set(manifest.classes)):
+        names = len(set(manifest.classes))
+        faults.append(f"it must name each of its {head.classes} classes once; it names {names}")
+    if faults:
+        raise ArtefactError(*(f"{path}: {fault}; restore model.json" for fault in faults))
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
