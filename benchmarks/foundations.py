@@ -35,7 +35,7 @@ from veduta.foundations.network import train
 from veduta.foundations.training import Layer, Recipe, Samples
 
 PROMISED = 10
-BATCH, LR, MU = 32, 0.05, 0.9
+BATCH, LR, MU = 32, 0.02, 0.9
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def ours(x: np.ndarray, labels: np.ndarray) -> None:
         Activate(),
         Pool("max", 2),
         Flatten(),
-        Dropout(0.7, rng=rng),
+        Dropout(0.5, rng=rng),
         Dense(512, 10, rng=rng),
     ]
     few = Samples(x[:2], labels[:2])
@@ -99,7 +99,7 @@ def by_torch(x: np.ndarray, labels: np.ndarray, dtype: torch.dtype) -> None:
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Dropout(0.3),
+        nn.Dropout(0.5),
         nn.Linear(512, 10),
     ).to(dtype)
     images, targets = torch.tensor(x, dtype=dtype), torch.tensor(labels)

@@ -67,5 +67,7 @@ def test_bad_input() -> None:
         batch_norm.batch_norm(z, statistics, gamma=np.ones(3), beta=np.ones(2))
     with pytest.raises(ValueError, match=r"z is \(N, features\)"):
         batch_norm.batch_statistics(np.ones(4))
+    with pytest.raises(ValueError, match="delta and z have one shape"):
+        batch_norm.batch_norm_backward(z[:1], z, statistics=statistics, gamma=np.ones(2))
     with pytest.raises(ValueError, match="two values or more; got 1"):
         batch_norm.updated(statistics, statistics, count=1)

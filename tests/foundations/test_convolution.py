@@ -208,6 +208,10 @@ def test_bad_input() -> None:
             conv_backprop.hidden_error(wrong, w, slope=a)
     with pytest.raises(ValueError, match="delta has the shape"):
         conv_backprop.kernel_gradient(np.zeros((1, 3, 2, 2)), a, k=3)
+    with pytest.raises(ValueError, match=r"f is \(m, n\), g \(k, l\)"):
+        convolution.convolve_discrete(b, b)
+    with pytest.raises(ValueError, match=r"delta_next is \(H - k \+ 1"):
+        conv_backprop.hidden_error_by_sums(np.ones((2, 2)), np.ones((3, 3)), slope=np.ones((5, 5)))
     with pytest.raises(ValueError, match="k is odd"):
         kernels.gabor(4)
     with pytest.raises(ValueError, match="k is 1 or more"):

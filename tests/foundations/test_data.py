@@ -162,6 +162,8 @@ def test_dropout_in_both_modes() -> None:
     z, g = normal(0, 4, 5), normal(1, 4, 5)
     _, scale = dropout.dropout(z, 0.5, rng=generator())
     assert_gradient(dropout.dropout_backward(g, scale), lambda at: g * at * scale, z)
+    with pytest.raises(ValueError, match="delta and scale have one shape"):
+        dropout.dropout_backward(g, scale[:1])
     for keep in (0.0, 1.1):
         with pytest.raises(ValueError, match=r"keep probability lies in \(0, 1\]"):
             dropout.dropout(a, keep, rng=generator())
@@ -183,6 +185,8 @@ def test_top_k_of_equal_scores_goes_to_the_lower_class() -> None:
     assert transfer.top_1_accuracy(scores, np.array([0, 1])) == 0.5
     with pytest.raises(ValueError, match=r"k lies in 1\.\.3, for one sample or more; got 5"):
         transfer.top_5_accuracy(scores, np.array([0, 1]))
+    with pytest.raises(ValueError, match=r"scores are \(N, classes\); got \(3,\)"):
+        transfer.top_1_accuracy(scores[0], np.array([0]))
     with pytest.raises(ValueError, match="scores are numbers; got NaN"):
         transfer.top_1_accuracy(scores * np.nan, np.array([0, 1]))
     with pytest.raises(ValueError, match="labels are one whole number"):

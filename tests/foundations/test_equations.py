@@ -90,12 +90,18 @@ def test_every_erratum_fails_as_printed_and_holds_as_corrected(erratum: Erratum)
 
 
 def test_the_errata_show_the_numbers_known_for_them() -> None:
-    known = {"4": 1.0, "31b, average": 2.0, "38a, 38b": 9.0, "1.2.2, ReLU": 0.5, "4.3, scale": 0.5}
+    known = {
+        "Equation 4": 1.0,
+        "Equation 31b, average": 2.0,
+        "Equations 38a, 38b": 9.0,
+        "Section 1.2.2, ReLU": 0.5,
+        "Section 4.3, scale": 0.5,
+    }
     for where, printed in known.items():
         assert ERRATA[where].evidence().printed == pytest.approx(printed, abs=1e-3)
-    assert 0.01 < ERRATA["A2"].evidence().printed < 0.06
-    assert ERRATA["37"].evidence().printed > 100
-    assert ERRATA["40"].evidence().printed == np.inf
+    assert 0.01 < ERRATA["Algorithm 2"].evidence().printed < 0.06
+    assert ERRATA["Equation 37"].evidence().printed > 100
+    assert ERRATA["Equation 40"].evidence().printed == np.inf
 
 
 def test_gradcheck() -> None:

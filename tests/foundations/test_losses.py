@@ -132,6 +132,12 @@ def test_bad_input() -> None:
             cross_entropy.cross_entropy(y, wrong)
     with pytest.raises(ValueError, match="y lies in"):
         cross_entropy.cross_entropy(y + 2, a)
+    with pytest.raises(ValueError, match="a and slope have one shape"):
+        cross_entropy.square_error_delta(y, a, slope=a[:1])
+    with pytest.raises(ValueError, match=r"\(N, n\) and \(N, m\); got \(2, 3\) and \(1, 3\)"):
+        cross_entropy.square_error_weight_gradient(y, a[:1])
+    with pytest.raises(ValueError, match=r"z is \(N, classes\); got \(3,\)"):
+        softmax.negative_log_likelihood(y[0], np.array([0]))
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
         cross_entropy.cross_entropy_gradient(y, y)
     for labels in ([0, 3], [0, -1], [0], [0.0, 1.0]):

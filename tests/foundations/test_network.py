@@ -107,6 +107,14 @@ def test_bad_input() -> None:
     w, a, b = np.zeros((2, 3)), np.zeros((4, 3)), np.zeros(2)
     with pytest.raises(ValueError, match=r"w is \(n, m\).*got \(2, 3\), \(4, 2\) and \(2,\)"):
         network.layer_output(w, a[:, :2], b=b)
+    with pytest.raises(ValueError, match=r"w_j is \(m,\), a_before \(N, m\); got \(2,\) and"):
+        network.neuron_output(b, a, b_j=0.0)
+    with pytest.raises(ValueError, match="one bias a row of w"):
+        network.stacked_outputs(w, a, b=b[:1])
+    with pytest.raises(ValueError, match="gradient_j and slope_j have one shape"):
+        backprop.neuron_error(b, b[:1])
+    with pytest.raises(ValueError, match=r"delta_next is .*, slope_j"):
+        backprop.neuron_hidden_error(a, b, slope_j=np.zeros(4))
     with pytest.raises(ValueError, match="two layers or more"):
         network.parameter_count([3])
     with pytest.raises(ValueError, match="have one shape"):

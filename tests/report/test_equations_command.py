@@ -59,10 +59,10 @@ def test_errata() -> None:
 
 
 def test_an_erratum_that_is_none_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ERRATA, "4", Erratum("4", "", "", "", lambda: (0.0, 0.0)))
+    monkeypatch.setitem(ERRATA, "4", Erratum("Equation 4", "", "", "", lambda: (0.0, 0.0)))
     result = run("--errata")
     assert result.exit_code == 1
-    assert "not shown by its number: 4" in result.output
+    assert "not shown by its number: Equation 4" in result.output
 
 
 def test_the_page_is_written_once(tmp_path: Path) -> None:

@@ -6,15 +6,15 @@ Each function's docstring opens with the number of its equation. Reading order:
 
     descent         1.2.1  Algorithm 1: one neuron, gradient descent
     activations     1.2.2  (1)-(5) and their derivatives
-    network         1.2.2  (6)-(9), and a network of layers that trains
+    network         1.2.2  (6)-(9), the forward pass
     backprop        1.2.2  (10)-(16), Algorithm 2
-    losses          1.2.2  (17)-(25)
+    losses          1.2.2  (17)-(21); cross_entropy: (22)-(25)
     softmax         1.2.2  (26)-(27)
-    convolution     2      (28)-(30), output sizes, parameter counts; kernels: the named ones
+    convolution     2      (28)-(30), sizes, parameter counts; kernels: the named ones
     pooling         2      (31a), (31b), average pooling
     conv_backprop   2.1    (32)-(36)
     generalisation  3      splits, the gap, under- and overfitting
-    momentum        4.1    (37), and Adagrad, RMSprop, Adam in adaptive
+    momentum        4.1    (37); adaptive: Adagrad, RMSprop, Adam
     regularisation  4.2    (38)-(39)
     dropout         4.3    training and evaluation mode
     stopping        4.4    the optimal epoch
@@ -22,9 +22,11 @@ Each function's docstring opens with the number of its equation. Reading order:
     shuffling       4.6    a new order every epoch
     batch_norm      4.7    (40)
     augmentation    4.8    fresh views every epoch
-    transfer        4.9    top-1, top-5, frozen layers
+    transfer        4.9    top-1, top-5
     hyperspace      4.10   (41)
 
-`gradcheck` compares a derivative with central differences, `equations` is the index from number
-to function, `errata` lists where the report's print and the truth differ.
+`layers` are layers of all these kinds, `training` the loop that makes a network of them learn.
+`equations` is the index from number to function, `checks` what is claimed of each and computed in
+two ways (`oracles`, `checks_*`), `gradcheck` compares a derivative with central differences, and
+`errata` lists where the report's print and the truth differ (`misprints_*` compute both).
 """

@@ -42,6 +42,7 @@ def neuron_error(gradient_j: Array, slope_j: Array) -> Array:
     >>> neuron_error(np.array([2.0]), np.array([0.25]))
     array([0.5])
     """
+    require_same_shape(gradient_j, slope_j, "gradient_j and slope_j")
     return gradient_j * slope_j
 
 
@@ -70,6 +71,9 @@ def neuron_hidden_error(delta_next: Array, w_next_j: Array, *, slope_j: Array) -
     >>> neuron_hidden_error(np.array([[1.0, 2.0]]), np.array([3.0, 4.0]), slope_j=np.array([0.5]))
     array([5.5])
     """
+    fits = delta_next.shape == (*slope_j.shape, *w_next_j.shape)
+    received = f"{delta_next.shape}, {w_next_j.shape} and {slope_j.shape}"
+    require(fits, "delta_next is (N, n_next), w_next_j (n_next,), slope_j (N,)", received)
     terms = [w_kj * delta_next[:, k] * slope_j for k, w_kj in enumerate(w_next_j)]
     return np.asarray(sum(terms))
 
@@ -156,7 +160,7 @@ def gradient_descent_step(
     All errors are computed with the weights of the forward pass, before any weight moves.
 
     Args:
-        parameters: (W^l, b^l) of each layer, first to last.
+        parameters: (W^l, b^l), of each layer, first to last.
         x: inputs, (N, m).
         y: what the net should give, (N, n).
         lr: \eta, the learning rate.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from veduta.foundations.arrays import Array, require
+from veduta.foundations.arrays import Array, require, require_same_shape
 
 EPSILON = 1e-5
 
@@ -76,6 +76,7 @@ def batch_norm_backward(
     >>> dgamma.round(3), dbeta
     (array([1.]), array([1.]))
     """
+    require_same_shape(delta, z, "delta and z")
     axes, z_hat = batch_axes(z), normalised(z, statistics)
     dbeta, dgamma = delta.sum(axis=axes), (delta * z_hat).sum(axis=axes)
     count = z.size / z.shape[1]

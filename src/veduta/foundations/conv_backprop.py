@@ -44,6 +44,9 @@ def hidden_error_by_sums(delta_next: Array, w: Array, *, slope: Array) -> Array:
            [6., 2.]])
     """
     k = len(w)
+    fits = w.shape == (k, k) and delta_next.shape == tuple(n - k + 1 for n in slope.shape)
+    received = f"{delta_next.shape}, {w.shape} and {slope.shape}"
+    require(fits, "delta_next is (H - k + 1, W - k + 1), w (k, k), slope (H, W)", received)
     delta = np.zeros(slope.shape)
     for x, y in np.ndindex(slope.shape):
         for x_next, y_next in np.ndindex(delta_next.shape):

@@ -50,6 +50,7 @@ def convolve_discrete(f: Array, g: Array, *, weights: Array | float = 1.0) -> Ar
     >>> convolve_discrete(np.array([[1.0, 2.0]]), np.array([[1.0, 10.0]]))
     array([[ 1., 12., 20.]])
     """
+    require(f.ndim == g.ndim == 2, "f is (m, n), g (k, l)", f"{f.shape} and {g.shape}")
     (m, n), (k, l) = f.shape, g.shape  # noqa: E741
     total = np.zeros((m + k - 1, n + l - 1))
     for x, y in np.ndindex(k, l):

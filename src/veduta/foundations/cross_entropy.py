@@ -22,6 +22,7 @@ def square_error_delta(y: Array, a: Array, *, slope: Array) -> Array:
     array([[0.25]])
     """
     require_same_shape(y, a, "y and a")
+    require_same_shape(a, slope, "a and slope")
     return (a - y) * slope
 
 
@@ -38,6 +39,7 @@ def square_error_weight_gradient(delta: Array, a_before: Array) -> Array:
     >>> square_error_weight_gradient(np.array([[0.25]]), np.array([[2.0, 4.0]]))
     array([[[0.5, 1. ]]])
     """
+    require_same_samples(delta, a_before)
     return delta[:, :, None] * a_before[:, None, :]
 
 
@@ -112,4 +114,12 @@ def cross_entropy_weight_gradient(y: Array, a: Array, *, a_before: Array) -> Arr
     array([[[-1., -2.]]])
     """
     require_same_shape(y, a, "y and a")
+    require_same_samples(a, a_before)
     return (a - y)[:, :, None] * a_before[:, None, :]
+
+
+def require_same_samples(a: Array, a_before: Array) -> None:
+    """Raise ValueError unless both are (N, neurons) of the same N samples."""
+    fits = a.ndim == a_before.ndim == 2 and len(a) == len(a_before)
+    received = f"{a.shape} and {a_before.shape}"
+    require(fits, "a layer and the one before are (N, n) and (N, m)", received)

@@ -6,7 +6,7 @@ evaluation, where all nodes are present. The nodes are drawn anew for every batc
 
 import numpy as np
 
-from veduta.foundations.arrays import Array, require
+from veduta.foundations.arrays import Array, require, require_same_shape
 
 
 def dropout(a: Array, keep: float, *, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -37,6 +37,7 @@ def dropout_backward(delta: Array, scale: Array) -> Array:
     >>> dropout_backward(np.array([1.0, 1.0]), np.array([0.0, 2.0]))
     array([0., 2.])
     """
+    require_same_shape(delta, scale, "delta and scale")
     return delta * scale
 
 

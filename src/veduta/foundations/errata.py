@@ -31,7 +31,7 @@ class Erratum(NamedTuple):
     def evidence(self) -> Evidence:
         """Both numbers, computed now.
 
-        >>> ERRATA["31b, average"].evidence()
+        >>> ERRATA["Equation 31b, average"].evidence()
         Evidence(printed=2.0, corrected=0.0)
         """
         printed, corrected = self.measure()
@@ -48,91 +48,92 @@ ERRATA: dict[str, Erratum] = {
     erratum.where: erratum
     for erratum in (
         Erratum(
-            "A1", "$x = (2, 7), b^{(0)} = 1$ ends at $w = (0.215681, 1.50976), b = 0.21568$",
+            "Algorithm 1",
+            "$x = (2, 7), b^{(0)} = 1$ ends at $w = (0.215681, 1.50976), b = 0.21568$",
             "those figures belong to $x = (1, 7), b^{(0)} = 0$",
             "largest distance of a parameter", learning.algorithm_1_figures, 1e-5),
         Erratum(
-            "A1, 15 epochs", "the error is of the order $10^{-5}$",
+            "Algorithm 1, 15 epochs", "the error is of the order $10^{-5}$",
             "the figures shown are $2.5 \\times 10^{-4}$ off",
             "orders of magnitude", learning.order_after_15_epochs, 0.5),
         Erratum(
-            "A1, 5 epochs", "the error is of the order $10^{-2}$",
+            "Algorithm 1, 5 epochs", "the error is of the order $10^{-2}$",
             "$|z - 11|$ is of the order $10^{-1}$; the cost is what is near $10^{-2}$",
             "orders of magnitude", learning.order_after_5_epochs, 0.5),
         Erratum(
-            "4", "$\\tanh x = 1 / (1 + e^{-2x})$",
+            "Equation 4", "$\\tanh x = 1 / (1 + e^{-2x})$",
             "$\\tanh x = 2 / (1 + e^{-2x}) - 1$; the printed form is $\\sigma(2x)$",
             "largest difference from tanh", learning.tanh_as_printed),
         Erratum(
-            "1.2.2, ReLU", "positive, with a positive derivative, everywhere",
+            "Section 1.2.2, ReLU", "positive, with a positive derivative, everywhere",
             "only for $x > 0$; both are 0 for $x \\le 0$",
             "share of $[-1, 1]$ where the claim fails", learning.relu_claim),
         Erratum(
-            "A2", "$W^L$ moves before $\\delta^{L-1}$ is computed through it",
+            "Algorithm 2", "$W^L$ moves before $\\delta^{L-1}$ is computed through it",
             "every $\\delta^l$ needs the weights of the forward pass",
             "relative error of the first layer's gradient", learning.algorithm_2_order),
         Erratum(
-            "21", "$\\sum_{i=1}^M \\nabla C^{(i)}$ in place of the sum over $N_p$",
+            "Equation 21", "$\\sum_{i=1}^M \\nabla C^{(i)}$ in place of the sum over $N_p$",
             "times $N_p / M$",
             "relative error of the average over all batches", learning.mini_batch_factor),
         Erratum(
-            "27", "$C = -\\ln \\gamma(z_i^L)$, without saying what $i$ is",
+            "Equation 27", "$C = -\\ln \\gamma(z_i^L)$, without saying what $i$ is",
             "$i$ is the true class, not the likeliest",
             "difference from the cross entropy with the label", learning.likelihood_index),
         Erratum(
-            "S1, S2", "$(W - p) / S + 1$, not rounded",
+            "Output sizes", "$(W - p) / S + 1$, not rounded",
             "rounded down, as the report's own pooling needs",
             "pixels, for 146, 44 and 10 pixels, $p = S = 3$", images.size_without_floor),
         Erratum(
-            "31a", "one index $n$ for row and column",
+            "Equation 31a", "one index $n$ for row and column",
             "two indices; with one, only the diagonal is seen",
             "largest difference from the maximum", images.max_over_diagonal),
         Erratum(
-            "31b", "both sums run over $n$",
+            "Equation 31b", "both sums run over $n$",
             "$n$ and $m$; with one, the diagonal counts $p$ times",
             "largest difference from the norm", images.norm_over_diagonal),
         Erratum(
-            "31b, average", "an L2 average",
+            "Equation 31b, average", "an L2 average",
             "a norm; the root mean square is $1/p$ of it",
             "difference from 1, on a map of ones", images.norm_called_average),
         Erratum(
-            "33", "the first step has no sum over $x', y'$",
+            "Equation 33", "the first step has no sum over $x', y'$",
             "$z_{x,y}$ enters many $z_{x',y'}$; their errors add up",
             "relative error of the gradient", images.one_term_of_the_sum),
         Erratum(
-            "36", "$\\partial C / \\partial b = \\delta$",
+            "Equation 36", "$\\partial C / \\partial b = \\delta$",
             "for an untied bias; a tied one sums over $x, y$",
             "relative error for a tied bias", images.tied_bias_unsummed),
         Erratum(
-            "37", "$v = \\mu v + \\eta \\nabla C$, then $w = w + v$",
+            "Equation 37", "$v = \\mu v + \\eta \\nabla C$, then $w = w + v$",
             "$v = \\mu v - \\eta \\nabla C$",
             "$C = w^2 / 2$ after 50 steps from $w = 1$", learning.momentum_upwards, 0.5),
         Erratum(
-            "38a, 38b", "$\\lambda / 2n$ in one, $\\lambda / 2$ in the other",
+            "Equations 38a, 38b", "$\\lambda / 2n$ in one, $\\lambda / 2$ in the other",
             "one scale for both, $\\lambda / 2n$ here",
             "penalty on $w = 1$, (38b) over (38a), less 1", learning.penalty_scales),
         Erratum(
-            "39", "the gradient is written as that of $C$",
+            "Equation 39", "the gradient is written as that of $C$",
             "that of $C_0$; the decay already stands for the penalty",
             "relative error of the step", learning.decay_twice),
         Erratum(
-            "4.2", "$z^l = \\psi(W^l a^{l-1} + b^l)$",
+            "Section 4.2", "$z^l = \\psi(W^l a^{l-1} + b^l)$",
             "that is $a^l$; $z^l = W^l a^{l-1} + b^l$",
             "relative error against (8)", learning.output_called_activation),
         Erratum(
-            "4.3, scale", "nodes are dropped, nothing more",
+            "Section 4.3, scale", "nodes are dropped, nothing more",
             "kept ones are divided by $p$, or evaluation differs",
             "difference of the mean from evaluation's, $p = 0.5$", learning.dropout_unscaled),
         Erratum(
-            "4.3, when", "nodes are drawn in each epoch",
+            "Section 4.3, when", "nodes are drawn in each epoch",
             "for each batch",
             "share of nodes idle for a whole epoch of 20 batches", learning.dropout_by_epoch, 0.01),
         Erratum(
-            "40", "divided by $\\sigma$",
+            "Equation 40", "divided by $\\sigma$",
             "by $\\sqrt{\\sigma^2 + \\epsilon}$",
             "distance from 0 of a constant feature", images.division_by_zero),
         Erratum(
-            "4.7", "mean and deviation are those of the layer's values",
+            "Section 4.7", "mean and deviation are those of the layer's values",
             "in training; evaluation needs running ones",
             "relative error for one image alone", images.statistics_of_one, 0.01),
     )

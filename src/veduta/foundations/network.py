@@ -39,6 +39,8 @@ def neuron_output(w_j: Array, a_before: Array, *, b_j: float) -> Array:
     >>> neuron_output(np.array([2.0, 7.0]), np.array([[1.0, 1.0]]), b_j=2.0)
     array([11.])
     """
+    fits = a_before.ndim == 2 and w_j.shape == a_before.shape[1:]
+    require(fits, "w_j is (m,), a_before (N, m)", f"{w_j.shape} and {a_before.shape}")
     return np.asarray(sum(w_jk * a_before[:, k] for k, w_jk in enumerate(w_j))) + b_j
 
 
@@ -66,6 +68,7 @@ def stacked_outputs(w: Array, a_before: Array, *, b: Array) -> Array:
     >>> stacked_outputs(np.array([[2.0, 7.0]]), np.array([[1.0, 1.0]]), b=np.array([2.0]))
     array([[11.]])
     """
+    require(len(w) == len(b), "there is one bias a row of w", f"{b.shape} for {w.shape}")
     neurons = zip(w, b, strict=True)
     return np.stack([neuron_output(w_j, a_before, b_j=b_j) for w_j, b_j in neurons], axis=-1)
 
@@ -113,7 +116,7 @@ def cost(
     It looks like a function of the output alone; through the forward pass it is one of all weights.
 
     Args:
-        parameters: (W^l, b^l) of each layer, first to last.
+        parameters: (W^l, b^l), of each layer, first to last.
         x: inputs, (N, m).
         y: what the net should give, (N, n).
         measure: C, as a function of what should come out and what does.

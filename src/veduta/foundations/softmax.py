@@ -6,7 +6,7 @@ largest entry of a row is subtracted first and nothing overflows.
 
 import numpy as np
 
-from veduta.foundations.arrays import Array, Integers, require_labels
+from veduta.foundations.arrays import Array, Integers, require, require_labels
 
 
 def softmax(z: Array) -> Array:
@@ -65,6 +65,7 @@ def negative_log_likelihood(z: Array, labels: Integers) -> Array:
     >>> negative_log_likelihood(np.array([[0.0, np.log(3.0)]]), np.array([0])).round(4)
     array([1.3863])
     """
+    require(z.ndim == 2, "z is (N, classes)", z.shape)
     require_labels(labels, *z.shape)
     return np.asarray(-log_softmax(z)[np.arange(len(z)), labels])
 
@@ -75,6 +76,7 @@ def negative_log_likelihood_delta(z: Array, labels: Integers) -> Array:
     >>> negative_log_likelihood_delta(np.array([[0.0, np.log(3.0)]]), np.array([0]))
     array([[-0.75,  0.75]])
     """
+    require(z.ndim == 2, "z is (N, classes)", z.shape)
     require_labels(labels, *z.shape)
     return softmax(z) - one_hot(labels, z.shape[1])
 

@@ -21,6 +21,7 @@ def top_k_accuracy(scores: Array, labels: Integers, *, k: int) -> float:
     >>> [top_k_accuracy(scores, np.array([2, 0]), k=k) for k in (1, 2)]
     [0.5, 1.0]
     """
+    require(scores.ndim == 2, "scores are (N, classes)", scores.shape)
     samples, classes = scores.shape
     require(1 <= k <= classes and samples, f"k lies in 1..{classes}, for one sample or more", k)
     require(not np.isnan(scores).any(), "scores are numbers", "NaN")

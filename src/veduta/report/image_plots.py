@@ -66,9 +66,6 @@ def poolings(photograph: Array) -> Drawing:
             "Absolute feature map of Sobel: vertical edges are bright": shown(edges, "before"),
             "Max pooling of it, coarser": shown(largest, f"max, p = {p}"),
             "L2 pooling of it, coarser": shown(norm, f"L2, p = {p}"),
-            "L2 over max pooling: bright where many entries of a region are large": shown(
-                norm / largest, "L2 over max"
-            ),
         },
     )
 

@@ -49,13 +49,12 @@ def panel(width: float = 4.2, height: float = 2.9) -> Iterator[tuple[Figure, Axe
 
 
 def lines(axes: Axes, x: Any, series: dict[str, Any]) -> None:  # noqa: ANN401
-    """One line a name, told apart by colour and by dash, with a legend where there are several."""
+    """One line a name, told apart by colour and by dash, against whole numbers."""
     styles = zip(COLOURS, DASHES, strict=True)
     for (name, y), (colour, dash) in zip(series.items(), styles, strict=False):
         axes.plot(x, y, color=colour, linestyle=dash, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-    if len(series) > 1:
-        axes.legend()
+    axes.legend()
 
 
 def to_svg(figure: Figure, *, name: str, title: str) -> Markup:
