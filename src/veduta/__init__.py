@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from veduta.api import cache, demo, evaluate, load, models, predict, search, train
 
-__version__ = "0.1.0"
 __all__ = ["cache", "demo", "evaluate", "load", "models", "predict", "search", "train"]
 
 
@@ -32,6 +31,8 @@ sys.modules[__name__].__class__ = _FrontDoor
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name == "__version__":
+        return import_module("importlib.metadata").version("veduta")
     if name in __all__:
         import_module("veduta.runtime.process").prepare()
         return getattr(import_module("veduta.api"), name)

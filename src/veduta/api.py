@@ -26,7 +26,7 @@ from veduta.experiment.result import Run
 from veduta.experiment.run import run
 from veduta.inference.classifier import Classifier, load_classifier
 from veduta.models.registry import MODELS
-from veduta.runs.directory import RunDirectory, new_directory_faults, next_free
+from veduta.runs.directory import new_directory_faults, next_free
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
 
@@ -45,8 +45,7 @@ class Model:
         classes: names of the classes; column i of the probabilities is `classes[i]`.
     """
 
-    def __init__(self, path: Path, classifier: Classifier) -> None:
-        self._path = path
+    def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self.classes = classifier.classes
 
@@ -67,10 +66,10 @@ class Model:
 
     def evaluate(self, data: str | Path) -> Evaluation:
         """How the classifier does on labelled images that it has not seen."""
-        return _evaluate(self._classifier, self._path, data, Console(quiet=True))
+        return _evaluate(self._classifier, data, Console(quiet=True))
 
     def __repr__(self) -> str:
-        return f"Model({str(self._path)!r}, classes {', '.join(self.classes)})"
+        return f"Model({str(self._classifier.source)!r}, classes {', '.join(self.classes)})"
 
 
 def search(
@@ -126,7 +125,7 @@ def load(path: str | Path, *, engine: Literal["torch", "openvino"] | None = None
         ArtefactError: no model there, or it is damaged.
         EngineError: its engine is not installed here.
     """
-    return Model(Path(path), load_classifier(Path(path), engine=engine))
+    return Model(load_classifier(Path(path), engine=engine))
 
 
 def predict(
@@ -136,17 +135,13 @@ def predict(
     top_k: int = 1,
     out: str | Path | None = None,
     console: Console | None = None,
-) -> tuple[Predictions, dict[str, Any], Path]:
-    """Label images with the model of a run; predictions.csv goes into a new directory.
-
-    Returns:
-        The predictions, the content of summary.json, and the directory.
-    """
+) -> Predictions:
+    """Label images with the model of a run; predictions.csv goes into a new directory."""
     console = console or Console()
     place = _new_place(out, "predict")
     samples = read_images(images)
     found = prediction.predict(load_classifier(Path(path)), samples, top_k=top_k, console=console)
-    return found, prediction.write_predictions(place, found, model=str(path)), place
+    return prediction.write_predictions(place, found)
 
 
 def evaluate(
@@ -155,16 +150,12 @@ def evaluate(
     *,
     out: str | Path | None = None,
     console: Console | None = None,
-) -> tuple[Evaluation, dict[str, Any], Path]:
-    """Judge the model of a run on labelled images; the figures go into a new directory.
-
-    Returns:
-        The evaluation, the content of summary.json, and the directory.
-    """
+) -> Evaluation:
+    """Judge the model of a run on labelled images; the figures go into a new directory."""
     console = console or Console()
     place = _new_place(out, "evaluate")
-    found = _evaluate(load_classifier(Path(path)), Path(path), data, console)
-    return found, prediction.write_evaluation(place, found, model=str(path)), place
+    found = _evaluate(load_classifier(Path(path)), data, console)
+    return prediction.write_evaluation(place, found)
 
 
 def models() -> pd.DataFrame:
@@ -173,9 +164,10 @@ def models() -> pd.DataFrame:
         {
             "model": model.name,
             "parameters": model.parameters,
+            "megabytes": round(model.parameters * 4 / 2**20),
             "features": model.features,
             "image_size": model.image_size,
-            "top1": model.top1,
+            "top1_percent": model.top1,
             "licence": model.licence,
             "weights": model.source,
         }
@@ -235,10 +227,9 @@ def _told(spec: Mapping[str, Any]) -> str:
     )
 
 
-def _evaluate(classifier: Classifier, path: Path, data: str | Path, console: Console) -> Evaluation:
+def _evaluate(classifier: Classifier, data: str | Path, console: Console) -> Evaluation:
     folder = read_folder(data, classes=classifier.classes)
-    where = RunDirectory(path.parent if path.name == "model" else path)
-    return prediction.evaluate(classifier, folder, run=where, cache=cache_folder(), console=console)
+    return prediction.evaluate(classifier, folder, cache=cache_folder(), console=console)
 
 
 def _new_place(out: str | Path | None, command: str) -> Path:

@@ -47,7 +47,7 @@ def no_readable(root: Path) -> None:
 FOLDERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "missing": (lambda _: None, ("does not exist",)),
     "a file": (lambda root: root.write_text("x"), ("neither",)),
-    "empty": (lambda root: root.mkdir(), ("one folder a class", "no image")),
+    "empty": (lambda root: root.mkdir(), ("one folder a class", "images directly in it: 0")),
     "one class": (one_class, ("at least two classes", "'a'")),
     "too few": (too_few, ("at least 3", "'few' has 2", "add images")),
     "no readable image": (no_readable, ("none of 2", "a/1.png")),

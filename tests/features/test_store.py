@@ -211,7 +211,7 @@ def test_features_of_images_that_are_not_kept_are_the_same(
 ) -> None:
     images, pixels = data(20, tmp_path)
     kept = load_features(images, pixels, extractor, cache=tmp_path).rows.take()
-    engine = extractor.open()
+    engine = extractor.opened
     for chosen in (np.arange(20), np.array([13]), np.array([4, 2])):
         now = compute_features(pixels.take(chosen), backbone, engine)
         np.testing.assert_array_equal(now, kept[chosen])

@@ -24,7 +24,7 @@ def evaluate(
     from veduta.tracking.console import Console
 
     console = Console(stderr=as_json)
-    found, summary, place = api.evaluate(run, data, out=out, console=console)
+    found = api.evaluate(run, data, out=out, console=console)
     console.table(found.per_class, "by class")
     console.table(found.confusion.reset_index(names="truth"), "rows: the truth; columns: predicted")
     console.say(f"accuracy    {found.accuracy}")
@@ -32,9 +32,11 @@ def evaluate(
         console.warn(f"{found.seen} of these images were used to train or to choose this model")
     if found.opened_before:
         console.say(f"opened      before on this machine: {found.opened_before}")
-    console.say(f"evaluation  {place}")
+    console.say(f"evaluation  {found.directory}")
     if as_json:
-        print_json(summary)
+        print_json(found.summary)
     if found.rejected:
-        console.warn(f"{len(found.rejected)} files could not be read; {place / 'rejected.csv'}")
+        console.warn(
+            f"{len(found.rejected)} files could not be read; {found.directory}/rejected.csv"
+        )
         raise typer.Exit(PARTLY)

@@ -6,6 +6,7 @@ import typer
 
 from veduta.cli.cache import cache
 from veduta.cli.demo import demo
+from veduta.cli.equations import equations
 from veduta.cli.evaluate import evaluate
 from veduta.cli.models import models
 from veduta.cli.options import COLLECT, with_settings
@@ -29,6 +30,7 @@ app.command()(evaluate)
 app.command()(models)
 app.command()(demo)
 app.command()(cache)
+app.command()(equations)
 
 INTERRUPTED = 130
 

@@ -27,13 +27,13 @@ def predict(
     from veduta.tracking.console import Console
 
     console = Console(stderr=as_json)
-    found, summary, place = api.predict(run, images, top_k=top_k, out=out, console=console)
+    found = api.predict(run, images, top_k=top_k, out=out, console=console)
     many = len(found.table)
     console.table(found.table.head(FEW), f"the first {FEW} of {many}" if many > FEW else "")
     for rejection in found.rejected[:FEW]:
         console.warn(f"{rejection.name}: {rejection.problem}: {rejection.detail}")
-    console.say(f"predictions {place / 'predictions.csv'}")
+    console.say(f"predictions {found.directory}/predictions.csv")
     if as_json:
-        print_json(summary)
+        print_json(found.summary)
     if found.rejected:
         raise typer.Exit(PARTLY if many else 1)

@@ -1,12 +1,12 @@
 """What a run is for: the one test score, and the winner as files that predict."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 
-from veduta import __version__
 from veduta.data.decode import DECODER
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
@@ -58,7 +58,7 @@ def write_model(made: Made) -> None:
     how = backbone.preprocessing
     manifest = Manifest(
         format=FORMAT,
-        veduta=__version__,
+        veduta=version("veduta"),
         model=settings.model,
         classes=made.plan.folder.classes,
         preprocessing=Preprocessing(

@@ -1,7 +1,7 @@
 """Applying a finished run: to images without labels, and to labelled ones that it never saw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +11,43 @@ import pandas as pd
 from veduta.data.pixels import Image, Rejection
 from veduta.data.sample import Folder, Sample
 from veduta.errors import InputError
+from veduta.experiment.records import write_rejected
 from veduta.experiment.sealed import fingerprint, record_opening
 from veduta.inference.classifier import Classifier, Scores
 from veduta.metrics.classification import Accuracy, accuracy, confusion, per_class
 from veduta.runs.directory import RunDirectory, create
 from veduta.runs.files import write_json
 from veduta.tracking.console import Console
-from veduta.tracking.tables import rows_to_csv, write_csv
+from veduta.tracking.tables import write_csv
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """The most probable labels of images, and the files that could not be read."""
 
+    run: Path  # whose model it was
     table: pd.DataFrame  # path, label, probability, label_2, probability_2, ...
     rejected: tuple[Rejection, ...]
+    directory: Path | None = None  # where they were written
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds."""
+        counts = self.table["label"].value_counts()
+        return {
+            "command": "predict",
+            "run": str(self.run),
+            "images": len(self.table),
+            "rejected": len(self.rejected),
+            "labels": {str(label): int(count) for label, count in counts.items()},
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """How a classifier does on labelled images."""
 
+    run: Path  # whose model it was
     accuracy: Accuracy
     per_class: pd.DataFrame
     confusion: pd.DataFrame  # rows are the truth
@@ -39,6 +55,19 @@ class Evaluation:
     rejected: tuple[Rejection, ...]
     seen: int  # images that the run trained or chose on
     opened_before: int  # how often these labels were used to judge before, on this machine
+    directory: Path | None = None  # where it was written
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds."""
+        openings = {"opened": 1, "opened_before": self.opened_before}
+        return {
+            "command": "evaluate",
+            "run": str(self.run),
+            "test": {**self.accuracy.as_dict(), **openings},
+            "seen_in_training": self.seen,
+            "rejected": len(self.rejected),
+        }
 
     def __repr__(self) -> str:
         return f"Evaluation(accuracy {self.accuracy})"
@@ -71,23 +100,17 @@ def predict(
         )
     with console.stage("predicting", "images") as advance:
         scores = classifier.score(samples, advance)
-    return Predictions(top(scores, classifier.classes, top_k), scores.rejected)
+    return Predictions(classifier.source, top(scores, classifier.classes, top_k), scores.rejected)
 
 
 def evaluate(
-    classifier: Classifier,
-    folder: Folder,
-    *,
-    run: RunDirectory,
-    cache: Path,
-    console: Console,
+    classifier: Classifier, folder: Folder, *, cache: Path, console: Console
 ) -> Evaluation:
     """Judge a classifier on the test images of a folder, or on all where it has no test split.
 
     Args:
         classifier: what is judged.
         folder: labelled images; classes are matched by name.
-        run: where the classifier comes from; it knows what it was trained on.
         cache: where openings of test sets are counted.
         console: shows progress.
 
@@ -108,17 +131,18 @@ def evaluate(
     images = [Image(s, digest) for s, digest in zip(scores.samples, scores.digests, strict=True)]
     truth = np.array([classifier.classes.index(str(s.label)) for s in scores.samples])
     found = scores.probabilities.argmax(1)
-    seen = seen_by(run)
+    seen = seen_by(classifier.source)
     table = top(scores, classifier.classes, 1)
     table.insert(1, "truth", [str(s.label) for s in scores.samples])
     return Evaluation(
+        classifier.source,
         accuracy(truth, found),
         per_class(truth, found, classifier.classes),
         confusion(truth, found, classifier.classes),
         table,
         rejected=scores.rejected,
         seen=len([digest for digest in scores.digests if digest in seen]),
-        opened_before=record_opening(cache, fingerprint(images), f"evaluate {run.path}"),
+        opened_before=record_opening(cache, fingerprint(images), f"evaluate {classifier.source}"),
     )
 
 
@@ -128,52 +152,30 @@ def judged(folder: Folder) -> list[Sample]:
     return test or [sample for sample in folder.samples if sample.label is not None]
 
 
-def seen_by(run: RunDirectory) -> set[str]:
-    """Digests of the images that a run trained or chose on."""
-    if not run.splits.is_file():
+def seen_by(run: Path) -> set[str]:
+    """Digests of the images that a run trained or chose on, as far as they are known."""
+    splits = RunDirectory(run.parent if run.name == "model" else run).splits
+    if not splits.is_file():
         return set()
-    table = pd.read_csv(run.splits, dtype=str, keep_default_na=False)
+    table = pd.read_csv(splits, dtype=str, keep_default_na=False)
     return set(table.loc[table["split"].isin(["train", "validation"]), "sha256"])
 
 
-def write_predictions(out: Path, predictions: Predictions, *, model: str) -> dict[str, Any]:
+def write_predictions(out: Path, predictions: Predictions) -> Predictions:
     """predictions.csv, rejected.csv and summary.json in a new directory."""
     directory = create(out)
     write_csv(directory.predictions, predictions.table)
-    _write_rejected(directory, predictions.rejected)
-    summary = {
-        "command": "predict",
-        "model": model,
-        "images": len(predictions.table),
-        "rejected": len(predictions.rejected),
-        "labels": {str(k): int(v) for k, v in predictions.table["label"].value_counts().items()},
-    }
-    write_json(directory.summary, summary)
-    return summary
+    write_rejected(directory, predictions.rejected)
+    write_json(directory.summary, predictions.summary)
+    return replace(predictions, directory=out)
 
 
-def write_evaluation(out: Path, evaluation: Evaluation, *, model: str) -> dict[str, Any]:
+def write_evaluation(out: Path, evaluation: Evaluation) -> Evaluation:
     """The tables of an evaluation and summary.json, in a new directory."""
     directory = create(out)
     write_csv(directory.predictions, evaluation.predictions)
     write_csv(out / "per_class.csv", evaluation.per_class)
     write_csv(out / "confusion.csv", evaluation.confusion.reset_index(names="truth"))
-    _write_rejected(directory, evaluation.rejected)
-    summary = {
-        "command": "evaluate",
-        "model": model,
-        "test": {
-            **evaluation.accuracy.as_dict(),
-            "opened": 1,
-            "opened_before": evaluation.opened_before,
-        },
-        "seen_in_training": evaluation.seen,
-        "rejected": len(evaluation.rejected),
-    }
-    write_json(directory.summary, summary)
-    return summary
-
-
-def _write_rejected(directory: RunDirectory, rejected: Sequence[Rejection]) -> None:
-    rows = [(r.name, r.problem, r.detail, r.action) for r in rejected]
-    rows_to_csv(directory.rejected, ("path", "problem", "detail", "action"), rows)
+    write_rejected(directory, evaluation.rejected)
+    write_json(directory.summary, evaluation.summary)
+    return replace(evaluation, directory=out)

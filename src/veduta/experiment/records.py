@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 
-from veduta import __version__
 from veduta.config.parsing import PROVENANCE
 from veduta.config.settings import as_plain, plain
-from veduta.data.pixels import Image, Pixels
+from veduta.data.pixels import Image, Pixels, Rejection
 from veduta.data.splits import shared
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
@@ -27,13 +26,23 @@ from veduta.tracking.console import Console
 from veduta.tracking.tables import epochs_table, rows_to_csv, trials_table, write_csv
 
 Parts = Mapping[str, Sequence[Image]]
-LIBRARIES = ("numpy", "openvino", "pandas", "pillow", "safetensors", "timm", "torch", "torchvision")
+LIBRARIES = (
+    "veduta",
+    "numpy",
+    "openvino",
+    "pandas",
+    "pillow",
+    "safetensors",
+    "timm",
+    "torch",
+    "torchvision",
+)
 
 
 def versions() -> dict[str, str]:
     """What the numbers may depend on: Veduta, Python, the machine type, the libraries."""
-    found = {"veduta": __version__, "python": platform.python_version()}
-    found["machine"] = f"{platform.system()} {platform.machine()}"
+    found = {"machine": f"{platform.system()} {platform.machine()}"}
+    found["python"] = platform.python_version()
     for library in LIBRARIES:
         try:
             found[library] = version(library)
@@ -96,8 +105,13 @@ def write_start(
     where = {image.sample.name: part for part, images in parts.items() for image in images}
     rows = [(i.sample.name, i.sample.label, where[i.sample.name], i.digest) for i in gate.images]
     rows_to_csv(directory.splits, ("path", "label", "split", "sha256"), rows)
-    left_out = [(r.name, r.problem, r.detail, r.action) for r in gate.rejected]
-    rows_to_csv(directory.rejected, ("path", "problem", "detail", "action"), left_out)
+    write_rejected(directory, gate.rejected)
+
+
+def write_rejected(directory: RunDirectory, rejected: Sequence[Rejection]) -> None:
+    """rejected.csv: the files left out, each once, with the reason."""
+    rows = [(r.name, r.problem, r.detail, r.action) for r in rejected]
+    rows_to_csv(directory.rejected, ("path", "problem", "detail", "action"), rows)
 
 
 def summary_of(

@@ -46,8 +46,15 @@ class Classifier:
     """A trained model. `load_classifier` makes one from a run directory."""
 
     def __init__(
-        self, manifest: Manifest, backbone: Backbone, *, head: HeadNetwork, engine: Engine
+        self,
+        source: Path,
+        manifest: Manifest,
+        *,
+        backbone: Backbone,
+        head: HeadNetwork,
+        engine: Engine,
     ) -> None:
+        self.source = source
         self.manifest = manifest
         self.classes = manifest.classes
         self.backbone = backbone
@@ -121,7 +128,7 @@ def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:
         raise ArtefactError(f"{path}: the head must fit its manifest; {detail}") from error
     chosen = choose_engine(engine or manifest.engine)
     opened = open_engine(chosen, backbone, threads=processors())
-    return Classifier(manifest, backbone, head=head, engine=opened)
+    return Classifier(path, manifest, backbone=backbone, head=head, engine=opened)
 
 
 def _expect_consistent(path: Path, manifest: Manifest) -> None:

@@ -5,6 +5,7 @@ This module knows validation outcomes and nothing of a test set.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,17 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a finished trial came to at its best epoch."""
+    """What a finished trial came to at its best epoch; `FIGURES` are what the journal keeps."""
+
+    FIGURES: ClassVar = (
+        "epochs",
+        "best_epoch",
+        "train_loss",
+        "train_accuracy",
+        "val_loss",
+        "val_accuracy",
+        "seconds",
+    )
 
     trial: str
     best_epoch: int

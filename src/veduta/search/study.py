@@ -91,19 +91,9 @@ class Study:
             hits=np.packbits(finished.hits, axis=1),
             images=len(validation),
         )
-        self._end(
-            trial,
-            status="finished",
-            epochs=outcome.epochs,
-            best_epoch=outcome.best_epoch,
-            train_loss=outcome.train_loss,
-            train_accuracy=outcome.train_accuracy,
-            val_loss=outcome.val_loss,
-            val_accuracy=outcome.val_accuracy,
-            hits=int(outcome.hits.sum()),
-            images=len(validation),
-            seconds=outcome.seconds,
-        )
+        figures = {name: getattr(outcome, name) for name in Outcome.FIGURES}
+        hits = int(outcome.hits.sum())
+        self._end(trial, status="finished", **figures, hits=hits, images=len(validation))
 
     def _end(self, trial: Trial, **fields: object) -> None:
         self.journal.append("trial finished", trial=trial.id, **fields, time=time.time())
