@@ -23,6 +23,7 @@ docs: $(READY)            ## the examples in README.md and docs/ run
 bench: $(READY)           ## ratios measured side by side; needs a quiet machine
 	$(BIN)/python -m benchmarks.pixels
 	$(BIN)/python -m benchmarks.features
+	$(BIN)/python -m benchmarks.foundations
 	$(BIN)/python -m benchmarks.search_naive
 
 lock: $(READY)            ## write requirements.lock from what is installed

@@ -24,6 +24,7 @@ MANIFEST = Manifest(
     engine="torch",
     precision="f32",
     decoder="pillow",
+    weights="nowhere",
     trial="t0",
     settings=Settings(),
 )

@@ -129,7 +129,7 @@ class Rows:
     ) -> None:
         self.shape: tuple[int, ...] = (len(row), *like.shape[1:])
         self.dtype = like.dtype
-        self._parts, self._part, self._row, self._like = parts, part, row, like
+        self._parts, self._part, self._row = parts, part, row
 
     def __len__(self) -> int:
         return len(self._row)

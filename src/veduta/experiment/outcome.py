@@ -72,6 +72,7 @@ def write_model(made: Made) -> None:
         engine=made.materials.engine,
         precision="f32",
         decoder=DECODER,
+        weights=backbone.weights_source,
         trial=made.winner.id,
         settings=settings,
     )

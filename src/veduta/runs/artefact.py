@@ -72,6 +72,7 @@ class Manifest(_Part):
     engine: Literal["torch", "openvino"]
     precision: Literal["f32"]
     decoder: str
+    weights: str  # where those of the backbone came from, in words
     trial: str
     settings: Settings
     files: tuple[File, ...] = ()  # filled in by `write_artefact`

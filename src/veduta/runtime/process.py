@@ -26,11 +26,3 @@ def prepare() -> None:
             libc.mallopt(M_MMAP_MAX, 0)
             libc.mallopt(M_TRIM_THRESHOLD, KEEP)
             libc.mallopt(M_TOP_PAD, PAD)
-
-
-def determinism() -> None:
-    """Let torch use only operations whose result does not vary from run to run."""
-    import torch
-
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
