@@ -15,6 +15,7 @@ from veduta.metrics.classification import accuracy
 from veduta.models.heads import HeadNetwork
 from veduta.runs.artefact import FORMAT, Head, Manifest, Preprocessing, write_artefact
 from veduta.runs.directory import RunDirectory
+from veduta.runs.files import write_arrays
 from veduta.search.space import Trial
 from veduta.training.step import logits_of
 
@@ -41,7 +42,7 @@ def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
     features = made.materials.features(sealed.images, made.winner.settings)
     logits = logits_of(made.network, torch.from_numpy(features)).numpy()
     truth = np.array([made.plan.folder.classes.index(label) for label in sealed.open()])
-    np.savez_compressed(
+    write_arrays(
         made.directory.scores / "test.npz",
         paths=np.array([image.sample.name for image in sealed.images]),
         truth=truth,

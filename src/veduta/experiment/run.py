@@ -24,6 +24,7 @@ from veduta.experiment.sealed import SealedTest
 from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory, create
 from veduta.runs.journal import Journal
+from veduta.runtime.process import one_thread
 from veduta.search.selection import tied
 from veduta.search.serial import Finished, refit
 from veduta.search.space import Trial
@@ -50,7 +51,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     records.announce(plan, start, console)
 
     directory = create(plan.out)
-    with Journal(directory.journal) as journal:
+    with Journal(directory.journal) as journal, one_thread():
         journal.append("start", **start, settings=records.settings_of(plan))
         records.write_start(directory, plan, gate, start=start, parts=parts)
         data = _Data(plan, parts, materials)

@@ -8,10 +8,28 @@ share the cores; glibc's habit of returning large blocks to the kernel at every 
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # names from glibc's malloc.h
 KEEP = 2**31 - 1
 PAD = 256 * 2**20
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: the steps of a head are small, and the bits stay the same.
+
+    How a sum is split among threads decides its last bits, and so what is trained.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def prepare() -> None:

@@ -1,17 +1,16 @@
 """The study: runs what is pending, records what came of it, keeps a copy of the best."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from veduta.config.settings import plain
+from veduta.runs.files import write_arrays
 from veduta.runs.journal import Journal
 from veduta.search.selection import Outcome, best_first
 from veduta.search.serial import Finished, record_epoch, run_trial
@@ -46,7 +45,7 @@ class Study:
     best: Finished | None = None
 
     def run(self, data: Data, progress: Callable[[int, int], None]) -> None:
-        """Run every trial, one after the other, on one thread.
+        """Run every trial, one after the other.
 
         A trial that fails is recorded with its reason and the search goes on; `best` is None where
         all have failed.
@@ -59,8 +58,7 @@ class Study:
             progress(start + epochs, total)
 
         for trial, parameters, start in zip(self.trials, shown, starts, strict=True):
-            with _one_thread():
-                self._run_one(trial, data, partial(show, start))
+            self._run_one(trial, data, partial(show, start))
             self._draw(trial, parameters)
         progress(total, total)
 
@@ -84,12 +82,12 @@ class Study:
         self.outcomes.append(outcome)
         if self.best is None or best_first([self.best.outcome, outcome])[0] is outcome:
             self.best = finished
-        np.savez_compressed(
+        write_arrays(
             self.places.scores / f"{trial.id}.npz",
             val_logits=finished.val_logits.numpy(),
-            best_epoch=outcome.best_epoch,
+            best_epoch=np.array(outcome.best_epoch),
             hits=np.packbits(finished.hits, axis=1),
-            images=len(validation),
+            images=np.array(len(validation)),
         )
         figures = {name: getattr(outcome, name) for name in Outcome.FIGURES}
         hits = int(outcome.hits.sum())
@@ -102,14 +100,3 @@ class Study:
         events = [event for event in self.journal.events if event.get("trial") == trial.id]
         epochs = [event for event in events if event["event"] == "epoch"]
         write_trial(self.places.tensorboard / trial.id, parameters, epochs, events[-1])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Heads are trained on one thread: their steps are small, and the bits stay the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
