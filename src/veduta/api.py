@@ -7,9 +7,9 @@
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 
@@ -26,11 +26,13 @@ from veduta.experiment.result import Run
 from veduta.experiment.run import run
 from veduta.inference.classifier import Classifier, load_classifier
 from veduta.models.registry import MODELS
-from veduta.runs.directory import new_directory_faults, next_free
+from veduta.runs.directory import Place, new_directory_faults, place_for
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
 
 __all__ = ["Model", "cache", "demo", "evaluate", "load", "models", "predict", "search", "train"]
+
+Read = TypeVar("Read")
 
 RUNS = Path("runs")
 DEMO = Path("demo")
@@ -95,8 +97,10 @@ def search(
         InputError: something given is wrong; every fault is listed, nothing was written.
     """
     filed = read_file(Path(config)) if config else {}
-    merged = {**filed.pop("grid", {}), **grid}
-    return _run("search", data, {**filed, **settings}, grid=merged, out=out, console=console)
+    filed_grid = {n: v for n, v in filed.pop("grid", {}).items() if n not in settings}
+    shared = {n: v for n, v in filed.items() if n not in grid}
+    values, merged = {**shared, **settings}, {**filed_grid, **grid}
+    return _run("search", data, values, grid=merged, out=out, console=console)
 
 
 def train(
@@ -138,8 +142,8 @@ def predict(
 ) -> Predictions:
     """Label images with the model of a run; predictions.csv goes into a new directory."""
     console = console or Console()
-    place = _new_place(out, "predict")
-    samples = read_images(images)
+    place = place_for(out, RUNS, "predict")
+    samples = _checked(place, lambda: read_images(images))
     found = prediction.predict(load_classifier(Path(path)), samples, top_k=top_k, console=console)
     return prediction.write_predictions(place, found)
 
@@ -153,8 +157,9 @@ def evaluate(
 ) -> Evaluation:
     """Judge the model of a run on labelled images; the figures go into a new directory."""
     console = console or Console()
-    place = _new_place(out, "evaluate")
-    found = _evaluate(load_classifier(Path(path)), data, console)
+    place = place_for(out, RUNS, "evaluate")
+    classifier = _checked(place, lambda: load_classifier(Path(path)))
+    found = _evaluate(classifier, data, console)
     return prediction.write_evaluation(place, found)
 
 
@@ -201,8 +206,9 @@ def demo(*, out: str | Path | None = None, console: Console | None = None) -> Ru
     console = console or Console()
     digits = DEMO / "digits"
     console.say(f"{write_digits(digits):,} handwritten digits stand in {digits}, a folder a class")
-    place = Path(out) if out else next_free(DEMO, "run")
-    return search(digits, grid=DEMO_GRID, out=place, console=console, **DEMO_SETTINGS)
+    place = place_for(out, DEMO, "run")
+    plan = make_plan(digits, DEMO_SETTINGS, grid=DEMO_GRID, place=place, command="search")
+    return Run(run(plan, cache=cache_folder(), console=console).path)
 
 
 def _run(
@@ -214,9 +220,9 @@ def _run(
     out: str | Path | None,
     console: Console | None,
 ) -> Run:
-    place = Path(out) if out else next_free(RUNS, command)
     console = console or Console()
-    plan = make_plan(data, values, grid=grid, out=place, command=command)
+    place = place_for(out, RUNS, command)
+    plan = make_plan(data, values, grid=grid, place=place, command=command)
     return Run(run(plan, cache=cache_folder(), console=console).path)
 
 
@@ -232,8 +238,13 @@ def _evaluate(classifier: Classifier, data: str | Path, console: Console) -> Eva
     return prediction.evaluate(classifier, folder, cache=cache_folder(), console=console)
 
 
-def _new_place(out: str | Path | None, command: str) -> Path:
-    place = Path(out) if out else next_free(RUNS, command)
-    if error := InputError.unless_empty(new_directory_faults(place)):
-        raise error
-    return place
+def _checked(place: Place, read: Callable[[], Read]) -> Read:
+    """What `read` gives, where the new directory can be made too; else the faults of both."""
+    faults = new_directory_faults(place.path)
+    try:
+        found = read()
+    except InputError as error:
+        raise InputError(*faults, *error.faults) from error
+    if faults:
+        raise InputError(*faults)
+    return found

@@ -101,9 +101,10 @@ def test_every_fault_is_a_line_and_the_code_is_two(colours: Path, tmp_path: Path
 
 
 def test_a_misspelt_flag_of_the_command_is_named(colours: Path) -> None:
-    done = veduta("search", colours, "--gird", "lr=1", "--grid", "lr=1e-3")
+    done = veduta("search", colours, "--gird", "lr=1", "-lr", "-1", "--grid", "lr=1e-3")
     assert done.returncode == 2
-    assert "did you mean --grid?" in done.stderr
+    assert "did you mean 'grid'?" in done.stderr
+    assert "lr must be a number above 0, such as 1e-3; got '-1'" in done.stderr
 
 
 def test_a_second_folder_is_one_too_many(colours: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -77,6 +78,26 @@ def test_grid_checks_every_value_and_drops_twins() -> None:
         "grid: seed holds for the whole run",
         "grid: epochs needs at least one value, as in epochs=A,B",
     ]
+
+
+def test_any_sequence_of_values_is_a_grid() -> None:
+    assert parse_grid({"lr": np.array([1e-3, 1e-2]), "epochs": np.array([3])}) == (
+        {"lr": (1e-3, 1e-2), "epochs": (3,)},
+        [],
+    )
+    assert parse_grid({"epochs": {3}})[0] == {"epochs": (3,)}
+
+
+def test_truth_is_no_number_and_nothing_is_no_width() -> None:
+    _, faults = parse_settings({"epochs": True, "seed": False, "lr": [1]})
+    assert [fault.partition(" must")[0] for fault in faults] == ["epochs", "seed", "lr"]
+    assert faults[2].endswith("got [1]")
+    assert parse_settings({"hidden": None})[0].hidden == ()
+
+
+def test_flags_that_are_no_settings_are_recognised() -> None:
+    assert "did you mean 'out'?" in parse_settings({"outt": 1})[1][0]
+    assert "veduta search" in parse_settings({"grid": "lr=1"})[1][0]
 
 
 def test_a_word_without_a_value_is_a_grid_without_values() -> None:

@@ -175,7 +175,8 @@ def test_classes_that_are_too_small_are_all_named() -> None:
     assert caught.value.faults == (
         (
             "each class needs at least 3 different readable images, for training, validation and "
-            "test; 'few' has 2, 'one' has 1; add images, or leave the class out"
+            "test; 'few' has 2, 'one' has 1 (identical files count once, for one class); add "
+            "images, or leave the class out"
         ),
     )
     images = many(2, "a", "train") + many(1, "b", "train") + many(1, "a", "test")
@@ -185,7 +186,7 @@ def test_classes_that_are_too_small_are_all_named() -> None:
 
 def test_copies_do_not_make_a_class_large_enough() -> None:
     images = many(5, "a") + [image("same", "b", name=f"{i}") for i in range(9)]
-    with pytest.raises(InputError, match="'b' has 1;"):
+    with pytest.raises(InputError, match="'b' has 1 "):
         placed(images)
 
 

@@ -1,5 +1,6 @@
 """Bad input: every fault at once, with rule, what came and cure; nothing is written."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,12 +45,33 @@ def no_readable(root: Path) -> None:
         (root / label / "1.png").write_bytes(b"text")
 
 
+def splits(root: Path, *unreadable: str) -> None:
+    for part in ("train/a", "train/b", "val/a", "val/b", "test/a", "test/b"):
+        for number in range(3):
+            picture(root / part / f"{number}.png", 10 * number + len(part))
+    for part in unreadable:
+        for path in (root / part).rglob("*.png"):
+            path.write_bytes(b"text")
+
+
 FOLDERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "missing": (lambda _: None, ("does not exist",)),
     "a file": (lambda root: root.write_text("x"), ("neither",)),
     "empty": (lambda root: root.mkdir(), ("one folder a class", "images directly in it: 0")),
     "one class": (one_class, ("at least two classes", "'a'")),
     "too few": (too_few, ("at least 3", "'few' has 2", "add images")),
+    "a class without a readable image": (
+        lambda root: splits(root, "train/a"),
+        ("at least one training image", "'a'"),
+    ),
+    "no readable validation image": (
+        lambda root: splits(root, "val"),
+        ("validation images choose", "none of them can be read"),
+    ),
+    "a class whose name is no text": (
+        lambda root: [picture(root / os.fsdecode(name) / "1.png", 1) for name in (b"\xff", b"b")],
+        ("must be UTF-8",),
+    ),
     "no readable image": (no_readable, ("none of 2", "a/1.png")),
 }
 
@@ -121,6 +143,11 @@ def test_an_existing_directory_is_left_alone(colours: Path, tmp_path: Path) -> N
     (fault,) = faults_of(colours, tmp_path)
     assert "exists" in fault
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_run_does_not_go_into_the_data(colours: Path) -> None:
+    (fault,) = faults_of(colours, colours / "red" / "run")
+    assert "must not lie in the folder of images" in fault
 
 
 def test_a_search_needs_a_grid(colours: Path, tmp_path: Path) -> None:

@@ -207,9 +207,9 @@ def test_refit_opens_the_test_for_that_model_only(colours: Path, tmp_path: Path)
 def test_a_trial_that_explodes_is_recorded_and_the_search_goes_on(
     colours: Path, tmp_path: Path
 ) -> None:
-    run = search(colours, tmp_path / "run", {"lr": [1e-2, 1e38]}, optimizer="sgd")
-    assert list(run.trials["status"]) == ["finished", "failed"]
-    assert run.summary["failed"] == 1
+    run = search(colours, tmp_path / "run", {"lr": [1e-2, 1e38, 1e300]}, optimizer="sgd")
+    assert list(run.trials["status"]) == ["finished", "failed", "failed"]
+    assert run.summary["failed"] == 2
     assert run.summary["winner"]["trial"] == run.trials["trial"][0]
     with pytest.raises(VedutaError, match="all failed"):
         search(colours, tmp_path / "none", {"lr": [1e38, 2e38]}, optimizer="sgd")
@@ -232,6 +232,67 @@ def test_a_runs_config_replays_it(found: Run, colours: Path, tmp_path: Path) -> 
         console=Console(quiet=True),
     )  # fmt: skip
     assert untimed(again.directory.trials) == untimed(found.directory.trials)
+
+
+def test_a_config_can_be_varied(found: Run, colours: Path, tmp_path: Path) -> None:
+    again = veduta.search(
+        colours, grid={"batch_size": [16]}, lr=1e-2, dropout=0.3, config=found.directory.config,
+        out=tmp_path / "again", console=Console(quiet=True),
+    )  # fmt: skip
+    row = again.trials.iloc[0]
+    assert (len(again.trials), row["batch_size"], row["lr"], row["epochs"]) == (1, 16, 1e-2, 3)
+
+
+def test_a_grid_over_models_replays_with_their_own_sizes(colours: Path, tmp_path: Path) -> None:
+    grid = {"model": ["efficientnet_lite0", "efficientnet_lite1"]}
+    quick = {"epochs": 1, "engine": "openvino", "console": Console(quiet=True)}
+    first = veduta.search(colours, grid=grid, out=tmp_path / "first", **quick)
+    again = veduta.search(
+        colours, grid={}, config=first.directory.config, out=tmp_path / "again", **quick
+    )
+    assert list(first.trials["image_size"]) == [224, 240]
+    assert list(again.trials["trial"]) == list(first.trials["trial"])
+
+
+def test_an_interruption_leaves_tables_and_passes_on(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("veduta.experiment.materials.load_features", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        search(colours, tmp_path / "run")
+    assert len(pd.read_csv(tmp_path / "run" / "trials.csv")) == 0
+    assert read_journal(tmp_path / "run" / "journal.jsonl")[0]["event"] == "start"
+
+
+def test_a_full_disk_is_told_in_one_line(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("veduta.runs.artefact.write_atomically", full)
+    with pytest.raises(VedutaError, match=r"have room.*No space left"):
+        search(colours, tmp_path / "run")
+    assert not [path for path in (tmp_path / "run").iterdir() if "model" in path.name]
+
+
+def test_a_file_that_goes_during_a_run_is_named(tmp_path: Path) -> None:
+    paint(tmp_path / "data", 8)
+    console = Console(quiet=True)
+    gone = tmp_path / "data" / "red" / "003.png"
+
+    def go(text: str) -> None:
+        gone.unlink(missing_ok=True)
+
+    console.say = go  # type: ignore[method-assign]
+    with pytest.raises(VedutaError, match=r"red/003\.png.*went"):
+        veduta.search(
+            tmp_path / "data", grid={"image_size": [32, 40]}, epochs=1, engine="torch",
+            out=tmp_path / "run", console=console,
+        )  # fmt: skip
 
 
 def test_nothing_of_the_users_is_changed(

@@ -21,10 +21,12 @@ def test_names_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
     console.say("[red]a[/red]")
     console.warn("[b]x")
-    console.table(pd.DataFrame({"[i]": ["[/bad]"], "n": [float("nan")], "m": [None]}), "[t]")
+    names = ["[/bad]", ":cat:", "back\\slash", "two\nlines"]
+    console.table(pd.DataFrame({"[i]": names, "n": float("nan"), "m": None}), "[t]")
     out, err = capsys.readouterr()
     assert "[red]a[/red]" in out
-    assert "[/bad]" in out
+    for shown in ("[/bad]", ":cat:", "back\\slash ", "two\\nlines"):
+        assert shown in out
     assert "[i]" in out
     assert "nan" not in out
     assert "warning: [b]x" in err

@@ -39,11 +39,14 @@ def test_one_row_an_epoch() -> None:
 def test_one_row_a_trial_whatever_became_of_it() -> None:
     table = trials_table(EVENTS)
     assert list(table.columns) == [
-        "trial", "status", "lr", "hidden", "patience", "epochs", "best_epoch", "train_loss",
-        "train_accuracy", "val_loss", "val_accuracy", "val_low", "val_high", "tied", "seconds",
+        "trial", "status", "lr", "hidden", "epochs", "patience", "epochs_trained", "best_epoch",
+        "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_low", "val_high", "tied",
+        "seconds",
     ]  # fmt: skip
     assert list(table["status"]) == ["finished", "failed", "unfinished"]
     assert list(table["tied"]) == [True, False, False]
+    assert list(table["epochs"]) == [9, 9, 9]  # what was asked for
+    assert table.loc[0, "epochs_trained"] == 1
     # Wilson's interval of 80 of 100, from a published table
     assert table.loc[0, ["val_low", "val_high"]].round(3).tolist() == [0.711, 0.867]
     assert table.loc[1, "val_accuracy"] is None or pd.isna(table.loc[1, "val_accuracy"])
@@ -54,3 +57,7 @@ def test_words_that_look_like_numbers_survive(tmp_path: Path) -> None:
     rows_to_csv(tmp_path / "t.csv", ("word",), [(word,) for word in words])
     back = pd.read_csv(tmp_path / "t.csv", dtype=str, keep_default_na=False)
     assert list(back["word"]) == words
+
+
+def test_a_run_that_has_not_begun_has_tables_too() -> None:
+    assert len(trials_table([{"event": "start"}])) == len(epochs_table([])) == 0

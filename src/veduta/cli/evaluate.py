@@ -7,6 +7,8 @@ import typer
 
 from veduta.cli.options import Json, Out
 
+MOST_CLASSES = 20  # whose confusion matrix a terminal can show
+
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
@@ -26,7 +28,11 @@ def evaluate(
     console = Console(stderr=as_json)
     found = api.evaluate(run, data, out=out, console=console)
     console.table(found.per_class, "by class")
-    console.table(found.confusion.reset_index(names="truth"), "rows: the truth; columns: predicted")
+    if len(found.confusion) <= MOST_CLASSES:
+        table = found.confusion.reset_index(names="truth")
+        console.table(table, "rows: the truth; columns: predicted")
+    else:
+        console.say(f"confusion   {found.directory}/confusion.csv")
     console.say(f"accuracy    {found.accuracy}")
     if found.seen:
         console.warn(f"{found.seen} of these images were used to train or to choose this model")

@@ -1,5 +1,6 @@
 """`veduta`: the commands, and the one place where an error becomes a line and an exit code."""
 
+import io
 import sys
 
 import typer
@@ -38,6 +39,9 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line; every error of ours becomes one line a fault, and an exit code."""
     prepare()
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no error
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except VedutaError as error:

@@ -6,7 +6,6 @@ is told of three. Words that are no flag of ours are collected too, and reported
 
 import inspect
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -55,32 +54,31 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def unknown_flags(words: Sequence[str], own: Sequence[str]) -> dict[str, str]:
+def unknown_flags(words: Sequence[str]) -> dict[str, str]:
     """Words that are no flag of ours, as settings of those names, to be reported with the rest.
 
-    Args:
-        words: what was left over on the command line.
-        own: the flags of the command that are no settings.
-
     Raises:
-        InputError: a word that belongs to no flag, or a flag that is close to one in `own`.
+        InputError: a word that belongs to no flag.
     """
     found: dict[str, str] = {}
-    faults = []
     name = ""
     for word in words:
-        if word.startswith("--"):
-            name, _, value = word.removeprefix("--").replace("-", "_").partition("=")
+        if word.startswith("-") and not _is_number(word):
+            name, _, value = word.lstrip("-").replace("-", "_").partition("=")
             found[name] = value
-            if close := get_close_matches(name, own, n=1):
-                faults.append(f"there is no flag --{name}; did you mean --{close[0]}?")
         elif name:
             found[name], name = word, ""
         else:
-            faults.append(f"one folder of data is expected; got {word!r} as well: leave it out")
-    if error := InputError.unless_empty(faults):
-        raise error
+            raise InputError(f"one folder of data is expected; got {word!r} as well: leave it out")
     return found
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _flag_parameter(name: str) -> inspect.Parameter:

@@ -31,7 +31,7 @@ def search(
     from veduta.config.parsing import parse_assignments
     from veduta.tracking.console import Console
 
-    settings |= unknown_flags(context.args, ["grid", "out", "config", "json"])
+    settings |= unknown_flags(context.args)
     values = parse_assignments(grid or [])
     console = Console(stderr=as_json)
     run = api.search(data, grid=values, out=out, config=config, console=console, **settings)

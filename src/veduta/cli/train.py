@@ -24,7 +24,7 @@ def train(
     from veduta.cli.printing import finish_run
     from veduta.tracking.console import Console
 
-    settings |= unknown_flags(context.args, ["out", "config", "json"])
+    settings |= unknown_flags(context.args)
     console = Console(stderr=as_json)
     run = api.train(data, out=out, config=config, console=console, **settings)
     finish_run(run, console, as_json=as_json)

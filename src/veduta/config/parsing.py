@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import yaml
 from pydantic import ValidationError
 
-from veduta.config.settings import OF_A_RUN, Settings, as_text
+from veduta.config.settings import NO_SETTINGS, OF_A_RUN, Settings
 from veduta.errors import InputError
 
 PROVENANCE = "run"
@@ -44,13 +44,16 @@ def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
     no setting is called 'epochz'; did you mean 'epochs'?
     lr must be a number above 0, such as 1e-3; got 'fast'
     """
-    faults = [unknown("setting", n, Settings.model_fields) for n in values if not _known(n)]
+    faults = [_no_setting(name) for name in values if not _known(name)]
     good = {name: value for name, value in values.items() if _known(name)}
+    wrong = [name for name, value in good.items() if _is_no_number(name, value)]
     try:
-        return Settings(**good), faults
+        settings = Settings(**good)
+        if not wrong:
+            return settings, faults
     except ValidationError as error:
-        wrong = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
-    faults += [f"{name} must be {rule(name)}; got {_shown(good.pop(name))}" for name in wrong]
+        wrong = list(dict.fromkeys([*wrong, *(str(f["loc"][0]) for f in error.errors())]))
+    faults += [f"{name} must be {rule(name)}; got {good.pop(name)!r}" for name in wrong]
     return Settings(**good), faults
 
 
@@ -64,7 +67,7 @@ def parse_grid(values: Mapping[str, Any]) -> tuple[Grid, list[str]]:
     faults: list[str] = []
     for name, raw in values.items():
         if not _known(name):
-            faults.append("grid: " + unknown("setting", name, Settings.model_fields))
+            faults.append("grid: " + _no_setting(name))
         elif name in OF_A_RUN:
             faults.append(f"grid: {name} holds for the whole run; set it once, outside the grid")
         elif not (choices := _choices(raw)):
@@ -117,6 +120,17 @@ def rule(name: str) -> str:
     return str(extra["rule"]) if isinstance(extra, dict) else ""
 
 
+def _no_setting(name: str) -> str:
+    if name == "grid":
+        return "a grid belongs to a search, as in veduta search DATA --grid lr=3e-4,3e-3; got one"
+    return unknown("setting", name, (*Settings.model_fields, *NO_SETTINGS))
+
+
+def _is_no_number(name: str, value: object) -> bool:
+    """True and False are 1 and 0 to Python, but not to a person who writes a number."""
+    return isinstance(value, bool) and Settings.model_fields[name].annotation is not bool
+
+
 def _known(name: str) -> bool:
     return name in Settings.model_fields
 
@@ -124,8 +138,15 @@ def _known(name: str) -> bool:
 def _choices(raw: object) -> list[Any]:
     if isinstance(raw, str):
         return [part.strip() for part in raw.split(",") if part.strip()]
-    return list(raw) if isinstance(raw, Sequence) else [raw]
+    if isinstance(raw, Iterable) and not isinstance(raw, (bytes, Mapping)):
+        return [one.item() if isinstance(one, Scalar) else one for one in raw]
+    return [raw]
 
 
-def _shown(value: object) -> str:
-    return repr(value) if isinstance(value, str) else as_text(value)
+@runtime_checkable
+class Scalar(Protocol):
+    """A number of NumPy or of a tensor."""
+
+    def item(self) -> object:
+        """The number as Python's own."""
+        ...

@@ -17,6 +17,8 @@ def _sequence(value: object) -> object:
     """'2000x1000' -> ['2000', '1000']; a single number -> [number]; 'none' -> []."""
     if isinstance(value, str):
         return [] if value.strip().lower() == "none" else value.strip().split(SEPARATOR)
+    if value is None:
+        return []
     return [value] if isinstance(value, (int, float)) else value
 
 
@@ -116,6 +118,9 @@ class Settings(BaseModel):
 
 OF_A_RUN = frozenset({"validation", "test", "refit", "seed", "engine"})
 """Settings that hold for a whole run; every other setting may be a dimension of a grid."""
+
+NO_SETTINGS = ("config", "grid", "json", "out")
+"""Flags that are not settings; a name that is close to one of them was meant for it."""
 
 OF_A_TRIAL = tuple(name for name in Settings.model_fields if name not in OF_A_RUN)
 

@@ -18,6 +18,11 @@ def class_faults(data: Folder) -> list[str]:
         return [f"{rule}; add it, or keep one folder a class without splits"]
     if not data.classes:
         return [f"there must be images to train on; {data.root} has none; add some"]
+    faults += [
+        f"the name of a class must be UTF-8, so that a model can carry it; rename {name!r}"
+        for name in data.classes
+        if not _is_unicode(name)
+    ]
     if len(data.classes) == 1:
         inner = data.root / data.classes[0]
         deeper = data.layout == CLASS_FOLDERS and look(inner).folders
@@ -36,6 +41,14 @@ def class_faults(data: Folder) -> list[str]:
         for split, label in sorted(strangers, key=str)
     ]
     return faults
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _cure(label: str, classes: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Data that need no network: scikit-learn's handwritten digits, as a folder like any user's."""
 
-import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +44,14 @@ def _digits() -> dict[str, NDArray[np.uint8]]:
 
 
 def _write(folder: Path, wanted: dict[str, NDArray[np.uint8]]) -> None:
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for name, pixels in wanted.items():
-        path = partial / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    partial.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as scratch:
+        partial = Path(scratch) / folder.name
+        for name, pixels in wanted.items():
+            path = partial / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+        partial.rename(folder)
 
 
 def _expect_digits(folder: Path, wanted: dict[str, NDArray[np.uint8]]) -> None:

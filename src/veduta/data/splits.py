@@ -119,6 +119,7 @@ def _distinct(pool: Sequence[Image], parts: Sequence[str]) -> dict[str, list[str
         purposes = f"{', '.join(parts[:-1])} and {parts[-1]}"
         raise InputError(
             f"each class needs at least {len(parts)} different readable images, for {purposes}; "
-            f"{', '.join(few)}; add images, or leave the class out"
+            f"{', '.join(few)} (identical files count once, for one class); add images, or leave "
+            "the class out"
         )
     return classes

@@ -49,9 +49,13 @@ def look(folder: Path) -> Listing:
 
 
 def below(folder: Path) -> Listing:
-    """Every image below `folder`, however deep; a folder reached twice by links counts once."""
+    """Every image below `folder`, however deep; a folder reached twice by links counts once.
+
+    A link to a folder that `folder` lies in leads nowhere new: it would bring in what lies beside.
+    """
     found = Listing([], [], 0, [])
-    for listing in _levels(folder, set()):
+    above = {_identity(parent) for parent in folder.absolute().parents}
+    for listing in _levels(folder, above):
         found.images += listing.images
         found.ignored += listing.ignored
         found.faults += listing.faults
@@ -77,16 +81,20 @@ def _levels(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Listing]:
     waiting = [folder]
     while waiting:
         current = waiting.pop()
-        try:
-            status = current.stat()
-        except OSError:
-            status = None
-        identity = (status.st_dev, status.st_ino) if status else (0, 0)
+        identity = _identity(current)
         if identity not in seen:
             seen.add(identity)
             listing = look(current)
             yield listing
             waiting += reversed(listing.folders)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -10,7 +10,8 @@ import torch
 
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Pixels, Resize, load_pixels, pixel_store
-from veduta.data.sample import Sample
+from veduta.data.sample import Sample, some
+from veduta.errors import VedutaError
 from veduta.features.store import Extractor, load_features
 from veduta.models.backbones import Backbone, build_backbone, preprocessing_of
 from veduta.models.registry import MODELS
@@ -127,6 +128,7 @@ class Materials:
         digests = [image.digest for image in images]
         if store.missing(digests):
             self.pixels([image.sample for image in images], resize)
+            self._expect_all(images, store.missing(digests))
         started = time.perf_counter()
         with self.console.stage(f"features by {settings.model}", "images") as advance:
             found = load_features(
@@ -138,6 +140,14 @@ class Materials:
             )
         self._count("features", found.reused, found.computed, time.perf_counter() - started)
         return found.rows.take()
+
+    def _expect_all(self, images: Sequence[Image], missing: Sequence[str]) -> None:
+        lost = sorted(image.sample.name for image in images if image.digest in set(missing))
+        if lost:
+            raise VedutaError(
+                f"images must stay as they are during a run; {some(lost)} changed or went: "
+                "put them back, and run it again"
+            )
 
     def _count(self, stage: str, reused: int, made: int, seconds: float) -> None:
         self.reused[stage] += reused

@@ -15,7 +15,7 @@ from veduta.models.heads import ACTIVATIONS
 from veduta.models.registry import MODELS
 from veduta.models.weights import check_weights
 from veduta.optim.optimizers import OPTIMIZERS, faults_of
-from veduta.runs.directory import new_directory_faults
+from veduta.runs.directory import Place, new_directory_faults
 from veduta.search.space import Trial, cells, trials, unused
 
 REGISTRIES: dict[str, tuple[str, Mapping[str, object]]] = {
@@ -37,11 +37,16 @@ class Plan:
     cells: int
     idle: tuple[str, ...]  # settings that the user gave and no trial uses
     engine: str
-    out: Path
+    place: Place
 
 
 def make_plan(
-    data: str | Path, values: Mapping[str, Any], *, grid: Mapping[str, Any], out: Path, command: str
+    data: str | Path,
+    values: Mapping[str, Any],
+    *,
+    grid: Mapping[str, Any],
+    place: Place,
+    command: str,
 ) -> Plan:
     """Check everything that can be known before the first image is decoded.
 
@@ -49,7 +54,7 @@ def make_plan(
         data: folder of images, or CSV file.
         values: settings as the user gave them, by name.
         grid: several values a setting, by name.
-        out: where the run directory shall stand.
+        place: where the run directory shall stand.
         command: what was called, for the record.
 
     Raises:
@@ -65,7 +70,8 @@ def make_plan(
     ]
     candidates = cells(settings, parsed)
     faults += dict.fromkeys(fault for cell in candidates for fault in _faults_of_cell(cell))
-    faults += new_directory_faults(out)
+    faults += new_directory_faults(place.path)
+    faults += _inside_faults(Path(data), place.path)
     engine, folder = "", None
     try:
         engine = choose_engine(settings.engine)
@@ -80,16 +86,17 @@ def make_plan(
     full = [_with_size(cell) for cell in candidates]
     given = {*parsed, *settings.model_dump(exclude_defaults=True)}
     idle = given.intersection(*(unused(cell) for cell in full))
+    idle |= given & {str(sample.split) for sample in folder.samples}  # shares of splits that came
     return Plan(
         command=command,
         folder=folder,
-        settings=_with_size(settings),
+        settings=settings if "model" in parsed else _with_size(settings),
         grid=parsed,
         trials=tuple(trials(full)),
         cells=len(full),
         idle=tuple(sorted(idle)),
         engine=engine,
-        out=out,
+        place=place,
     )
 
 
@@ -107,6 +114,13 @@ def _faults_of_cell(settings: Settings) -> list[str]:
         except InputError as error:
             faults += error.faults
     return faults + faults_of(settings)
+
+
+def _inside_faults(data: Path, out: Path) -> list[str]:
+    """A run inside the data would be taken for images the next time."""
+    if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
+        return [f"--out must not lie in the folder of images; {out} lies in {data}: choose another"]
+    return []
 
 
 def _with_size(settings: Settings) -> Settings:

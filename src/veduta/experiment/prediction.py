@@ -15,8 +15,8 @@ from veduta.experiment.records import write_rejected
 from veduta.experiment.sealed import fingerprint, record_opening
 from veduta.inference.classifier import Classifier, Scores
 from veduta.metrics.classification import Accuracy, accuracy, confusion, per_class
-from veduta.runs.directory import RunDirectory, create
-from veduta.runs.files import write_json
+from veduta.runs.directory import Place, RunDirectory, create
+from veduta.runs.files import expect_room, write_json
 from veduta.tracking.console import Console
 from veduta.tracking.tables import write_csv
 
@@ -118,6 +118,8 @@ def evaluate(
         InputError: a label that the classifier does not know, or nothing that can be read.
     """
     samples = judged(folder)
+    if not samples:
+        raise InputError(f"an evaluation needs labelled images; {folder.root} has none")
     strange = sorted({str(s.label) for s in samples} - set(classifier.classes))
     if strange:
         raise InputError(
@@ -161,21 +163,23 @@ def seen_by(run: Path) -> set[str]:
     return set(table.loc[table["split"].isin(["train", "validation"]), "sha256"])
 
 
-def write_predictions(out: Path, predictions: Predictions) -> Predictions:
+def write_predictions(place: Place, predictions: Predictions) -> Predictions:
     """predictions.csv, rejected.csv and summary.json in a new directory."""
-    directory = create(out)
-    write_csv(directory.predictions, predictions.table)
-    write_rejected(directory, predictions.rejected)
-    write_json(directory.summary, predictions.summary)
-    return replace(predictions, directory=out)
+    directory = create(place)
+    with expect_room(directory.path):
+        write_csv(directory.predictions, predictions.table)
+        write_rejected(directory, predictions.rejected)
+        write_json(directory.summary, predictions.summary)
+    return replace(predictions, directory=directory.path)
 
 
-def write_evaluation(out: Path, evaluation: Evaluation) -> Evaluation:
+def write_evaluation(place: Place, evaluation: Evaluation) -> Evaluation:
     """The tables of an evaluation and summary.json, in a new directory."""
-    directory = create(out)
-    write_csv(directory.predictions, evaluation.predictions)
-    write_csv(out / "per_class.csv", evaluation.per_class)
-    write_csv(out / "confusion.csv", evaluation.confusion.reset_index(names="truth"))
-    write_rejected(directory, evaluation.rejected)
-    write_json(directory.summary, evaluation.summary)
-    return replace(evaluation, directory=out)
+    directory = create(place)
+    with expect_room(directory.path):
+        write_csv(directory.predictions, evaluation.predictions)
+        write_csv(directory.per_class, evaluation.per_class)
+        write_csv(directory.confusion, evaluation.confusion.reset_index(names="truth"))
+        write_rejected(directory, evaluation.rejected)
+        write_json(directory.summary, evaluation.summary)
+    return replace(evaluation, directory=directory.path)

@@ -85,7 +85,7 @@ def announce(plan: Plan, start: Mapping[str, Any], console: Console) -> None:
     if conflicts := start["in_two_classes"]:
         console.warn(f"{conflicts} images came with more than one label; see splits.csv")
     for name in plan.idle:
-        console.warn(f"{name} has no effect on any trial here")
+        console.warn(f"{name} has no effect here")
 
 
 def settings_of(plan: Plan) -> dict[str, Any]:

@@ -10,6 +10,7 @@ artefact   the winner as files that predict
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from veduta.config.settings import Settings
@@ -23,6 +24,7 @@ from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
 from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory, create
+from veduta.runs.files import expect_room
 from veduta.runs.journal import Journal
 from veduta.runtime.process import one_thread
 from veduta.search.selection import tied
@@ -50,8 +52,8 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     start = records.start_of(plan, gate, parts)
     records.announce(plan, start, console)
 
-    directory = create(plan.out)
-    with Journal(directory.journal) as journal, one_thread():
+    directory = create(plan.place)
+    with expect_room(directory.path), Journal(directory.journal) as journal, one_thread():
         journal.append("start", **start, settings=records.settings_of(plan))
         records.write_start(directory, plan, gate, start=start, parts=parts)
         data = _Data(plan, parts, materials)
@@ -63,8 +65,11 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
                 study.run(data, advance)
             winner, best, ties = _select(plan, study)
             journal.append("selected", winner=winner.id, tied=ties)
-        finally:
-            records.write_tables(directory, journal)
+        except BaseException:
+            with suppress(OSError):  # what went wrong first is what is reported
+                records.write_tables(directory, journal)
+            raise
+        records.write_tables(directory, journal)
 
         network = _final_network(plan, winner, best, data)
         made = Made(directory, plan, winner, network, materials)
@@ -103,7 +108,27 @@ def _split(plan: Plan, gate: Pixels) -> Parts:
     parts: dict[str, list[Image]] = {"train": [], "validation": [], "test": []}
     for image, part in zip(gate.images, where, strict=True):
         parts[part].append(image)
+    _expect_parts(plan, parts)
     return parts
+
+
+def _expect_parts(plan: Plan, parts: Parts) -> None:
+    """Every class trains, and something chooses: splits that came may hold nothing readable."""
+    trained = {image.sample.label for image in parts["train"]}
+    lost = [repr(name) for name in plan.folder.classes if name not in trained]
+    faults = []
+    if lost:
+        faults.append(
+            "each class needs at least one training image that can be read; there is none of "
+            f"{', '.join(lost)}: repair the files, or leave the class out"
+        )
+    if not parts["validation"]:
+        faults.append(
+            "the validation images choose the winner; none of them can be read: repair them, or "
+            "leave them out, and a share of the training images will choose"
+        )
+    if error := InputError.unless_empty(faults):
+        raise error
 
 
 class _Data:

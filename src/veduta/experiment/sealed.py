@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from veduta.data.pixels import Image
+from veduta.runs.files import expect_room
 from veduta.runs.journal import Journal
 
 LEDGER = "test-openings.jsonl"
@@ -26,12 +27,13 @@ def fingerprint(images: Sequence[Image]) -> str:
 
 def record_opening(cache: Path, test: str, by: str) -> int:
     """Write one opening of the test set `test` into the ledger; how many there were before."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / LEDGER).open("a+", encoding="utf-8") as ledger:
-        fcntl.flock(ledger, fcntl.LOCK_EX)
-        ledger.seek(0)
-        before = sum(f'"{test}"' in line for line in ledger)
-        ledger.write(json.dumps({"test": test, "by": by}) + "\n")
+    with expect_room(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / LEDGER).open("a+", encoding="utf-8") as ledger:
+            fcntl.flock(ledger, fcntl.LOCK_EX)
+            ledger.seek(0)
+            before = sum(f'"{test}"' in line for line in ledger)
+            ledger.write(json.dumps({"test": test, "by": by}) + "\n")
     return before
 
 

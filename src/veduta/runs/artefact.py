@@ -5,6 +5,7 @@ safetensors notices a truncated file but not a flipped bit in a weight.
 """
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -80,8 +81,15 @@ class Manifest(_Part):
 
 def write_artefact(folder: Path, manifest: Manifest, tensors: dict[str, Tensor]) -> None:
     """Write a model; `manifest.files` is filled in from what was written."""
-    building = folder.with_name(f".{folder.name}")
-    building.mkdir()
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        building = Path(scratch) / folder.name
+        building.mkdir()
+        _write_files(building, manifest, tensors)
+        building.rename(folder)
+    sync_folder(folder.parent)
+
+
+def _write_files(building: Path, manifest: Manifest, tensors: dict[str, Tensor]) -> None:
     weights = building / TENSORS
     write_atomically(weights, save({n: t.detach().contiguous() for n, t in tensors.items()}))
     file = File(
@@ -89,8 +97,6 @@ def write_artefact(folder: Path, manifest: Manifest, tensors: dict[str, Tensor])
     )
     full = manifest.model_copy(update={"files": (file,)})
     write_json(building / MANIFEST, full.model_dump(mode="json"))
-    building.rename(folder)
-    sync_folder(folder.parent)
 
 
 def read_artefact(path: Path) -> tuple[Manifest, dict[str, Tensor]]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from veduta.errors import InputError
 
+LONGEST_NAME = 200  # bytes; file systems take 255, and some files beside it have longer names
+
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
@@ -54,6 +56,16 @@ class RunDirectory:
         return self.path / "predictions.csv"
 
     @property
+    def per_class(self) -> Path:
+        """One row a class: precision, recall, F1."""
+        return self.path / "per_class.csv"
+
+    @property
+    def confusion(self) -> Path:
+        """How often each class was taken for each; rows are the truth."""
+        return self.path / "confusion.csv"
+
+    @property
     def tensorboard(self) -> Path:
         """One folder a trial."""
         return self.path / "tensorboard"
@@ -69,16 +81,37 @@ class RunDirectory:
         return self.path / "scores"
 
 
-def create(path: Path) -> RunDirectory:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run directory shall stand.
+
+    `numbered` says that nobody asked for this very name: where another run is quicker to take it,
+    the next number will do.
+    """
+
+    path: Path
+    numbered: bool = False
+
+
+def place_for(out: str | Path | None, folder: Path, stem: str) -> Place:
+    """The place a user asked for, or the next free number of `stem` in `folder`."""
+    return Place(Path(out)) if out else Place(next_free(folder, stem), numbered=True)
+
+
+def create(place: Place) -> RunDirectory:
     """Make a new run directory.
 
     Raises:
         InputError: something stands there already, or the place cannot be written.
     """
+    path = place.path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
     except OSError as error:
+        if isinstance(error, FileExistsError) and place.numbered and path.parent.is_dir():
+            stem = path.name.rpartition("-")[0]
+            return create(Place(next_free(path.parent, stem), numbered=True))
         faults = new_directory_faults(path)
         raise InputError(*faults or [_not_writable(path, error.strerror or "")]) from error
     return RunDirectory(path)
@@ -90,6 +123,8 @@ def new_directory_faults(path: Path) -> list[str]:
         free = next_free(path.parent, path.name)
         rule = "--out must name a new directory, so that no run is overwritten"
         return [f"{rule}; {path} exists: choose another name, such as {free}"]
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        return [f"--out must have a name of at most {LONGEST_NAME} bytes; choose a shorter one"]
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
         return [_not_writable(path, f"{above} is a file")]

@@ -6,12 +6,15 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from veduta.errors import VedutaError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -35,6 +38,22 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             Path(name).unlink()
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def expect_room(folder: Path) -> Iterator[None]:
+    """Turn the errors of a file system into one line that says what is needed.
+
+    Raises:
+        VedutaError: something inside could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise VedutaError(
+            f"{folder} must be writable and have room until the work is done; "
+            f"{error.strerror or error}: make room, or choose another place"
+        ) from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -6,19 +6,31 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from veduta.errors import InputError
+
 
 def cache_folder() -> Path:
     """Where decoded pixels, features and converted weights are kept between runs.
 
     `VEDUTA_CACHE` if it is set, else the user's cache folder of the platform.
+
+    Raises:
+        InputError: the user has no home folder.
     """
+    try:
+        return _cache_folder().absolute()
+    except RuntimeError as error:
+        raise InputError(
+            f"a cache folder is needed, by default in the user's home; {error}: set VEDUTA_CACHE "
+            "to a folder that can be written"
+        ) from error
+
+
+def _cache_folder() -> Path:
     if chosen := os.environ.get("VEDUTA_CACHE"):
-        return Path(chosen).expanduser().absolute()
+        return Path(chosen).expanduser()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "veduta"
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA")
-        return (Path(base) if base else Path.home() / "AppData" / "Local") / "veduta" / "Cache"
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "veduta"
 

@@ -20,6 +20,9 @@ from veduta.training.loop import Epoch
 from veduta.training.state import Examples
 from veduta.training.step import NotFiniteError
 
+FAILURES = (NotFiniteError, RuntimeError, ArithmeticError, MemoryError)
+"""What may go wrong with one trial: its numbers, or its size. The others go on."""
+
 Data = Callable[[Trial], tuple[Examples, Examples]]
 """Training and validation examples of a trial."""
 
@@ -74,9 +77,10 @@ class Study:
             finished = run_trial(
                 trial, train, validation=validation, classes=self.classes, record=record
             )
-        except NotFiniteError as error:
-            self.failed[trial.id] = str(error)
-            self._end(trial, status="failed", reason=str(error))
+        except FAILURES as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self.failed[trial.id] = reason
+            self._end(trial, status="failed", reason=reason)
             return
         outcome = finished.outcome
         self.outcomes.append(outcome)

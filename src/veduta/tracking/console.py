@@ -7,7 +7,6 @@ from contextlib import contextmanager
 import pandas as pd
 from rich import box
 from rich.console import Console as RichConsole
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -44,28 +43,30 @@ class Console:
     """
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
-        self._rich = RichConsole(stderr=stderr, quiet=quiet, highlight=False, soft_wrap=True)
+        self._rich = RichConsole(
+            stderr=stderr, quiet=quiet, highlight=False, emoji=False, soft_wrap=True
+        )
         if not self._rich.is_terminal:
             self._rich.width = WIDE
-        self._warnings = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self._warnings = RichConsole(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         self._bars: Progress | None = None
 
     def say(self, text: str) -> None:
         """One line of plain text."""
-        self._rich.print(text, markup=False)
+        self._rich.print(Text(text))
 
     def warn(self, text: str) -> None:
         """One line that must not be missed."""
-        self._warnings.print(f"[yellow]warning:[/yellow] {escape(text)}")
+        self._warnings.print(Text.assemble(("warning: ", "yellow"), text))
 
     def table(self, table: pd.DataFrame, title: str) -> None:
         """A table, numbers to the right."""
-        drawn = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
+        drawn = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
         for name in table.columns:
             number = pd.api.types.is_numeric_dtype(table[name])
-            drawn.add_column(escape(str(name)), justify="right" if number else "left", no_wrap=True)
+            drawn.add_column(_cell(name), justify="right" if number else "left", no_wrap=True)
         for row in table.itertuples(index=False):
-            drawn.add_row(*(escape(_cell(value)) for value in row))
+            drawn.add_row(*map(_cell, row))
         self._rich.print(drawn)
 
     @contextmanager
@@ -126,9 +127,10 @@ class Console:
         yield show
 
 
-def _cell(value: object) -> str:
-    if value is None or value is pd.NA or value is pd.NaT:
-        return ""
+def _cell(value: object) -> Text:
+    """A value as one line of plain text: names are shown as they are, markup or not."""
+    if value is None or value is pd.NA or value is pd.NaT or value != value:  # noqa: PLR0124 - nan
+        return Text("")
     if isinstance(value, float):
-        return f"{value:.4g}" if value == value else ""  # noqa: PLR0124 - nan
-    return str(value)
+        return Text(f"{value:.4g}")
+    return Text(str(value).replace("\n", "\\n").replace("\r", "\\r"))

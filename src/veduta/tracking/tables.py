@@ -1,6 +1,6 @@
 """The CSV files of a run, each derived from the journal alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +26,8 @@ def epochs_table(events: Sequence[Event]) -> pd.DataFrame:
         }
         for event in _of(events, "epoch")
     ]
-    return pd.DataFrame(rows)
+    names = ("trial", "epoch", *_names(parameters), "lr_now", *MEASURED, TIMING)
+    return pd.DataFrame(rows, columns=list(names))
 
 
 def trials_table(events: Sequence[Event]) -> pd.DataFrame:
@@ -37,16 +38,19 @@ def trials_table(events: Sequence[Event]) -> pd.DataFrame:
     finished = {event["trial"]: event for event in _of(events, "trial finished")}
     best = {name for event in _of(events, "selected") for name in (event["winner"], *event["tied"])}
     rows = []
-    for trial, parameters in _parameters(events).items():
+    parameters = _parameters(events)
+    for trial, own in parameters.items():
         end = finished.get(trial, {"status": "unfinished"})
-        row = {"trial": trial, "status": end["status"], **parameters}
-        row["epochs"] = end.get("epochs", row.pop("epochs"))
+        row = {"trial": trial, "status": end["status"], **own}
+        row |= {"epochs_trained": end.get("epochs")}
         row |= {name: end.get(name) for name in ("best_epoch", *MEASURED)}
         low, high = wilson(end["hits"], end["images"]) if "hits" in end else (None, None)
         row |= {"val_low": low, "val_high": high, "tied": trial in best, TIMING: end.get(TIMING)}
         rows.append(row)
-    table = pd.DataFrame(rows)
-    return table.astype({"epochs": "Int64", "best_epoch": "Int64"})
+    ends = ("epochs_trained", "best_epoch", *MEASURED, "val_low", "val_high", "tied", TIMING)
+    names = ("trial", "status", *_names(parameters), *ends)
+    table = pd.DataFrame(rows, columns=list(names))
+    return table.astype({"epochs_trained": "Int64", "best_epoch": "Int64"})
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -57,6 +61,11 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def rows_to_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write rows under their column names."""
     write_csv(path, pd.DataFrame(list(rows), columns=list(columns)))
+
+
+def _names(parameters: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """The hyper-parameters; every trial has the same."""
+    return list(next(iter(parameters.values()), {}))
 
 
 def _of(events: Sequence[Event], kind: str) -> list[Event]:
