@@ -172,16 +172,10 @@ def test_classes_that_are_too_small_are_all_named() -> None:
     images = many(2, "few") + many(1, "one") + many(9, "fine")
     with pytest.raises(InputError) as caught:
         placed(images)
-    assert caught.value.faults == (
-        (
-            "each class needs at least 3 different readable images, for training, validation and "
-            "test; 'few' has 2, 'one' has 1 (identical files count once, for one class); add "
-            "images, or leave the class out"
-        ),
-    )
-    images = many(2, "a", "train") + many(1, "b", "train") + many(1, "a", "test")
-    with pytest.raises(InputError, match=r"at least 2 .* for training and validation; 'b' has 1;"):
-        placed(images)
+    (fault,) = caught.value.faults
+    assert "at least 3 different readable images, for training, validation and test" in fault
+    assert "'few' has 2, 'one' has 1 (identical files count once" in fault
+    assert "fine" not in fault
 
 
 def test_copies_do_not_make_a_class_large_enough() -> None:
