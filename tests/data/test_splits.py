@@ -176,6 +176,9 @@ def test_classes_that_are_too_small_are_all_named() -> None:
     assert "at least 3 different readable images, for training, validation and test" in fault
     assert "'few' has 2, 'one' has 1 (identical files count once" in fault
     assert "fine" not in fault
+    images = many(2, "a", "train") + many(1, "b", "train") + many(1, "a", "test")
+    with pytest.raises(InputError, match=r"at least 2 .* for training and validation; 'b' has 1 "):
+        placed(images)
 
 
 def test_copies_do_not_make_a_class_large_enough() -> None:
