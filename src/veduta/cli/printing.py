@@ -29,6 +29,9 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
     winner = summary["winner"]
     console.say(f"winner      {winner['trial']}, at epoch {winner['best_epoch']}")
     console.say(f"validation  {score(summary['validation'])}, which chose it")
+    if (corrected := summary["corrected"]) and summary["trials"] > 1:
+        expected = "{accuracy:.1%} ({low:.1%} to {high:.1%})".format(**corrected)
+        console.say(f"corrected   {expected}, what such a choice is expected to reach elsewhere")
     if ties := summary["ties"]:
         console.say(f"tied        {len(ties)} trials cannot be told from it: {', '.join(ties[:8])}")
     test = summary["test"]

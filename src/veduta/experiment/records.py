@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import yaml
 
 from veduta.config.parsing import PROVENANCE
@@ -19,6 +20,7 @@ from veduta.metrics.intervals import wilson
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_atomically, write_json
 from veduta.runs.journal import Journal
+from veduta.search.optimism import correct
 from veduta.search.selection import Outcome
 from veduta.search.space import varied
 from veduta.search.study import Study
@@ -136,6 +138,17 @@ def summary_of(
         "failed": len(study.failed),
         "class_order": "by name, in code point order",
     }
+
+
+def corrected_of(directory: RunDirectory, study: Study, seed: int) -> dict[str, Any] | None:
+    """What the choice is expected to be worth on other images; cheaper trials come first."""
+    hits = []
+    for outcome in sorted(study.outcomes, key=lambda one: one.cost):
+        with np.load(directory.scores / f"{outcome.trial}.npz") as kept:
+            packed, images = kept["hits"], int(kept["images"])
+        hits.append(np.unpackbits(packed, axis=1, count=images).astype(bool))
+    found = correct(hits, seed)
+    return found.as_dict() if found else None
 
 
 def write_tables(directory: RunDirectory, journal: Journal) -> None:
