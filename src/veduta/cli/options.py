@@ -7,7 +7,7 @@ is told of three. Words that are no flag of ours are collected too, and reported
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -20,7 +20,7 @@ Data = Annotated[
     Path, typer.Argument(help="Folder of images (class folders, or train/ test/), or a CSV file.")
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="New directory for the run. [default: the next free in runs/]")
+    Path | None, typer.Option(help="New directory (default: the next free number in runs/).")
 ]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings; flags come first.")]
 Json = Annotated[
@@ -83,12 +83,12 @@ def _is_number(word: str) -> bool:
 
 def _flag_parameter(name: str) -> inspect.Parameter:
     field = Settings.model_fields[name]
-    shown = "" if field.default is None else f" [default: {as_text(field.default)}]"
+    shown = "" if field.default is None else f" (default: {as_text(field.default)})"
     switch = field.annotation is bool
     option = typer.Option(
         flag(name),
         *([f"--no-{name.replace('_', '-')}"] if switch else []),
-        help=f"{str(field.description).capitalize()}.{shown}",
+        help=f"{str(field.description).capitalize()}{shown}.",
         show_default=False,
         metavar=None if switch else _metavar(field.annotation),
         rich_help_panel="Settings",
@@ -98,9 +98,10 @@ def _flag_parameter(name: str) -> inspect.Parameter:
 
 
 def _metavar(annotation: object) -> str:
+    """What kind of value a flag takes, in a word."""
+    if get_origin(annotation) in (tuple, Literal):
+        return "TEXT"
     names = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
-    for part in (annotation, *get_args(annotation)):
-        for kind in (part, *get_args(part)):
-            if isinstance(kind, type) and kind in names:
-                return names[kind]
-    return "TEXT"
+    kinds = [annotation, *get_args(annotation)]  # a number that may be none: look inside
+    kinds += [inner for kind in kinds for inner in get_args(kind)]
+    return next((names[kind] for kind in kinds if isinstance(kind, type) and kind in names), "TEXT")

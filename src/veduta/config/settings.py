@@ -53,7 +53,7 @@ class Settings(BaseModel):
     )
     weights: str = setting(
         "pretrained",
-        "pretrained, none (random), or a file of weights",
+        "where they come from: pretrained, none (random), or a file",
         "pretrained, none, or the path of a .safetensors, .pt or .pth file",
     )
     image_size: Annotated[
@@ -67,7 +67,9 @@ class Settings(BaseModel):
         "squash", "squash the whole image to a square, or crop its centre", "squash or crop"
     )
     hidden: Widths = setting(
-        (), "widths of the head's hidden layers", "none, or widths such as 256 or 2000x1000"
+        (),
+        "widths of the head's hidden layers, as in 256 or 2000x1000",
+        "none, or widths such as 256 or 2000x1000",
     )
     activation: str = setting(
         "relu", "of the hidden layers", "the name of an activation, such as relu or tanh"
@@ -86,10 +88,12 @@ class Settings(BaseModel):
     batch_size: int = setting(32, "images a step", "a whole number above 1", ge=2)
     lr: float = setting(1e-3, "learning rate", "a number above 0, such as 1e-3", gt=0)
     optimizer: str = setting(
-        "adam", "adam, adamw, sgd, rmsprop or adagrad", "the name of an optimiser, such as adam"
+        "adam",
+        "one of adam, adamw, sgd, rmsprop, adagrad",
+        "the name of an optimiser, such as adam",
     )
-    momentum: Decay = setting(0.9, "of sgd", "a number from 0 up to, not including, 1")
-    nesterov: bool = setting(False, "Nesterov's form of momentum, for sgd", "true or false")
+    momentum: Decay = setting(0.9, "for sgd", "a number from 0 up to, not including, 1")
+    nesterov: bool = setting(False, "momentum in Nesterov's form, for sgd", "true or false")
     betas: Betas = setting(
         (0.9, 0.999), "decay rates of adam and adamw", "two numbers below 1, such as 0.9x0.999"
     )
