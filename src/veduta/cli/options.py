@@ -83,12 +83,13 @@ def _is_number(word: str) -> bool:
 
 def _flag_parameter(name: str) -> inspect.Parameter:
     field = Settings.model_fields[name]
+    meaning = str(field.description)
     shown = "" if field.default is None else f" (default: {as_text(field.default)})"
     switch = field.annotation is bool
     option = typer.Option(
         flag(name),
         *([f"--no-{name.replace('_', '-')}"] if switch else []),
-        help=f"{str(field.description).capitalize()}{shown}.",
+        help=f"{meaning[:1].upper()}{meaning[1:]}{shown}.",
         show_default=False,
         metavar=None if switch else _metavar(field.annotation),
         rich_help_panel="Settings",
