@@ -24,8 +24,9 @@ from veduta.experiment.sealed import SealedTest
 from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory, create
 from veduta.runs.journal import Journal
+from veduta.search.course import Finished
 from veduta.search.selection import tied
-from veduta.search.serial import Finished, refit
+from veduta.search.serial import refit
 from veduta.search.space import Trial
 from veduta.search.study import Places, Study
 from veduta.tracking.console import Console
