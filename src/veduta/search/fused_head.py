@@ -57,7 +57,7 @@ class FusedHead:
         self.state = {
             name: torch.stack([value] * len(rates)) for name, value in network.state_dict().items()
         }
-        self._trained = [name for name, _ in network.named_parameters()]
+        self._trained = [name for name, p in network.named_parameters() if p.requires_grad]
         self._prepare()
 
     @property
@@ -92,7 +92,7 @@ class FusedHead:
         losses, delta = output_errors(z, labels)
         for number in range(len(passed), 0, -1):
             delta = self._back(number, delta, passed[number - 1])
-        self.gradients["dense.0.bias"].copy_(delta.sum(-1))
+        self._shift(0, delta)
         weights = self.gradients["dense.0.weight"]
         for part, seen in inputs:
             torch.mm(delta[part].flatten(0, 1), seen, out=weights[part].flatten(0, 1))
@@ -167,7 +167,7 @@ class FusedHead:
     def _back(self, number: int, delta: Tensor, passed: Passed) -> Tensor:
         r"""From \delta of dense layer `number` to that of the one before; gradients on the way."""
         weight = self.state[f"dense.{number}.weight"]
-        self.gradients[f"dense.{number}.bias"].copy_(delta.sum(-1))
+        self._shift(number, delta)
         torch.bmm(delta, passed.out.mT, out=self.gradients[f"dense.{number}.weight"])
         delta = torch.bmm(weight.mT, delta)
         if passed.scale is not None:
@@ -180,3 +180,8 @@ class FusedHead:
         self.gradients[f"norms.{number - 1}.weight"].copy_(dgamma)
         self.gradients[f"norms.{number - 1}.bias"].copy_(dbeta)
         return delta
+
+    def _shift(self, number: int, delta: Tensor) -> None:
+        """The gradient of a bias (15), where it is trained: not before batch norm."""
+        if (name := f"dense.{number}.bias") in self.gradients:
+            torch.sum(delta, -1, out=self.gradients[name])
