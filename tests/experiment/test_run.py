@@ -115,7 +115,10 @@ def test_a_cell_alone_gives_what_it_gives_in_the_grid(
     both = found.trials.merge(alone.trials, on="trial", how="inner")
     assert len(both) == 1
     row = found.trials[found.trials["trial"] == alone.trials["trial"][0]].reset_index(drop=True)
-    pd.testing.assert_frame_equal(row.drop(columns=drop), alone.trials.drop(columns=drop))
+    # but for rounding: a product of four heads sums in another order than that of one
+    pd.testing.assert_frame_equal(
+        row.drop(columns=drop), alone.trials.drop(columns=drop), rtol=1e-5
+    )
 
 
 def poison_labels(test: Path) -> None:

@@ -27,8 +27,9 @@ from veduta.runs.directory import RunDirectory, create
 from veduta.runs.files import expect_room
 from veduta.runs.journal import Journal
 from veduta.runtime.process import one_thread
+from veduta.search.course import Finished
 from veduta.search.selection import tied
-from veduta.search.serial import Finished, refit
+from veduta.search.serial import refit
 from veduta.search.space import Trial
 from veduta.search.study import Places, Study
 from veduta.tracking.console import Console

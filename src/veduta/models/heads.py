@@ -55,7 +55,7 @@ class Head:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are trained."""
+        """How many numbers it has, running statistics apart."""
         dense = sum((a + 1) * b for a, b in zip(self.widths, self.widths[1:], strict=False))
         return dense + (2 * sum(self.hidden) if self.batch_norm else 0)
 
@@ -81,7 +81,12 @@ def head_of(settings: Settings, features: int, classes: int) -> Head:
 
 
 class HeadNetwork(nn.Module):
-    """The network of a head. Maps features (B, features) to logits (B, classes)."""
+    """The network of a head. Maps features (B, features) to logits (B, classes).
+
+    A bias before batch norm keeps its initial value: batch norm takes it out again, so its gradient
+    is zero, but for rounding, which an adaptive optimiser would divide by its own size and make
+    steps of, and the running mean would follow late.
+    """
 
     def __init__(self, head: Head) -> None:
         super().__init__()
@@ -90,6 +95,8 @@ class HeadNetwork(nn.Module):
             nn.Linear(a, b) for a, b in zip(head.widths, head.widths[1:], strict=False)
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(w) for w in head.hidden if head.batch_norm)
+        for layer in self.dense[: len(self.norms)]:
+            layer.bias.requires_grad_(False)
         self.activation = ACTIVATIONS[head.activation]
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:

@@ -1,27 +1,27 @@
 """The study: runs what is pending, records what came of it, keeps a copy of the best."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
 from veduta.config.settings import plain
+from veduta.models.heads import head_of
 from veduta.runs.files import write_arrays
-from veduta.runs.journal import Journal
-from veduta.search.selection import Outcome, best_first
-from veduta.search.serial import Finished, record_epoch, run_trial
+from veduta.runs.journal import Event, Journal
+from veduta.search.course import Finished
+from veduta.search.fused import run_tile
+from veduta.search.groups import Tile, groups, tiles
+from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.tracking.tensorboard import hyper_parameters, write_trial
 from veduta.training.loop import Epoch
 from veduta.training.state import Examples
-from veduta.training.step import NotFiniteError
 
-FAILURES = (NotFiniteError, RuntimeError, ArithmeticError, MemoryError)
-"""What may go wrong with one trial: its numbers, or its size. The others go on."""
+FAILURES = (RuntimeError, ArithmeticError, MemoryError)
+"""What may go wrong with the trials of a tile together: their size, mostly. The others go on."""
 
 Data = Callable[[Trial], tuple[Examples, Examples]]
 """Training and validation examples of a trial."""
@@ -48,59 +48,132 @@ class Study:
     best: Finished | None = None
 
     def run(self, data: Data, progress: Callable[[int, int], None]) -> None:
-        """Run every trial, one after the other.
+        """Run every trial, group by group and tile by tile.
 
-        A trial that fails is recorded with its reason and the search goes on; `best` is None where
-        all have failed.
+        The fused executor runs all of them, a trial alone too, which it does at least as fast as
+        the serial one. The plan is journalled first: groups when the study starts, the tiles of a
+        group when its features are there. A trial that fails is recorded with its reason and the
+        search goes on; `best` is None where all have failed.
         """
         self.places.scores.mkdir()
+        plan = groups(self.trials)
+        names = [[trial.id for trial in group] for group in plan]
+        self.journal.append("plan", trials=[trial.id for trial in self.trials], groups=names)
         shown = hyper_parameters([plain(trial.parameters) for trial in self.trials])
-        *starts, total = accumulate((t.settings.epochs for t in self.trials), initial=0)
+        parameters = dict(zip((trial.id for trial in self.trials), shown, strict=True))
+        meter = Meter({trial.id: trial.settings.epochs for trial in self.trials}, progress)
+        for group in plan:
+            train, validation = data(group[0])
+            head = head_of(group[0].settings, train.features.shape[1], self.classes)
+            cut = tiles(group, head.parameters)
+            self.journal.append("tiles", tiles=[[trial.id for trial in tile] for tile in cut])
+            for tile in cut:
+                first = len(self.journal.events)
+                self._run_tile(tile, train, validation, meter)
+                self._draw(self.journal.events[first:], parameters)
+        self.outcomes.sort(key=lambda outcome: self._place(outcome.trial))
+        meter.done()
 
-        def show(start: int, epochs: int) -> None:
-            progress(start + epochs, total)
-
-        for trial, parameters, start in zip(self.trials, shown, starts, strict=True):
-            self._run_one(trial, data, partial(show, start))
-            self._draw(trial, parameters)
-        progress(total, total)
-
-    def _run_one(self, trial: Trial, data: Data, progress: Callable[[int], None]) -> None:
-        self.journal.append("trial started", trial=trial.id, parameters=plain(trial.parameters))
-        train, validation = data(trial)
-
-        def record(epoch: Epoch) -> None:
-            record_epoch(self.journal, trial, epoch)
-            progress(epoch.number)
-
+    def _run_tile(self, tile: Tile, train: Examples, validation: Examples, meter: "Meter") -> None:
+        for trial in tile:
+            self.journal.append("trial started", trial=trial.id, parameters=plain(trial.parameters))
+        left = {trial.id: trial for trial in tile}
         try:
-            finished = run_trial(
-                trial, train, validation=validation, classes=self.classes, record=record
-            )
+            for came in run_tile(tile, train, validation=validation, classes=self.classes):
+                for trial, epoch in came.epochs:
+                    record_epoch(self.journal, trial, epoch)
+                    meter.epoch(trial.id)
+                for trial, end in came.ended:
+                    self._end(left.pop(trial.id), end)
+                    meter.ended(trial.id)
+                if came.kept is not None:
+                    kept = [trial.id for trial in came.kept]
+                    self.journal.append("compacted", epoch=came.number, kept=kept)
         except FAILURES as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            self.failed[trial.id] = reason
-            self._end(trial, status="failed", reason=reason)
-            return
-        outcome = finished.outcome
-        self.outcomes.append(outcome)
-        if self.best is None or best_first([self.best.outcome, outcome])[0] is outcome:
-            self.best = finished
-        write_arrays(
-            self.places.scores / f"{trial.id}.npz",
-            val_logits=finished.val_logits.numpy(),
-            best_epoch=np.array(outcome.best_epoch),
-            hits=np.packbits(finished.hits, axis=1),
-            images=np.array(len(validation)),
-        )
-        figures = {name: getattr(outcome, name) for name in Outcome.FIGURES}
-        hits = int(outcome.hits.sum())
-        self._end(trial, status="finished", **figures, hits=hits, images=len(validation))
+            for trial in left.values():
+                self._end(trial, error)
+                meter.ended(trial.id)
 
-    def _end(self, trial: Trial, **fields: object) -> None:
+    def _end(self, trial: Trial, end: Finished | Exception) -> None:
+        fields: dict[str, object] = {"status": "finished"}
+        if isinstance(end, Exception):
+            reason = " ".join(str(end).split()) or type(end).__name__
+            self.failed[trial.id] = reason
+            fields = {"status": "failed", "reason": reason}
+        else:
+            outcome = end.outcome
+            self.outcomes.append(outcome)
+            if self.best is None or self._rank(outcome) < self._rank(self.best.outcome):
+                self.best = end
+            write_scores(self.places.scores / f"{trial.id}.npz", end)
+            fields |= {name: getattr(outcome, name) for name in Outcome.FIGURES}
+            fields |= {"hits": int(outcome.hits.sum()), "images": len(outcome.hits)}
         self.journal.append("trial finished", trial=trial.id, **fields, time=time.time())
 
-    def _draw(self, trial: Trial, parameters: dict[str, object]) -> None:
-        events = [event for event in self.journal.events if event.get("trial") == trial.id]
-        epochs = [event for event in events if event["event"] == "epoch"]
-        write_trial(self.places.tensorboard / trial.id, parameters, epochs, events[-1])
+    def _place(self, trial: str) -> int:
+        return next(place for place, other in enumerate(self.trials) if other.id == trial)
+
+    def _rank(self, outcome: Outcome) -> tuple[float, int, int]:
+        return -outcome.val_accuracy, outcome.cost, self._place(outcome.trial)
+
+    def _draw(self, events: Sequence[Event], parameters: Mapping[str, dict[str, object]]) -> None:
+        """The TensorBoard runs of the trials that some events are about."""
+        of_trial: dict[str, list[Event]] = {}
+        for event in events:
+            if "trial" in event:
+                of_trial.setdefault(event["trial"], []).append(event)
+        for trial, found in of_trial.items():
+            epochs = [event for event in found if event["event"] == "epoch"]
+            write_trial(self.places.tensorboard / trial, parameters[trial], epochs, found[-1])
+
+
+@dataclass(slots=True)
+class Meter:
+    """Progress in epochs; what a trial that stopped early leaves out counts as done."""
+
+    left: dict[str, int]  # epochs by trial
+    show: Callable[[int, int], None]
+    total: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = sum(self.left.values())
+
+    def epoch(self, trial: str) -> None:
+        """One more epoch of a trial."""
+        self.left[trial] -= 1
+        self.show(self.total - sum(self.left.values()), self.total)
+
+    def ended(self, trial: str) -> None:
+        """A trial that will have no more."""
+        self.left[trial] = 0
+
+    def done(self) -> None:
+        """Everything."""
+        self.show(self.total, self.total)
+
+
+def record_epoch(journal: Journal, trial: Trial, epoch: Epoch) -> None:
+    """Put one epoch into the journal."""
+    journal.append(
+        "epoch",
+        trial=trial.id,
+        epoch=epoch.number,
+        lr_now=epoch.lr_now,
+        train_loss=epoch.train_loss,
+        train_accuracy=epoch.train_accuracy,
+        val_loss=epoch.val_loss,
+        val_accuracy=epoch.val_accuracy,
+        seconds=epoch.seconds,
+        time=time.time(),
+    )
+
+
+def write_scores(path: Path, end: Finished) -> None:
+    """What a trial said of every validation image: logits at its best epoch, hits at each."""
+    write_arrays(
+        path,
+        val_logits=end.val_logits.numpy(),
+        best_epoch=np.array(end.outcome.best_epoch),
+        hits=np.packbits(end.hits, axis=1),
+        images=np.array(len(end.outcome.hits)),
+    )

@@ -17,6 +17,7 @@ TIMING = "seconds"  # the one column that differs between two runs of the same c
 def epochs_table(events: Sequence[Event]) -> pd.DataFrame:
     """One row an epoch of a trial: trial, epoch, hyper-parameters, lr_now, losses, accuracies."""
     parameters = _parameters(events)
+    places = {trial: place for place, trial in enumerate(parameters)}
     rows = [
         {
             "trial": event["trial"],
@@ -24,7 +25,7 @@ def epochs_table(events: Sequence[Event]) -> pd.DataFrame:
             **parameters[event["trial"]],
             **{name: event[name] for name in ("lr_now", *MEASURED, TIMING)},
         }
-        for event in _of(events, "epoch")
+        for event in sorted(_of(events, "epoch"), key=lambda e: places[e["trial"]])
     ]
     names = ("trial", "epoch", *_names(parameters), "lr_now", *MEASURED, TIMING)
     return pd.DataFrame(rows, columns=list(names))
@@ -73,11 +74,17 @@ def _of(events: Sequence[Event], kind: str) -> list[Event]:
 
 
 def _parameters(events: Sequence[Event]) -> dict[str, dict[str, object]]:
-    """Hyper-parameters by trial; lists as text, what a trial does not use left empty."""
+    """Hyper-parameters by trial; lists as text, what a trial does not use left empty.
+
+    Trials run tile by tile; here they stand in the canonical order that the plan gives.
+    """
+    started = {event["trial"]: event["parameters"] for event in _of(events, "trial started")}
+    planned = [trial for event in _of(events, "plan") for trial in event["trials"]]
     return {
-        event["trial"]: {
+        trial: {
             name: as_text(value) if isinstance(value, list) else value
-            for name, value in event["parameters"].items()
+            for name, value in started[trial].items()
         }
-        for event in _of(events, "trial started")
+        for trial in planned or started
+        if trial in started
     }

@@ -21,8 +21,8 @@ from veduta.optim.optimizers import build_optimizer
 from veduta.runtime.streams import order, stream
 from veduta.training.state import Examples
 from veduta.training.step import (
-    NotFiniteError,
     dropout_noise,
+    failed_epoch,
     logits_of,
     loss_and_accuracy,
     train_step,
@@ -97,10 +97,7 @@ def fit(
         logits = logits_of(network, validation.features)
         val_loss, val_accuracy = loss_and_accuracy(logits, validation.labels)
         if not np.isfinite(train_loss + val_loss):
-            raise NotFiniteError(
-                f"the loss must stay finite; after epoch {number} it is {train_loss} on training "
-                f"and {val_loss} on validation images: lower the learning rate"
-            )
+            raise failed_epoch(number, train_loss, val_loss)
         yield Epoch(
             number,
             train_loss=train_loss,

@@ -16,6 +16,19 @@ class NotFiniteError(VedutaError):
     """The loss is not a finite number: the trial has failed."""
 
 
+def failed_step(loss: float) -> NotFiniteError:
+    """The error of a step whose loss is not finite."""
+    return NotFiniteError(f"the loss must stay finite; it became {loss}: lower the learning rate")
+
+
+def failed_epoch(number: int, train_loss: float, val_loss: float) -> NotFiniteError:
+    """The error of an epoch whose steps were finite, and what came of them is not."""
+    return NotFiniteError(
+        f"the loss must stay finite; after epoch {number} it is {train_loss} on training "
+        f"and {val_loss} on validation images: lower the learning rate"
+    )
+
+
 def dropout_noise(seed: int, epoch: int, keys: Keys) -> Noise:
     """The dropout noise of a batch: row i is a pure function of (seed, epoch, site, image i).
 
@@ -54,9 +67,7 @@ def train_step(
     loss = cross_entropy(network(features, noise), labels)
     value = loss.item()
     if not np.isfinite(value):
-        raise NotFiniteError(
-            f"the loss must stay finite; it became {value}: lower the learning rate"
-        )
+        raise failed_step(value)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return value

@@ -1,0 +1,168 @@
+"""A grid of 64 trials against one trial, and against 64 loops of plain PyTorch, in one run.
+
+    python -m benchmarks.grid [FOLDER] [--epochs N] [--loops N] [--only a|b]
+
+(a) Whole runs from images with empty caches, EfficientNet-Lite0 at 150 px, linear heads:
+    seconds of the grid / seconds of one trial. A run on a few images warms both up.
+(b) Head training alone, features in memory, one thread, as many images as in (a), or 3,360 + 840:
+    seconds of 64 separate loops / seconds of the fused search. A loop is what people write: a
+    module, torch.optim, a permutation an epoch, indexing; it measures both parts after an epoch,
+    as ours does. `--loops` of the 64 are timed, spread over the grid, and scaled to 64. Features
+    are random numbers here: no time depends on what they are.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+GRID: dict[str, list[Any]] = {
+    "lr": [3e-4, 1e-3, 3e-3, 1e-2],
+    "weight_decay": [0.0, 1e-5, 1e-4, 1e-3],
+    "betas": [(0.9, 0.999), (0.8, 0.99)],
+    "dropout": [0.0, 0.3],
+}
+TRIALS, WIDTH, CLASSES, BATCH = 64, 1280, 6, 64
+IMAGES = {"train": 3360, "validation": 840}
+
+
+def run(data: Path, scratch: Path, grid: dict[str, list[Any]], epochs: int) -> Any:  # noqa: ANN401
+    """One search with an empty cache: the finished run, and its seconds."""
+    import veduta
+    from veduta.tracking.console import Console
+
+    place = Path(tempfile.mkdtemp(dir=scratch))
+    os.environ["VEDUTA_CACHE"] = str(place / "cache")
+    started = time.perf_counter()
+    found = veduta.search(
+        data, grid=grid, out=place / "run", image_size=150, batch_size=BATCH, epochs=epochs,
+        console=Console(quiet=True),
+    )  # fmt: skip
+    return found, time.perf_counter() - started
+
+
+def whole_runs(data: Path, scratch: Path, epochs: int) -> dict[str, int]:
+    """Part (a); returns how many images trained and chose."""
+    few = scratch / "few"
+    for label in sorted(path for path in (data / "train").iterdir() if path.is_dir()):
+        (few / label.name).mkdir(parents=True)
+        for path in sorted(label.iterdir())[:10]:
+            shutil.copy(path, few / label.name / path.name)
+    run(few, scratch, {"lr": [1e-3, 1e-2]}, 2)
+    one, one_seconds = run(
+        data, scratch, {name: values[:1] for name, values in GRID.items()}, epochs
+    )
+    grid, grid_seconds = run(data, scratch, GRID, epochs)
+    assert len(grid.trials) == TRIALS
+    for name, found, seconds in (("1 trial", one, one_seconds), ("grid", grid, grid_seconds)):
+        print(f"(a) {name:9} {seconds:6.1f} s: {found.summary['seconds']}")
+    print(f"(a) ratio     {grid_seconds / one_seconds:.2f}, target <= 1.3")
+    images: dict[str, int] = grid.summary["images"]
+    return images
+
+
+def loop(train: Any, validation: Any, settings: Any) -> None:  # noqa: ANN401
+    """One trial as people write it."""
+    import torch
+    from torch import nn
+    from torch.nn.functional import cross_entropy
+
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    width, rate = train.features.shape[1], settings.dropout
+    if settings.hidden:
+        (hidden,) = settings.hidden
+        layers = [nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.ReLU()]
+        width = hidden
+    network = nn.Sequential(*layers, nn.Dropout(rate), nn.Linear(width, CLASSES))
+    optimizer = torch.optim.Adam(
+        network.parameters(), settings.lr, settings.betas, weight_decay=settings.weight_decay
+    )
+    for _ in range(settings.epochs):
+        network.train()
+        for rows in torch.randperm(len(train)).split(settings.batch_size):
+            optimizer.zero_grad()
+            loss = cross_entropy(network(train.features[rows]), train.labels[rows])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        network.eval()
+        with torch.inference_mode():
+            for part in (train, validation):
+                logits = network(part.features)
+                cross_entropy(logits, part.labels).item()
+                (logits.argmax(1) == part.labels).double().mean().item()
+
+
+def heads(images: dict[str, int], epochs: int, loops: int, hidden: tuple[int, ...]) -> None:
+    """Part (b) for one kind of head."""
+    import numpy as np
+    import torch
+
+    from veduta.config.settings import Settings
+    from veduta.models.heads import head_of
+    from veduta.search.fused import run_tile
+    from veduta.search.groups import groups, tiles
+    from veduta.search.space import cells, trials
+    from veduta.training.state import Examples
+
+    torch.set_num_threads(1)
+    parts = []
+    for seed, count in enumerate((images["train"], images["validation"])):
+        generator = torch.Generator().manual_seed(seed)
+        features = torch.rand(count, WIDTH, generator=generator)
+        labels = torch.randint(0, CLASSES, (count,), generator=generator)
+        keys = np.random.default_rng(seed).integers(0, 2**63, count).astype(np.uint64)
+        parts.append(Examples(features, labels, keys))
+    train, validation = parts
+    base = Settings(hidden=hidden, batch_norm=bool(hidden), epochs=epochs, batch_size=BATCH)
+    found = trials(cells(base, {name: tuple(values) for name, values in GRID.items()}))
+    cut = tiles(groups(found)[0], head_of(base, WIDTH, CLASSES).parameters)
+
+    warm = base.model_copy(update={"epochs": 1})
+    loop(train, validation, warm)
+    ours = 0.0
+    theirs = 0.0
+    chosen = found[:: len(found) // loops][:loops]
+    share = -(-len(cut) // loops)  # ours and theirs by turns: what disturbs one disturbs the other
+    for number, trial in enumerate(chosen):
+        started = time.perf_counter()
+        loop(train, validation, trial.settings)
+        theirs += time.perf_counter() - started
+        for tile in cut[number * share : (number + 1) * share]:
+            started = time.perf_counter()
+            list(run_tile(tile, train, validation=validation, classes=CLASSES))
+            ours += time.perf_counter() - started
+    theirs *= TRIALS / len(chosen)
+    name = f"hidden {hidden[0]}" if hidden else "linear"
+    goal = 2 if hidden else 10
+    print(
+        f"(b) {name:10} {TRIALS} loops {theirs:6.1f} s (from {len(chosen)}), fused {ours:6.1f} s, "
+        f"ratio {theirs / ours:.1f}, target >= {goal}"
+    )
+
+
+def main() -> None:
+    """Run both parts and print ratios and seconds."""
+    from veduta.runtime.process import prepare
+
+    prepare()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("../shared/data/intel"))
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--loops", type=int, default=4)
+    parser.add_argument("--only", choices=("a", "b"))
+    given = parser.parse_args()
+    images = IMAGES
+    if given.only != "b":
+        with tempfile.TemporaryDirectory() as scratch:
+            images = whole_runs(given.folder, Path(scratch), given.epochs)
+    if given.only != "a":
+        for hidden in ((), (256,)):
+            heads(images, given.epochs, given.loops, hidden)
+
+
+if __name__ == "__main__":
+    main()

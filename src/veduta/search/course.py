@@ -1,0 +1,81 @@
+"""What a trial comes to, epoch by epoch, whichever executor trains it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from veduta.models.heads import Head, HeadNetwork
+from veduta.search.selection import Outcome
+from veduta.search.space import Trial
+from veduta.training.loop import Epoch
+from veduta.training.stopping import Patience
+
+Weights = dict[str, Tensor]
+"""As in `HeadNetwork.state_dict()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A trial that reached its end: its outcome, and copies of what it was at its best epoch."""
+
+    outcome: Outcome
+    network: HeadNetwork
+    val_logits: Tensor  # (validation images, classes) at the best epoch
+    hits: NDArray[np.bool_]  # (epochs, validation images) right or wrong, epoch by epoch
+
+
+@dataclass(slots=True)
+class Course:
+    """The epochs of one trial so far, its best kept whole, and whether it has come to its end.
+
+    The best epoch is the first with the highest validation accuracy.
+    """
+
+    trial: Trial
+    ended: bool = False
+    _patience: Patience = field(init=False)
+    _hits: list[NDArray[np.bool_]] = field(default_factory=list)
+    _best: tuple[Epoch, Weights] | None = None
+    _seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._patience = Patience(self.trial.settings.patience)
+
+    def take(self, epoch: Epoch, hits: NDArray[np.bool_], weights: Callable[[], Weights]) -> None:
+        """Take one more epoch.
+
+        Args:
+            epoch: its figures; `val_logits` must not change later.
+            hits: (validation images,) right or wrong.
+            weights: gives a copy of the weights after it; asked for where it is the best so far.
+        """
+        self._hits.append(hits)
+        self._seconds += epoch.seconds
+        if self._best is None or epoch.val_accuracy > self._best[0].val_accuracy:
+            self._best = epoch, weights()
+        stopped = self._patience.exhausted(epoch.val_loss)
+        self.ended = stopped or epoch.number >= self.trial.settings.epochs
+
+    def finished(self, head: Head) -> Finished:
+        """What came of it; `head` describes the network of its weights."""
+        assert self._best is not None, "a trial has at least one epoch"  # noqa: S101
+        epoch, weights = self._best
+        network = HeadNetwork(head).to(epoch.val_logits.dtype)
+        network.load_state_dict(weights)
+        epochs = len(self._hits)
+        outcome = Outcome(
+            trial=self.trial.id,
+            best_epoch=epoch.number,
+            epochs=epochs,
+            cost=head.parameters * epochs,
+            train_loss=epoch.train_loss,
+            train_accuracy=epoch.train_accuracy,
+            val_loss=epoch.val_loss,
+            val_accuracy=epoch.val_accuracy,
+            seconds=self._seconds,
+            hits=self._hits[epoch.number - 1],
+        )
+        return Finished(outcome, network, epoch.val_logits, np.stack(self._hits))

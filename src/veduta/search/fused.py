@@ -1,0 +1,160 @@
+"""The fused executor: all trials of a tile at once, epoch by epoch.
+
+Every trial starts from the weights, sees the order and the dropout noise, and stops by the rule of
+the serial executor, so each comes to what it comes to alone, but for rounding: a wide product sums
+in another order than a narrow one. The same tile gives the same bits.
+
+A trial whose loss is not finite has failed; its numbers stand in rows of their own and reach no
+other trial. Slots of trials that have ended are compacted away after an epoch that leaves at most
+`FULL` of the slots at work.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from veduta.models.heads import Head, build_head, head_of
+from veduta.optim.vectorised import VectorisedOptimizer
+from veduta.search.course import Course, Finished
+from veduta.search.fused_head import FusedHead
+from veduta.search.groups import Tile
+from veduta.search.measure import Measured, measure
+from veduta.search.space import Trial
+from veduta.training.loop import Epoch, batches, shuffled
+from veduta.training.state import Examples
+from veduta.training.step import NotFiniteError, dropout_noise, failed_epoch, failed_step
+
+FULL = 0.75
+
+End = Finished | NotFiniteError
+"""How a trial ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileEpoch:
+    """What one epoch of a tile came to, trial by trial."""
+
+    number: int
+    epochs: list[tuple[Trial, Epoch]]
+    ended: list[tuple[Trial, End]]
+    kept: list[Trial] | None  # those in the slots that are left, where it was compacted
+
+
+def run_tile(
+    tile: Tile, train: Examples, *, validation: Examples, classes: int
+) -> Iterator[TileEpoch]:
+    """Train the trials of one tile; after each epoch, what it came to.
+
+    The arithmetic is that of the features: float32, or float64 where a test needs it.
+    """
+    run = _Run(tile, train, classes)
+    number = 0
+    while live := run.live():
+        number += 1
+        started = time.perf_counter()
+        with torch.inference_mode():
+            losses = run.train(number)
+            seen = measure(run.head, train, keep=False), measure(run.head, validation, keep=True)
+        seconds = (time.perf_counter() - started) / len(live)
+        epochs, ended = list[tuple[Trial, Epoch]](), list[tuple[Trial, End]]()
+        for place in live:
+            trial = run.courses[place].trial
+            epoch = _epoch(number, trial, place, seen=seen, seconds=seconds)
+            error = _error(losses[place], epoch)
+            if error is None:
+                epochs.append((trial, epoch))
+            if end := run.take(place, error or epoch, seen[1].hits[place]):
+                ended.append((trial, end))
+        yield TileEpoch(number, epochs, ended, run.compacted())
+
+
+def _epoch(
+    number: int, trial: Trial, place: int, *, seen: tuple[Measured, Measured], seconds: float
+) -> Epoch:
+    """The figures of one slot; its logits as a tensor of their own."""
+    train, validation = seen
+    return Epoch(
+        number,
+        train_loss=train.losses[place],
+        train_accuracy=train.accuracies[place],
+        val_loss=validation.losses[place],
+        val_accuracy=validation.accuracies[place],
+        lr_now=trial.settings.lr,
+        seconds=seconds,
+        val_logits=validation.logits[place].T.clone(memory_format=torch.contiguous_format),
+    )
+
+
+def _error(step_loss: float, epoch: Epoch) -> NotFiniteError | None:
+    """Why the trial has failed in this epoch, if it has."""
+    if not math.isfinite(step_loss):
+        return failed_step(step_loss)
+    if not math.isfinite(epoch.train_loss + epoch.val_loss):
+        return failed_epoch(epoch.number, epoch.train_loss, epoch.val_loss)
+    return None
+
+
+class _Run:
+    """A tile at work: slot i of `head` is that of `courses[i]`."""
+
+    def __init__(self, tile: Tile, examples: Examples, classes: int) -> None:
+        settings = [trial.settings for trial in tile]
+        self.examples, self.classes = examples, classes
+        self.common = settings[0]  # batch size, seed and shape of the head are those of all
+        network = build_head(self._describe(tile[0]), self.common.seed)
+        network.to(examples.features.dtype)
+        self.head = FusedHead(network, [one.dropout for one in settings])
+        self.optimizer = VectorisedOptimizer(settings, self.head.parameters, self.head.gradients)
+        self.courses = [Course(trial) for trial in tile]
+
+    def train(self, number: int) -> list[float]:
+        """One epoch; of each slot the first loss that is not finite, else the last one."""
+        examples, seed = self.examples, self.common.seed
+        indices = shuffled(examples, seed, number)
+        seen: Tensor | None = None
+        for part in batches(len(examples), self.common.batch_size):
+            chosen = indices[part]
+            rows = torch.from_numpy(chosen)
+            noise = dropout_noise(seed, number, examples.keys[chosen])
+            losses = self.head.train_step(examples.features[rows], examples.labels[rows], noise)
+            self.optimizer.step()
+            seen = losses if seen is None else torch.where(seen.isfinite(), losses, seen)
+        assert seen is not None, "there are training images"  # noqa: S101
+        return [float(loss) for loss in seen]
+
+    def live(self) -> list[int]:
+        """The slots of trials that have not ended."""
+        return [place for place, course in enumerate(self.courses) if not course.ended]
+
+    def take(self, place: int, came: Epoch | NotFiniteError, hits: NDArray[np.bool_]) -> End | None:
+        """Take what an epoch of one slot came to; how the trial ends, where it does."""
+        course = self.courses[place]
+        if isinstance(came, NotFiniteError):
+            course.ended = True
+            return came
+        course.take(came, hits, lambda: self.head.of_trial(place))
+        return course.finished(self._describe(course.trial)) if course.ended else None
+
+    def compacted(self) -> list[Trial] | None:
+        """Drop the slots of ended trials, once at most `FULL` of all are at work.
+
+        Returns:
+            The trials that are left, where slots were dropped.
+        """
+        live = self.live()
+        if not live or len(live) > FULL * len(self.courses):
+            return None
+        places = torch.tensor(live)
+        self.head.keep(places)
+        self.optimizer.keep(places, self.head.parameters, self.head.gradients)
+        self.courses = [self.courses[place] for place in live]
+        return [course.trial for course in self.courses]
+
+    def _describe(self, trial: Trial) -> Head:
+        return head_of(trial.settings, self.examples.features.shape[1], self.classes)

@@ -1,0 +1,43 @@
+"""Which trials run together: groups that share all but scalars, cut into tiles that fit a cache.
+
+Both depend on the trials and the shape of their head alone, never on free memory or a stopwatch.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from veduta.config.settings import OF_A_TRIAL
+from veduta.search.space import Trial
+
+Tile = tuple[Trial, ...]
+"""Trials of one group whose heads are trained as one; equal dropout rates stand side by side."""
+
+VARYING = frozenset(
+    {"lr", "weight_decay", "momentum", "betas", "dropout", "epochs", "patience"}
+)  # inside a group; all else (features, batch size, optimiser, shape of the head) is shared
+
+NUMBERS = 2**20
+"""Weights in a tile: with gradients and two moments in float32, 16 MiB."""
+
+
+def groups(trials: Sequence[Trial]) -> list[tuple[Trial, ...]]:
+    """Trials that differ in nothing but `VARYING`, groups and members in the order of `trials`."""
+    found: dict[tuple[Any, ...], list[Trial]] = {}
+    for trial in trials:
+        shared = tuple(trial.parameters[name] for name in OF_A_TRIAL if name not in VARYING)
+        found.setdefault((*shared, trial.settings.seed), []).append(trial)
+    return [tuple(group) for group in found.values()]
+
+
+def tiles(group: Sequence[Trial], parameters: int) -> list[Tile]:
+    """Cut a group into the fewest tiles of at most `NUMBERS` weights, as even as can be.
+
+    Args:
+        group: one of `groups`.
+        parameters: of the head of each trial.
+    """
+    ordered = sorted(group, key=lambda trial: trial.settings.dropout)
+    count = -(-len(ordered) // max(1, NUMBERS // parameters))
+    edges = [len(ordered) * number // count for number in range(count + 1)]
+    return [tuple(ordered[a:b]) for a, b in pairwise(edges)]

@@ -1,0 +1,55 @@
+"""Figures of all trials of a tile after an epoch: in evaluation mode, on every image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from veduta.search.fused_head import FusedHead
+from veduta.training.state import Examples
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One entry a slot: mean losses and accuracies; hits (T, images), logits (T, classes, images).
+
+    The last two are empty where they were not kept.
+    """
+
+    losses: list[float]
+    accuracies: list[float]
+    hits: NDArray[np.bool_]
+    logits: Tensor
+
+
+def measure(head: FusedHead, examples: Examples, *, keep: bool) -> Measured:
+    """Mean cross entropy in nats, summed in float64, and the share of right labels.
+
+    Args:
+        head: T trials.
+        examples: N images.
+        keep: whether hits and logits of every image are wanted.
+    """
+    losses = torch.zeros(len(head.rates), dtype=torch.float64)
+    right = torch.zeros(len(head.rates), dtype=torch.int64)
+    kept: list[tuple[Tensor, Tensor]] = []
+    start = 0
+    for z in head.logits(examples.features):
+        labels = examples.labels[start : start + z.shape[2]]
+        start += z.shape[2]
+        exact = z.double()
+        of_label = exact.gather(1, labels.expand(len(z), 1, -1)).squeeze(1)
+        losses += (exact.logsumexp(1) - of_label).sum(1)
+        hits = z.max(1).indices == labels
+        right += hits.sum(1)
+        if keep:
+            kept.append((hits, z))
+    count = len(examples)
+    return Measured(
+        (losses / count).tolist(),
+        (right.double() / count).tolist(),
+        torch.cat([hits for hits, _ in kept], 1).numpy() if keep else np.empty((0, 0), np.bool_),
+        torch.cat([z for _, z in kept], 2) if keep else losses.new_empty(0, 0, 0),
+    )

@@ -1,0 +1,52 @@
+"""Groups and tiles: who runs with whom is a matter of the trials alone."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from veduta.config.settings import OF_A_TRIAL, Settings
+from veduta.search.groups import NUMBERS, VARYING, groups, tiles
+from veduta.search.space import cells, trials
+
+GRID = {
+    "batch_size": (16, 32),
+    "optimizer": ("adam", "sgd"),
+    "momentum": (0.0, 0.9),
+    "lr": (1e-3, 1e-2),
+    "dropout": (0.0, 0.3),
+    "patience": (None, 3),
+}
+
+
+def test_a_group_shares_all_but_scalars() -> None:
+    found = trials(cells(Settings(), GRID))
+    made = groups(found)
+    assert sorted(len(group) for group in made) == [8, 8, 16, 16]
+    assert [t for t in found if t in made[0]] == list(made[0])
+    for group in made:
+        for name in set(OF_A_TRIAL) - VARYING:
+            assert len({trial.parameters[name] for trial in group}) == 1
+    shared = {tuple(g[0].parameters[n] for n in OF_A_TRIAL if n not in VARYING) for g in made}
+    assert len(shared) == 4
+
+
+def test_what_a_trial_does_not_use_parts_no_group() -> None:
+    grid = {"optimizer": ("adam",), "nesterov": (False, True), "activation": ("relu", "tanh")}
+    assert len(groups(trials(cells(Settings(), grid)))) == 1
+
+
+@given(st.integers(1, 2 * NUMBERS), st.randoms(use_true_random=False))
+def test_tiles_hold_each_trial_once_and_fit(parameters: int, generator: random.Random) -> None:
+    group = groups(trials(cells(Settings(optimizer="sgd"), GRID)))[0]
+    cut = tiles(group, parameters)
+    assert sorted(t.id for tile in cut for t in tile) == sorted(trial.id for trial in group)
+    widths = [len(tile) for tile in cut]
+    assert max(widths) - min(widths) <= 1
+    assert max(widths) == 1 or max(widths) * parameters <= NUMBERS
+    for tile in cut:  # equal rates side by side: one product each
+        rates = [trial.settings.dropout for trial in tile]
+        assert rates == sorted(rates)
+    mixed = generator.sample(group, len(group))
+    again = tiles(groups(trials([trial.settings for trial in mixed]))[0], parameters)
+    assert again == cut
