@@ -27,11 +27,9 @@ def test_eq_40_and_its_derivative_against_autograd(shape: tuple[int, ...]) -> No
     )
     assert_same(batch_norm.batch_norm(z, statistics, gamma=gamma, beta=beta), expected)
     found = batch_norm.batch_norm_backward(g, z, statistics=statistics, gamma=gamma)
-    for one, other in zip(
-        found, torch.autograd.grad((tensor(g) * expected).sum(), tensors), strict=True
-    ):
-        scale = max(1.0, float(other.abs().max()))
-        assert np.abs(one - other.numpy()).max() < 1e-9 * scale
+    gradients = torch.autograd.grad((tensor(g) * expected).sum(), tensors)
+    for one, other in zip(found, gradients, strict=True):
+        assert_same(one, other)
     first = batch_norm.Statistics(np.zeros(shape[1]), np.ones(shape[1]))
     running = batch_norm.updated(first, statistics, count=z.size // shape[1])
     assert_same(running.mean, start[0])
@@ -63,7 +61,7 @@ def test_a_constant_feature_is_finite() -> None:
 def test_bad_input() -> None:
     z = np.ones((4, 2))
     statistics = batch_norm.batch_statistics(z)
-    with pytest.raises(ValueError, match=r"gamma and beta are \(features,\); got \(3,\), \(2,\)"):
+    with pytest.raises(ValueError, match=r"gamma and beta: \(features,\); got \(3,\), \(2,\)"):
         batch_norm.batch_norm(z, statistics, gamma=np.ones(3), beta=np.ones(2))
     with pytest.raises(ValueError, match=r"z is \(N, features\)"):
         batch_norm.batch_statistics(np.ones(4))
@@ -71,3 +69,25 @@ def test_bad_input() -> None:
         batch_norm.batch_norm_backward(z[:1], z, statistics=statistics, gamma=np.ones(2))
     with pytest.raises(ValueError, match="two values or more; got 1"):
         batch_norm.updated(statistics, statistics, count=1)
+    with pytest.raises(ValueError, match=r"gamma: \(features,\); got \(1,\) for \(4, 2\)"):
+        batch_norm.batch_norm_backward(z, z, statistics=statistics, gamma=np.ones(1))
+    for rate in (5, -0.1):
+        with pytest.raises(ValueError, match=rf"rate lies in \[0, 1\]; got {rate}"):
+            batch_norm.updated(statistics, statistics, count=4, rate=rate)
+
+
+@pytest.mark.parametrize("which", batch_norm.Statistics._fields)
+def test_statistics_are_one_number_a_feature(which: str) -> None:
+    z, one = np.ones((4, 3)), np.ones(3)
+    statistics = batch_norm.batch_statistics(z)
+    short = statistics._replace(**{which: one[:1]})
+    with pytest.raises(ValueError, match=r"mean and variance: \(features,\); got .*\(1,\)"):
+        batch_norm.batch_norm(z, short, gamma=one, beta=one)
+    with pytest.raises(ValueError, match="running and batch statistics have one shape"):
+        batch_norm.updated(short, statistics, count=4)
+
+
+def test_a_variance_is_never_negative() -> None:
+    z, one = np.ones((4, 3)), np.ones(3)
+    with pytest.raises(ValueError, match=r"a variance is 0 or more; got \[-1\. -1\. -1\.\]"):
+        batch_norm.batch_norm(z, batch_norm.Statistics(one, -one), gamma=one, beta=one)

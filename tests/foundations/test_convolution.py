@@ -1,5 +1,7 @@
 """Convolution (28)-(30) and the way back (32)-(36)."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -206,13 +208,53 @@ def test_bad_input() -> None:
     for wrong in (np.zeros((1, 3, 2, 3)), np.zeros((1, 2, 3, 3)), np.zeros((2, 3, 3, 3))):
         with pytest.raises(ValueError, match="delta_next has the shape"):
             conv_backprop.hidden_error(wrong, w, slope=a)
-    with pytest.raises(ValueError, match="delta has the shape"):
-        conv_backprop.kernel_gradient(np.zeros((1, 3, 2, 2)), a, k=3)
     with pytest.raises(ValueError, match=r"f is \(m, n\), g \(k, l\)"):
         convolution.convolve_discrete(b, b)
+    with pytest.raises(ValueError, match=r"weights are a number or \(1, 3\); got \(3,\)"):
+        convolution.convolve_discrete(b[None], b[None], weights=b)
     with pytest.raises(ValueError, match=r"delta_next is \(H - k \+ 1"):
         conv_backprop.hidden_error_by_sums(np.ones((2, 2)), np.ones((3, 3)), slope=np.ones((5, 5)))
     with pytest.raises(ValueError, match="k is odd"):
         kernels.gabor(4)
     with pytest.raises(ValueError, match="k is 1 or more"):
         kernels.blur(0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [(1, 1, 3, 3), (1, 1, 4, 3), (1, 1, 12, 1), (1, 1, 2, 6), (2, 1, 3, 4), (1, 12)]
+)
+def test_eq_35_and_36_refuse_an_error_of_another_shape(wrong: tuple[int, ...]) -> None:
+    """Also where the number of positions is right, 12 for the 3 x 4 maps here."""
+    a = np.ones((1, 1, 5, 6))
+    with pytest.raises(ValueError, match=r"delta has the shape of the feature maps, \(1"):
+        conv_backprop.kernel_gradient(np.ones(wrong), a, k=3)
+    if len(wrong) != 4:
+        with pytest.raises(ValueError, match=r"delta is \(N, maps, H_out, W_out\); got \(1, 12\)"):
+            conv_backprop.tied_bias_gradient(np.ones(wrong))
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"stride": 0}, "k and stride are 1 or more, padding 0; got k=3, stride=0"),
+        ({"padding": -1}, "k and stride are 1 or more, padding 0; got .*padding=-1"),
+        ({"border": "edge"}, "border is one of constant, wrap, reflect; got edge"),
+        ({"border": "bogus"}, "border is one of constant, wrap, reflect; got bogus"),
+    ],
+)
+def test_both_ways_refuse_the_same_settings(settings: dict[str, Any], rule: str) -> None:
+    a, w, delta = np.ones((1, 2, 5, 5)), np.ones((3, 2, 3, 3)), np.ones((1, 3, 3, 3))
+    with pytest.raises(ValueError, match=rule):
+        convolution.convolve(a, w, b=np.zeros(3), **settings)
+    with pytest.raises(ValueError, match=rule):
+        conv_backprop.hidden_error(delta, w, slope=a, **settings)
+    with pytest.raises(ValueError, match=rule):
+        conv_backprop.kernel_gradient(delta, a, k=3, **settings)
+
+
+def test_the_way_back_refuses_a_kernel_larger_than_the_image() -> None:
+    w, slope, nothing = np.ones((1, 1, 6, 6)), np.ones((1, 1, 5, 5)), np.ones((1, 1, 0, 0))
+    with pytest.raises(ValueError, match="the kernel fits into the padded image; got kernel 6"):
+        conv_backprop.hidden_error(nothing, w, slope=slope)
+    with pytest.raises(ValueError, match=r"padding of border 'reflect' lies in 0\.\.0; got 2"):
+        conv_backprop.pad_backward(slope, 2, border="reflect")

@@ -26,10 +26,10 @@ def generator(seed: int = 0) -> np.random.Generator:
 def test_a_split_shares_out_every_sample_once(samples: int, seed: int) -> None:
     parts = generalisation.split(samples, (0.6, 0.2, 0.2), rng=generator(seed))
     assert sorted(np.concatenate(parts).tolist()) == list(range(samples))
-    assert [
+    assert all(
         abs(len(part) - share * samples) <= 1
         for part, share in zip(parts, (0.6, 0.2, 0.2), strict=True)
-    ]
+    )
     assert [len(part) for part in generalisation.split(100, rng=generator())] == [80, 20]
 
 

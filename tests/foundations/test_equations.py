@@ -114,6 +114,25 @@ def test_what_is_not_finite_fails() -> None:
     assert Check("nan", lambda: (np.nan, 1.0)).error() == np.inf
 
 
+def test_what_a_function_refuses_fails() -> None:
+    short = Check("two batches", lambda: (losses.mean_square_error(np.ones(2), np.ones(3)), 1.0))
+    assert short.error() == np.inf
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-3, 1e-6])
+def test_another_epsilon_fails_the_checks_of_40(
+    epsilon: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_norm, "EPSILON", epsilon)
+    assert not all(outcome.passed for outcome in checks.run("40"))
+
+
+def test_algorithm_2_shows_all_of_its_steps() -> None:
+    (algorithm,) = find("A2")
+    for part in ("\\delta^L &=", "\\delta^l &=", "W^l &\\leftarrow", "b^l &\\leftarrow"):
+        assert part in algorithm.tex
+
+
 def test_find() -> None:
     assert [equation.number for equation in find("(14)")] == ["14"]
     assert [equation.number for equation in find("6")] == ["6a", "6b"]

@@ -1,5 +1,7 @@
 """Costs of a training set (17)-(25), softmax and the likelihood (26)-(27)."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -130,7 +132,7 @@ def test_bad_input() -> None:
     for wrong in (a - 1, a + 1, np.full((2, 3), np.nan)):
         with pytest.raises(ValueError, match="a holds probabilities"):
             cross_entropy.cross_entropy(y, wrong)
-    with pytest.raises(ValueError, match="y lies in"):
+    with pytest.raises(ValueError, match="y holds probabilities"):
         cross_entropy.cross_entropy(y + 2, a)
     with pytest.raises(ValueError, match="a and slope have one shape"):
         cross_entropy.square_error_delta(y, a, slope=a[:1])
@@ -143,3 +145,42 @@ def test_bad_input() -> None:
     for labels in ([0, 3], [0, -1], [0], [0.0, 1.0]):
         with pytest.raises(ValueError, match=r"one whole number in 0\.\.2 a sample, 2 in all"):
             softmax.negative_log_likelihood(y, np.array(labels))
+
+
+@pytest.mark.parametrize(
+    "batch", [[True, False, True], [-1, 0], [0, 7], [3], [0.0, 1.0], [np.nan], [[0, 1]]]
+)
+def test_eq_21_takes_whole_numbers_of_samples(batch: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"a batch holds whole numbers in 0\.\.2, \(M,\); got"):
+        losses.mini_batch_gradient(np.arange(6.0).reshape(3, 2), np.array(batch))
+
+
+def test_outputs_of_probabilities_take_no_other_targets() -> None:
+    y, a, z = np.full((2, 3), 5.0), np.full((2, 3), 0.5), np.zeros((2, 3))
+    for refused in (
+        lambda: cross_entropy.cross_entropy_gradient(y, a),
+        lambda: cross_entropy.cross_entropy_of_output(y, z),
+        lambda: cross_entropy.cross_entropy_delta(y, z),
+        lambda: cross_entropy.cross_entropy_weight_gradient(y, a, a_before=z),
+    ):
+        with pytest.raises(ValueError, match=r"y holds probabilities, in \[0, 1\]; got \[\[5"):
+            refused()
+    with pytest.raises(ValueError, match="a holds probabilities"):
+        cross_entropy.cross_entropy_weight_gradient(a, y, a_before=z)
+
+
+def test_softmax_backward_takes_what_a_softmax_gave() -> None:
+    a = np.full((2, 4), 0.25)
+    with pytest.raises(ValueError, match="gradient and a have one shape"):
+        softmax.softmax_backward(a[:1], a)
+    with pytest.raises(ValueError, match="a holds probabilities"):
+        softmax.softmax_backward(a, 5 * a)
+    with pytest.raises(ValueError, match=r"each row of a sums to 1; got \[2\. 2\.\]"):
+        softmax.softmax_backward(a, 2 * a)
+
+
+def test_a_mean_of_no_samples_is_refused() -> None:
+    none = np.zeros((0, 3))
+    for mean in (losses.mean_square_error, losses.mean_square_error_gradient):
+        with pytest.raises(ValueError, match=r"at least one; got \(0, 0\)"):
+            mean(none, none)

@@ -62,6 +62,14 @@ def test_bad_input() -> None:
         momentum.momentum_step(w, w, gradient=w[:2], lr=0.1)
     with pytest.raises(ValueError, match="w and v have one shape"):
         momentum.momentum_step(w, w[:2], gradient=w, lr=0.1)
+    for call, state in (
+        (lambda: adaptive.adagrad_step(w, w[:1], gradient=w), "total"),
+        (lambda: adaptive.rmsprop_step(w, np.ones((2, 3)), gradient=w, lr=0.1), "square"),
+        (lambda: adaptive.adam_step(w, Moments(np.ones((2, 3)), w), gradient=w), "the mean"),
+        (lambda: adaptive.adam_step(w, Moments(w, w[:1]), gradient=w), "the square"),
+    ):
+        with pytest.raises(ValueError, match=rf"w and {state} have one shape; got \(3,\) and"):
+            call()
     with pytest.raises(ValueError, match="alpha lies in"):
         adaptive.rmsprop_step(w, w, gradient=w, lr=0.1, alpha=1.5)
     with pytest.raises(ValueError, match="betas lie in"):

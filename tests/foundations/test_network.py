@@ -121,5 +121,10 @@ def test_bad_input() -> None:
         backprop.output_error(a, w)
     with pytest.raises(ValueError, match="delta_next is"):
         backprop.hidden_error(a, w, slope=a)
-    with pytest.raises(ValueError, match="the same samples; got 4 and 2"):
+    for short in (a[:1], a[:1, :1], a[0]):
+        with pytest.raises(ValueError, match=r"delta_next is .*slope \(N, n\)"):
+            backprop.hidden_error(np.zeros((4, 2)), w, slope=short)
+    with pytest.raises(ValueError, match=r"\(N, n\) and \(N, m\); got \(4, 3\) and \(2, 3\)"):
         backprop.weight_gradient(a, w)
+    with pytest.raises(ValueError, match="a network has at least one layer; got 0"):
+        backprop.gradient_descent_step([], a, y=a, lr=0.1)

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -71,3 +73,11 @@ def test_bad_input() -> None:
         pooling.output_size(5, 0, stride=1)
     with pytest.raises(ValueError, match=r"z is \(N, maps, H, W\); got \(5, 5\)"):
         pooling.l2_pool(np.zeros((5, 5)), 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wrong", [(1, 1, 1, 1), (1, 1, 3, 3), (2, 2), (2, 1, 2, 2)])
+def test_an_error_has_the_shape_of_what_was_pooled(kind: str, wrong: tuple[int, ...]) -> None:
+    rule = rf"delta has the shape of what was pooled, \(1, 1, 2, 2\); got {re.escape(str(wrong))}"
+    with pytest.raises(ValueError, match=rule):
+        KINDS[kind][1](np.ones(wrong), np.zeros((1, 1, 4, 4)), p=2)

@@ -166,5 +166,12 @@ def test_dropout_acts_in_training_only() -> None:
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="epochs is a count, 1 or more; got 0"):
         trained(Recipe(epochs=0))
+    for keep in (2.0, 0.0):
+        with pytest.raises(ValueError, match=r"a keep probability lies in \(0, 1\]; got"):
+            Dropout(keep, rng=seeded())
+    x, labels = small_samples(4)
+    for wrong in (Samples(x[:3], labels), Samples(x, labels[:3]), Samples(x[:0], labels[:0])):
+        with pytest.raises(ValueError, match=r"one y for each x, and at least one; got \("):
+            trained(Recipe(epochs=1), validation=wrong)
     with pytest.raises(ValueError, match="a pooling is one of max, l2, average; got 'min'"):
         Pool("min", 2)

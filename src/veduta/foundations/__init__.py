@@ -23,7 +23,7 @@ Each function's docstring opens with the number of its equation. Reading order:
     batch_norm      4.7    (40)
     augmentation    4.8    fresh views every epoch
     transfer        4.9    top-1, top-5
-    hyperspace      4.10   (41)
+    hyperspace      5      (41), an idea of 4.10
 
 `layers` are layers of all these kinds, `training` the loop that makes a network of them learn.
 `equations` is the index from number to function, `checks` what is claimed of each and computed in

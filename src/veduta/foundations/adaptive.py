@@ -31,6 +31,7 @@ def adagrad_step(
     (array([1.5]), array([16.]))
     """
     require_same_shape(w, gradient, "w and its gradient")
+    require_same_shape(w, total, "w and total")
     total = total + gradient**2
     return w - lr * gradient / (np.sqrt(total) + epsilon), total
 
@@ -48,6 +49,7 @@ def rmsprop_step(
     """
     require(0 <= alpha < 1, "alpha lies in [0, 1)", alpha)
     require_same_shape(w, gradient, "w and its gradient")
+    require_same_shape(w, square, "w and square")
     square = alpha * square + (1 - alpha) * gradient**2
     return w - lr * gradient / (np.sqrt(square) + 1e-8), square
 
@@ -81,6 +83,8 @@ def adam_step(
     """
     require(all(0 <= beta < 1 for beta in betas), "betas lie in [0, 1)", betas)
     require_same_shape(w, gradient, "w and its gradient")
+    require_same_shape(w, moments.mean, "w and the mean")
+    require_same_shape(w, moments.square, "w and the square")
     mean = betas[0] * moments.mean + (1 - betas[0]) * gradient
     square = betas[1] * moments.square + (1 - betas[1]) * gradient**2
     steps = moments.steps + 1

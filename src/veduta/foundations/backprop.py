@@ -9,7 +9,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from veduta.foundations.activations import SIGMOID
-from veduta.foundations.arrays import Activation, Array, require, require_same_shape
+from veduta.foundations.arrays import (
+    Activation,
+    Array,
+    require,
+    require_layers,
+    require_same_shape,
+)
 from veduta.foundations.gradcheck import numerical_gradient
 from veduta.foundations.losses import mean_square_error_gradient
 from veduta.foundations.network import layer_output
@@ -89,7 +95,8 @@ def hidden_error(delta_next: Array, w_next: Array, *, slope: Array) -> Array:
     >>> hidden_error(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), slope=np.array([[0.5]]))
     array([[5.5]])
     """
-    fits = delta_next.shape[1:] == w_next.shape[:1] and slope.shape[1:] == w_next.shape[1:]
+    fits = slope.ndim == w_next.ndim == 2 and slope.shape[1] == w_next.shape[1]
+    fits = fits and delta_next.shape == (len(slope), len(w_next))
     received = f"{delta_next.shape}, {w_next.shape} and {slope.shape}"
     require(fits, "delta_next is (N, n_next), w_next (n_next, n), slope (N, n)", received)
     return delta_next @ w_next * slope  # rows are samples, so W stands on the right, untransposed
@@ -124,8 +131,7 @@ def weight_gradient(delta: Array, a_before: Array) -> Array:
     >>> weight_gradient(np.array([[1.0], [2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]]))
     array([[13., 16.]])
     """
-    require(len(delta) == len(a_before), "delta and a_before hold the same samples",
-            f"{len(delta)} and {len(a_before)}")  # fmt: skip
+    require_layers(delta, a_before)
     return delta.T @ a_before
 
 
@@ -138,6 +144,7 @@ def gradients(
     >>> gradients([(w, b)], np.array([[0.0]]), y=np.array([[0.0]]))
     [(array([[0.]]), array([0.125]))]
     """
+    require(len(parameters) > 0, "a network has at least one layer", len(parameters))
     a, z = [x], []
     for w, b in parameters:
         z.append(layer_output(w, a[-1], b=b))
@@ -154,10 +161,13 @@ def gradients(
 def gradient_descent_step(
     parameters: Parameters, x: Array, *, y: Array, lr: float, activation: Activation = SIGMOID
 ) -> list[tuple[Array, Array]]:
-    r"""Algorithm 2: W^l \leftarrow W^l - \eta \delta^l (a^{l-1})^T.
+    r"""Algorithm 2: \begin{aligned} \delta^L &= \nabla_a C \odot \psi'(z^L) \\
+    \delta^l &= (W^{l+1})^T \delta^{l+1} \odot \psi'(z^l), \quad l = L - 1, \dots, 2 \\
+    W^l &\leftarrow W^l - \eta \delta^l (a^{l-1})^T, \quad l = L, \dots, 2 \\
+    b^l &\leftarrow b^l - \eta \delta^l \end{aligned}.
 
-    And b^l \leftarrow b^l - \eta \delta^l, both summed over the batch.
-    All errors are computed with the weights of the forward pass, before any weight moves.
+    The last two are summed over the batch. All errors are computed with the weights of the forward
+    pass, before any weight moves.
 
     Args:
         parameters: (W^l, b^l), of each layer, first to last.
@@ -172,7 +182,7 @@ def gradient_descent_step(
     >>> w, b = np.array([[1.0]]), np.array([0.0])
     >>> gradient_descent_step([(w, b)], np.array([[0.0]]), y=np.array([[0.0]]), lr=8.0)
     [(array([[1.]]), array([-1.]))]
-    """
+    """  # noqa: D205 - four formulas in a row
     steps = gradients(parameters, x, y=y, activation=activation)
     pairs = zip(parameters, steps, strict=True)
     return [(w - lr * dw, b - lr * db) for (w, b), (dw, db) in pairs]

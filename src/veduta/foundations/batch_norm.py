@@ -47,8 +47,7 @@ def batch_norm(z: Array, statistics: Statistics, *, gamma: Array, beta: Array) -
     array([[3.],
            [7.]])
     """
-    fits = gamma.shape == beta.shape == z.shape[1:2]
-    require(fits, "gamma and beta are (features,)", f"{gamma.shape}, {beta.shape} for {z.shape}")
+    require_features(z, "gamma and beta", gamma, beta)
     return spread(gamma, z) * normalised(z, statistics) + spread(beta, z)
 
 
@@ -77,6 +76,7 @@ def batch_norm_backward(
     (array([1.]), array([1.]))
     """
     require_same_shape(delta, z, "delta and z")
+    require_features(z, "gamma", gamma)
     axes, z_hat = batch_axes(z), normalised(z, statistics)
     dbeta, dgamma = delta.sum(axis=axes), (delta * z_hat).sum(axis=axes)
     count = z.size / z.shape[1]
@@ -102,6 +102,9 @@ def updated(running: Statistics, batch: Statistics, *, count: int, rate: float =
     Statistics(mean=array([0.2]), variance=array([1.1]))
     """
     require(count >= 2, "a deviation needs two values or more", count)
+    require(0 <= rate <= 1, "rate lies in [0, 1]", rate)
+    for old, new in zip(running, batch, strict=True):
+        require_same_shape(old, new, "running and batch statistics")
     variance = batch.variance * count / (count - 1)
     pairs = zip(running, (batch.mean, variance), strict=True)
     return Statistics(*((1 - rate) * old + rate * new for old, new in pairs))
@@ -113,6 +116,8 @@ def normalised(z: Array, statistics: Statistics) -> Array:
     >>> normalised(np.array([[3.0]]), Statistics(np.array([1.0]), np.array([4.0]))).round(3)
     array([[1.]])
     """
+    require_features(z, "mean and variance", *statistics)
+    require(np.all(statistics.variance >= 0), "a variance is 0 or more", statistics.variance)
     return (z - spread(statistics.mean, z)) / np.sqrt(spread(statistics.variance, z) + EPSILON)
 
 
@@ -120,6 +125,12 @@ def batch_axes(z: Array) -> tuple[int, ...]:
     """Every axis but the second, which tells features apart."""
     require(z.ndim in {2, 4} and z.size, "z is (N, features) or (N, channels, H, W)", z.shape)
     return (0, *range(2, z.ndim))
+
+
+def require_features(z: Array, names: str, *values: Array) -> None:
+    """Raise ValueError unless each of the values is one number a feature of z."""
+    received = f"{', '.join(str(value.shape) for value in values)} for {z.shape}"
+    require(all(value.shape == z.shape[1:2] for value in values), f"{names}: (features,)", received)
 
 
 def spread(feature_values: Array, z: Array) -> Array:

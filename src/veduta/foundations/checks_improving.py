@@ -9,7 +9,7 @@ from veduta.foundations.oracles import Check, Pair, differences, draw
 
 W, Z, G = draw(5, 3), draw(6, 3, 4, 2, seed=1), draw(6, 3, 4, 2, seed=2)
 GAMMA, BETA = np.array([0.5, 1.0, 2.0]), np.array([-1.0, 0.0, 3.0])
-LAM, N, LR = 0.3, 10, 0.1
+LAM, N, LR, SIGNS = 0.3, 10, 0.1, np.array([[-1.0] * 3, [1.0] * 3])
 
 
 def constant_slope() -> Pair:
@@ -86,6 +86,8 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "39": (Check("a step down (38a), by central differences", decayed, 1e-6),),
     "40": (
         Check("mean beta and deviation gamma", moments, 1e-9),
+        Check("by hand, at a variance of 1.5e-5", lambda: (
+            normalised(np.sqrt(1.5e-5) * SIGNS), BETA + np.sqrt(3 / 5) * SIGNS * GAMMA)),
         differences("gradient by z", lambda: normalised_backward(0),
                     lambda z: G * normalised(z), Z),
         differences("gradient by gamma", lambda: normalised_backward(1),

@@ -9,7 +9,16 @@ from collections.abc import Callable
 import numpy as np
 
 from veduta.foundations.arrays import Array, require
-from veduta.foundations.convolution import Border, convolve, pad, patches, require_kernels, rot180
+from veduta.foundations.convolution import (
+    Border,
+    convolve,
+    map_size,
+    pad,
+    patches,
+    require_border,
+    require_kernels,
+    rot180,
+)
 from veduta.foundations.gradcheck import numerical_gradient
 
 
@@ -84,12 +93,12 @@ def hidden_error(
              [6., 2.]]]])
     """
     require_kernels(slope, w)
-    k, (height, width) = w.shape[2], (size + 2 * padding for size in slope.shape[2:])
-    fits = delta_next.shape[:2] == (len(slope), len(w))
-    fits = fits and delta_next.shape[2:] == ((height - k) // stride + 1, (width - k) // stride + 1)
-    require(fits, "delta_next has the shape of the feature maps", delta_next.shape)
-    spread = np.zeros((*delta_next.shape[:2], height + k - 1, width + k - 1))
-    rows, columns = (size * stride for size in delta_next.shape[2:])
+    k = w.shape[2]
+    maps = (len(slope), len(w), *map_size(slope, k, padding=padding, stride=stride))
+    require_maps(delta_next, maps, "delta_next")
+    height, width = (size + 2 * padding + k - 1 for size in slope.shape[2:])
+    spread = np.zeros((*maps[:2], height, width))
+    rows, columns = (size * stride for size in maps[2:])
     spread[:, :, k - 1 : k - 1 + rows : stride, k - 1 : k - 1 + columns : stride] = delta_next
     exchanged = rot180(w).swapaxes(0, 1)
     delta = convolve(spread, exchanged, b=np.zeros(len(exchanged)))
@@ -103,6 +112,7 @@ def pad_backward(delta: Array, padding: int, *, border: Border) -> Array:
     array([2., 1., 2.])
     """
     height, width = (size - 2 * padding for size in delta.shape[2:])
+    require_border((height, width), padding, border)
     if border == "constant":
         return delta[:, :, padding : padding + height, padding : padding + width]
     rows, columns = (
@@ -137,10 +147,10 @@ def kernel_gradient(
     array([[[[6., 4.],
              [2., 0.]]]])
     """
+    sizes = map_size(a, k, padding=padding, stride=stride)
+    require_maps(delta, (len(a), *delta.shape[1:2], *sizes), "delta")
     seen = patches(pad(a, padding, border), k, stride=stride)
     errors = delta.reshape(*delta.shape[:2], -1)
-    fits = delta.ndim == 4 and errors.shape[::2] == seen.shape[::2]
-    require(fits, "delta has the shape of the feature maps", delta.shape)
     gradient = (errors @ seen.swapaxes(1, 2)).sum(axis=0)
     return rot180(gradient.reshape(delta.shape[1], a.shape[1], k, k))
 
@@ -159,6 +169,7 @@ def bias_gradient(delta: Array) -> Array:
     >>> bias_gradient(np.ones((2, 1, 1, 2)))
     array([[[2., 2.]]])
     """
+    require(delta.ndim == 4, "delta is (N, maps, H_out, W_out)", delta.shape)
     return np.asarray(delta.sum(axis=0))
 
 
@@ -169,3 +180,8 @@ def tied_bias_gradient(delta: Array) -> Array:
     array([4.])
     """
     return np.asarray(bias_gradient(delta).sum(axis=(1, 2)))
+
+
+def require_maps(delta: Array, shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError unless an error has the shape of the feature maps it belongs to."""
+    require(delta.shape == shape, f"{name} has the shape of the feature maps, {shape}", delta.shape)

@@ -51,6 +51,8 @@ def convolve_discrete(f: Array, g: Array, *, weights: Array | float = 1.0) -> Ar
     array([[ 1., 12., 20.]])
     """
     require(f.ndim == g.ndim == 2, "f is (m, n), g (k, l)", f"{f.shape} and {g.shape}")
+    require(np.shape(weights) in {(), f.shape}, f"weights are a number or {f.shape}",
+            np.shape(weights))  # fmt: skip
     (m, n), (k, l) = f.shape, g.shape  # noqa: E741
     total = np.zeros((m + k - 1, n + l - 1))
     for x, y in np.ndindex(k, l):
@@ -86,15 +88,23 @@ def pad(images: Array, padding: int, border: Border = "constant") -> Array:
     >>> pad(np.array([[[[1.0, 2.0, 3.0]] * 3]]), 1, "reflect")[0, 0, 1]
     array([2., 1., 2., 3., 2.])
     """
-    limit = {
-        "constant": padding,
-        "wrap": min(images.shape[2:]),
-        "reflect": min(images.shape[2:]) - 1,
-    }
-    require(border in limit, f"border is one of {', '.join(limit)}", border)
-    fits = 0 <= padding <= limit[border]
-    require(fits, f"padding of border {border!r} lies in 0..{limit[border]}", padding)
+    require_border(images.shape[2:], padding, border)
     return np.pad(images, ((0, 0), (0, 0), (padding, padding), (padding, padding)), mode=border)
+
+
+def require_border(size: tuple[int, ...], padding: int, border: str) -> None:
+    """Raise ValueError unless an image of this size can be padded so."""
+    limit = {"constant": padding, "wrap": min(size), "reflect": min(size) - 1}
+    require(border in limit, f"border is one of {', '.join(limit)}", border)
+    rule = f"padding of border {border!r} lies in 0..{max(limit[border], 0)}"
+    require(0 <= padding <= limit[border], rule, padding)
+
+
+def map_size(images: Array, k: int, *, padding: int = 0, stride: int = 1) -> tuple[int, int]:
+    """H_out and W_out of the feature maps that a k x k kernel makes of these images."""
+    require(images.ndim == 4, "images are (N, channels, H, W)", images.shape)
+    rows, columns = (output_size(n, k, padding=padding, stride=stride) for n in images.shape[2:])
+    return rows, columns
 
 
 def patches(images: Array, k: int, *, stride: int = 1) -> Array:
@@ -103,8 +113,7 @@ def patches(images: Array, k: int, *, stride: int = 1) -> Array:
     >>> patches(np.arange(9.0).reshape(1, 1, 3, 3), 2)[0, :, 0]
     array([0., 1., 3., 4.])
     """
-    require(images.ndim == 4, "images are (N, channels, H, W)", images.shape)
-    rows, columns = (output_size(size, k, stride=stride) for size in images.shape[2:])
+    rows, columns = map_size(images, k, stride=stride)
     seen = np.lib.stride_tricks.sliding_window_view(images, (k, k), axis=(2, 3))
     seen = seen[:, :, ::stride, ::stride].transpose(0, 1, 4, 5, 2, 3)  # (N, C, k, k, rows, columns)
     return seen.reshape(len(images), -1, rows * columns)
@@ -141,8 +150,8 @@ def convolve(
            [0., 1.]])
     """
     require_kernels(a, w)
-    size = [output_size(n, w.shape[2], padding=padding, stride=stride) for n in a.shape[2:]]
-    tied, untied = w.shape[:1], (len(w), *size)
+    tied = w.shape[:1]
+    untied = (len(w), *map_size(a, w.shape[2], padding=padding, stride=stride))
     require(b.shape in {tied, untied}, f"b is tied {tied} or untied {untied}", b.shape)
     seen = patches(pad(a, padding, border), w.shape[2], stride=stride)
     z = (rot180(w).reshape(len(w), -1) @ seen).reshape(len(a), *untied)

@@ -7,7 +7,13 @@ weights hardly move. The cross entropy's gradient has no psi'. Shapes: y, a and 
 import numpy as np
 
 from veduta.foundations.activations import sigmoid
-from veduta.foundations.arrays import Array, require, require_same_shape
+from veduta.foundations.arrays import (
+    Array,
+    require,
+    require_layers,
+    require_probabilities,
+    require_same_shape,
+)
 
 
 def square_error_delta(y: Array, a: Array, *, slope: Array) -> Array:
@@ -39,7 +45,7 @@ def square_error_weight_gradient(delta: Array, a_before: Array) -> Array:
     >>> square_error_weight_gradient(np.array([[0.25]]), np.array([[2.0, 4.0]]))
     array([[[0.5, 1. ]]])
     """
-    require_same_samples(delta, a_before)
+    require_layers(delta, a_before)
     return delta[:, :, None] * a_before[:, None, :]
 
 
@@ -56,9 +62,8 @@ def cross_entropy(y: Array, a: Array) -> Array:
     >>> cross_entropy(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]])).round(4)
     array([1.3863])
     """
-    require_same_shape(y, a, "y and a")
-    require(np.all((a >= 0) & (a <= 1)), "a holds probabilities, in [0, 1]", a)
-    require(np.all((y >= 0) & (y <= 1)), "y lies in [0, 1]", y)
+    require_targets(y, a, "a")
+    require_probabilities(a, "a")
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(y > 0, y * np.log(a), 0) + np.where(y < 1, (1 - y) * np.log1p(-a), 0)
     return -np.asarray(terms.sum(axis=-1))
@@ -70,7 +75,7 @@ def cross_entropy_gradient(y: Array, a: Array) -> Array:
     >>> cross_entropy_gradient(np.array([[1.0]]), np.array([[0.5]]))
     array([[-2.]])
     """
-    require_same_shape(y, a, "y and a")
+    require_targets(y, a, "a")
     require(np.all((a > 0) & (a < 1)), "a holds probabilities strictly between 0 and 1", a)
     return (a - y) / (a * (1 - a))
 
@@ -83,7 +88,7 @@ def cross_entropy_of_output(y: Array, z: Array) -> Array:
     >>> cross_entropy_of_output(np.array([[0.0, 1.0]]), np.array([[1e4, 1e4]]))
     array([10000.])
     """
-    require_same_shape(y, z, "y and z")
+    require_targets(y, z, "z")
     return np.asarray((np.maximum(z, 0) - y * z + np.log1p(np.exp(-np.abs(z)))).sum(axis=-1))
 
 
@@ -93,7 +98,7 @@ def cross_entropy_delta(y: Array, z: Array) -> Array:
     >>> cross_entropy_delta(np.array([[1.0]]), np.array([[0.0]]))
     array([[-0.5]])
     """
-    require_same_shape(y, z, "y and z")
+    require_targets(y, z, "z")
     return sigmoid(z) - y
 
 
@@ -113,13 +118,13 @@ def cross_entropy_weight_gradient(y: Array, a: Array, *, a_before: Array) -> Arr
     ... )
     array([[[-1., -2.]]])
     """
-    require_same_shape(y, a, "y and a")
-    require_same_samples(a, a_before)
+    require_targets(y, a, "a")
+    require_probabilities(a, "a")
+    require_layers(a, a_before)
     return (a - y)[:, :, None] * a_before[:, None, :]
 
 
-def require_same_samples(a: Array, a_before: Array) -> None:
-    """Raise ValueError unless both are (N, neurons) of the same N samples."""
-    fits = a.ndim == a_before.ndim == 2 and len(a) == len(a_before)
-    received = f"{a.shape} and {a_before.shape}"
-    require(fits, "a layer and the one before are (N, n) and (N, m)", received)
+def require_targets(y: Array, given: Array, name: str) -> None:
+    """Raise ValueError unless y is what an output of probabilities should give."""
+    require_same_shape(y, given, f"y and {name}")
+    require_probabilities(y, "y")

@@ -26,9 +26,14 @@ def dropout(a: Array, keep: float, *, rng: np.random.Generator) -> tuple[Array, 
     >>> dropped
     array([0., 2., 2., 2., 0., 0.])
     """
-    require(0 < keep <= 1, "a keep probability lies in (0, 1]", keep)
+    require_keep(keep)
     scale = (rng.random(a.shape) < keep) / keep
     return a * scale, scale
+
+
+def require_keep(keep: float) -> None:
+    """Raise ValueError unless it is a probability of keeping a node."""
+    require(0 < keep <= 1, "a keep probability lies in (0, 1]", keep)
 
 
 def dropout_backward(delta: Array, scale: Array) -> Array:

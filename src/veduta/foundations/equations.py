@@ -69,7 +69,7 @@ class Equation(NamedTuple):
         return inspect.getdoc(self.function) or ""
 
     def _summary(self) -> str:
-        return self._docstring().partition("\n")[0]
+        return " ".join(self._docstring().partition("\n\n")[0].split())
 
 
 INDEX: dict[str, Equation] = {

@@ -138,6 +138,7 @@ class Dropout(Layer):
 
     def __init__(self, keep: float, *, rng: np.random.Generator) -> None:
         super().__init__()
+        dropping.require_keep(keep)
         self.keep, self.rng = keep, rng
 
     def forward(self, a: Array, *, training: bool) -> Array:

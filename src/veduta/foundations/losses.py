@@ -6,7 +6,14 @@ Shapes: N samples of n outputs; y and a are (N, n). A sample's cost is one numbe
 
 import numpy as np
 
-from veduta.foundations.arrays import Array, Integers, require, require_same_shape
+from veduta.foundations.arrays import (
+    Array,
+    Integers,
+    require,
+    require_pairs,
+    require_same_shape,
+    whole_below,
+)
 
 
 def training_set(x: Array, y: Array) -> list[tuple[Array, Array]]:
@@ -22,7 +29,7 @@ def training_set(x: Array, y: Array) -> list[tuple[Array, Array]]:
     >>> training_set(np.array([[2.0, 7.0]]), np.array([[11.0]]))
     [(array([2., 7.]), array([11.]))]
     """
-    require(len(x) == len(y) > 0, "there is one y for each x, and at least one", (len(x), len(y)))
+    require_pairs(x, y)
     return list(zip(x, y, strict=True))
 
 
@@ -59,6 +66,7 @@ def mean_square_error(y: Array, a: Array) -> float:
     >>> mean_square_error(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]]))
     1.25
     """
+    require_pairs(a, y)
     return total_cost(square_error(y, a)) / len(y)
 
 
@@ -70,14 +78,15 @@ def mean_square_error_gradient(y: Array, a: Array) -> Array:
            [ 1. ]])
     """
     require_same_shape(y, a, "y and a")
+    require_pairs(a, y)
     return (a - y) / len(y)
 
 
 def total_gradient(gradients: Array) -> Array:
-    r"""Equation 20: \nabla C = \sum_{i=1}^{N_p} \nabla C^{(i)}.
+    r"""Equation 20: \nabla_a C = \sum_{i=1}^{N_p} \nabla_a C^{(i)}.
 
     Args:
-        gradients: \nabla C^{(i)}, each sample's own, (N, ...).
+        gradients: \nabla_a C^{(i)}, each sample's own, (N, ...).
 
     >>> total_gradient(np.array([[1.0, 2.0], [3.0, 4.0]]))
     array([4., 6.])
@@ -86,16 +95,18 @@ def total_gradient(gradients: Array) -> Array:
 
 
 def mini_batch_gradient(gradients: Array, batch: Integers) -> Array:
-    r"""Equation 21: \nabla C \approx \frac{N_p}{M} \sum_{i \in \mathrm{batch}} \nabla C^{(i)}.
+    r"""Equation 21: \nabla_a C \approx \frac{N_p}{M} \sum_{i \in \mathrm{batch}} \nabla_a C^{(i)}.
 
     With the factor the estimate is right on average: over all batches it equals (20).
 
     Args:
-        gradients: \nabla C^{(i)}, each sample's own, (N, ...).
+        gradients: \nabla_a C^{(i)}, each sample's own, (N, ...).
         batch: which M samples, (M,).
 
     >>> mini_batch_gradient(np.array([[1.0], [3.0], [5.0], [7.0]]), np.array([0, 3]))
     array([16.])
     """
     require(0 < len(batch) <= len(gradients), "a batch has 1 to N samples", len(batch))
+    rule = f"a batch holds whole numbers in 0..{len(gradients) - 1}, (M,)"
+    require(batch.ndim == 1 and whole_below(batch, len(gradients)), rule, batch)
     return len(gradients) / len(batch) * total_gradient(gradients[batch])

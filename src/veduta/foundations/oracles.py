@@ -23,13 +23,18 @@ class Check(NamedTuple):
     limit: float = EXACT
 
     def error(self) -> float:
-        """How far the two sides are apart, by their size; infinite where one is not finite.
+        """How far the two sides are apart, by their size; infinite where they cannot be compared.
+
+        They cannot where one is not finite, or a function refuses what another gave it.
 
         >>> Check("1 is 1", lambda: (1.0, 1.0)).error()
         0.0
         """
-        computed, expected = (np.asarray(side, dtype=np.float64) for side in self.both())
-        error = relative_error(computed, expected)
+        try:
+            computed, expected = (np.asarray(side, dtype=np.float64) for side in self.both())
+            error = relative_error(computed, expected)
+        except ValueError:
+            return np.inf
         return error if np.isfinite(error) else np.inf
 
 

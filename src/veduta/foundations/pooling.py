@@ -47,6 +47,7 @@ def max_pool_backward(delta: Array, z: Array, *, p: int, stride: int | None = No
     array([[[[0., 1.],
              [0., 0.]]]])
     """
+    require_pooled(delta, z, p, stride)
     winner = regions(z, p, stride).argmax(axis=0)
     shares = (winner == np.arange(p * p)[:, None, None, None, None]) * delta
     return collect(shares, z.shape, stride=stride)
@@ -75,6 +76,7 @@ def l2_pool_backward(delta: Array, z: Array, *, p: int, stride: int | None = Non
     array([[[[0.6, 0.8],
              [0. , 0. ]]]])
     """
+    require_pooled(delta, z, p, stride)
     norm = l2_pool(z, p, stride=stride)
     shares = regions(z, p, stride) * (delta / np.where(norm > 0, norm, 1.0))
     return collect(shares, z.shape, stride=stride)
@@ -95,14 +97,27 @@ def average_pool_backward(delta: Array, z: Array, *, p: int, stride: int | None 
     >>> average_pool_backward(np.array([[[[1.0]]]]), np.zeros((1, 1, 2, 2)), p=2)[0, 0, 0]
     array([0.25, 0.25])
     """
+    require_pooled(delta, z, p, stride)
     shares = np.broadcast_to(delta / p**2, (p * p, *delta.shape))
     return collect(shares, z.shape, stride=stride)
 
 
 def regions(z: Array, p: int, stride: int | None = None) -> Array:
     """Entry n of every region, for each of its p x p entries: (p x p, N, maps, H_out, W_out)."""
-    require(z.ndim == 4, "z is (N, maps, H, W)", z.shape)
     return np.stack([z[place] for place in places(z.shape, p, stride=stride)])
+
+
+def pooled_shape(shape: tuple[int, ...], p: int, stride: int) -> tuple[int, int, int, int]:
+    """The shape of what comes out, (N, maps, H_out, W_out)."""
+    require(len(shape) == 4, "z is (N, maps, H, W)", shape)
+    rows, columns = (output_size(size, p, stride=stride) for size in shape[2:])
+    return shape[0], shape[1], rows, columns
+
+
+def require_pooled(delta: Array, z: Array, p: int, stride: int | None) -> None:
+    """Raise ValueError unless an error has the shape of what was pooled from z."""
+    shape = pooled_shape(z.shape, p, p if stride is None else stride)
+    require(delta.shape == shape, f"delta has the shape of what was pooled, {shape}", delta.shape)
 
 
 def collect(shares: Array, shape: tuple[int, ...], *, stride: int | None = None) -> Array:
@@ -118,7 +133,7 @@ def places(
 ) -> list[tuple[slice, slice, slice, slice]]:
     """Where entry n of every region lies, for each of the p x p entries, row by row."""
     step = p if stride is None else stride
-    rows, columns = (output_size(size, p, stride=step) * step for size in shape[2:])
+    rows, columns = (size * step for size in pooled_shape(shape, p, step)[2:])
     whole = slice(None)
     return [
         (whole, whole, slice(n, n + rows, step), slice(m, m + columns, step))

@@ -6,7 +6,14 @@ largest entry of a row is subtracted first and nothing overflows.
 
 import numpy as np
 
-from veduta.foundations.arrays import Array, Integers, require, require_labels
+from veduta.foundations.arrays import (
+    Array,
+    Integers,
+    require_distributions,
+    require_labels,
+    require_same_shape,
+    require_scores,
+)
 
 
 def softmax(z: Array) -> Array:
@@ -39,6 +46,8 @@ def softmax_backward(gradient: Array, a: Array) -> Array:
     >>> softmax_backward(np.array([[1.0, 0.0]]), np.array([[0.25, 0.75]]))
     array([[ 0.1875, -0.1875]])
     """
+    require_same_shape(gradient, a, "gradient and a")
+    require_distributions(a, "a")
     return np.asarray(a * (gradient - (gradient * a).sum(axis=-1, keepdims=True)))
 
 
@@ -65,8 +74,7 @@ def negative_log_likelihood(z: Array, labels: Integers) -> Array:
     >>> negative_log_likelihood(np.array([[0.0, np.log(3.0)]]), np.array([0])).round(4)
     array([1.3863])
     """
-    require(z.ndim == 2, "z is (N, classes)", z.shape)
-    require_labels(labels, *z.shape)
+    require_scores(z, labels)
     return np.asarray(-log_softmax(z)[np.arange(len(z)), labels])
 
 
@@ -76,8 +84,7 @@ def negative_log_likelihood_delta(z: Array, labels: Integers) -> Array:
     >>> negative_log_likelihood_delta(np.array([[0.0, np.log(3.0)]]), np.array([0]))
     array([[-0.75,  0.75]])
     """
-    require(z.ndim == 2, "z is (N, classes)", z.shape)
-    require_labels(labels, *z.shape)
+    require_scores(z, labels)
     return softmax(z) - one_hot(labels, z.shape[1])
 
 

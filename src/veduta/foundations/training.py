@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from veduta.foundations.arrays import Array, Integers, require
+from veduta.foundations.arrays import Array, Integers, require, require_pairs
 from veduta.foundations.momentum import momentum_step
 from veduta.foundations.regularisation import l1_gradient, l2_gradient
 from veduta.foundations.shuffling import batches, epoch_order
@@ -92,6 +92,8 @@ def train(
     (5, 1.0)
     """
     require(recipe.epochs >= 1, "epochs is a count, 1 or more", recipe.epochs)
+    for x, labels in (samples, validation):
+        require_pairs(x, labels)
     history: list[Epoch] = []
     best: list[dict[str, Array]] = []
     velocities = [{name: np.zeros_like(w) for name, w in layer.weights.items()} for layer in layers]
