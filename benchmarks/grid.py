@@ -83,7 +83,7 @@ def loop(train: Any, validation: Any, settings: Any) -> None:  # noqa: ANN401
     )
     for _ in range(settings.epochs):
         network.train()
-        for rows in torch.randperm(len(train)).split(settings.batch_size):
+        for rows in torch.split(torch.randperm(len(train)), settings.batch_size):
             optimizer.zero_grad()
             loss = cross_entropy(network(train.features[rows]), train.labels[rows])
             loss.backward()  # type: ignore[no-untyped-call]

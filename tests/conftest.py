@@ -9,6 +9,10 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from veduta.runtime.process import prepare
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: heads are trained on one thread
+prepare()
 settings.register_profile("veduta", deadline=None, derandomize=True)
 settings.load_profile("veduta")
 
