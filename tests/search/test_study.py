@@ -1,0 +1,48 @@
+"""The study: what goes wrong with some trials leaves the others whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import veduta.search.study as module
+from veduta.config.settings import Settings
+from veduta.runs.journal import Journal
+from veduta.runtime.streams import mix
+from veduta.search.space import trial_of
+from veduta.search.study import Places, Study
+from veduta.training.state import Examples
+
+
+def examples(count: int, seed: int) -> Examples:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (count,), generator=generator)
+    features = torch.randn(count, 5, generator=generator) + labels[:, None]
+    return Examples(features, labels, mix(np.arange(count, dtype=np.uint64)))
+
+
+def test_a_tile_that_cannot_run_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = trial_of(Settings(epochs=2, hidden=(7,)))
+    linear = [trial_of(Settings(epochs=2, lr=lr)) for lr in (1e-3, 1e-2)]
+    real = module.run_tile
+
+    def run_tile(tile, *args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN202
+        if tile[0].settings.hidden:
+            raise RuntimeError("not enough memory:\nyou tried to allocate 102 GB")
+        return real(tile, *args, **kwargs)
+
+    monkeypatch.setattr(module, "run_tile", run_tile)
+    shown: list[tuple[int, int]] = []
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        places = Places(tmp_path / "tensorboard", tmp_path / "scores")
+        study = Study([*linear, wide], 3, journal, places)
+        data = examples(60, 0), examples(30, 1)
+        study.run(lambda _: data, lambda done, total: shown.append((done, total)))
+    assert study.failed == {wide.id: "not enough memory: you tried to allocate 102 GB"}
+    assert [outcome.trial for outcome in study.outcomes] == [trial.id for trial in linear]
+    assert study.best is not None
+    assert shown[-1] == (6, 6)
+    assert {path.stem for path in (tmp_path / "scores").iterdir()} == {t.id for t in linear}
