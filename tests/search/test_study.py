@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-import veduta.search.study as module
 from veduta.config.settings import Settings
 from veduta.runs.journal import Journal
 from veduta.runtime.streams import mix
+from veduta.search import study as module
 from veduta.search.space import trial_of
 from veduta.search.study import Places, Study
 from veduta.training.state import Examples
