@@ -25,7 +25,7 @@ from veduta.foundations import (
 )
 from veduta.foundations.arrays import Array
 from veduta.foundations.equations import INDEX, Equation, find
-from veduta.foundations.errata import ERRATA, Erratum
+from veduta.foundations.errata import ERRATA, Erratum, misprints
 from veduta.foundations.oracles import Check
 
 PARTS = {6: "ab", 7: "ab", 31: "ab", 38: "ab"}
@@ -167,6 +167,24 @@ def test_the_errata_show_the_numbers_known_for_them() -> None:
     assert 0.01 < ERRATA["Algorithm 2"].evidence().printed < 0.06
     assert ERRATA["Equation 37"].evidence().printed > 100
     assert ERRATA["Equation 40"].evidence().printed == np.inf
+
+
+def test_the_errata_of_algorithm_1_say_what_it_gives() -> None:
+    for part in ("(0.370367, 1.296285)", "1.185184", "10.999913", "1.50977"):
+        assert part in ERRATA["Algorithm 1"].truth
+    for part in ("0.206", "0.311", "0.021", "0.048"):
+        assert f"${part}$" in ERRATA["Algorithm 1, 5 epochs"].truth
+
+
+def test_every_misprinted_equation_knows_it() -> None:
+    known = {erratum.where: erratum.numbers for erratum in ERRATA.values()}
+    assert known["Equations 38a, 38b"] == ["38a", "38b"]
+    assert known["Algorithm 1, 15 epochs"] == ["A1"]
+    assert known["Output sizes S1, S2"] == ["S1", "S2"]
+    assert known["Section 1.2.2, ReLU"] == []
+    named = {number for numbers in known.values() for number in numbers}
+    assert named < set(INDEX)
+    assert {number for number in INDEX if misprints(number)} == named
 
 
 def test_gradcheck() -> None:

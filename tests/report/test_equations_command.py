@@ -11,7 +11,7 @@ from veduta.errors import InputError
 from veduta.foundations import activations
 from veduta.foundations.arrays import Array
 from veduta.foundations.equations import INDEX
-from veduta.foundations.errata import ERRATA, Erratum
+from veduta.foundations.errata import ERRATA, Erratum, misprints
 
 app = typer.Typer()
 app.command()(equations)
@@ -58,6 +58,14 @@ def test_errata() -> None:
         assert erratum.shows.replace("$", "") in result.output
 
 
+@pytest.mark.parametrize("number", ["4", "21", "37", "38b", "40", "A2", "S1"])
+def test_a_corrected_formula_says_that_it_was(number: str) -> None:
+    (misprint,) = misprints(number)
+    told = f"as printed: {misprint.printed.replace('$', '')}; see the errata"
+    assert told in run(number).output.replace("\n", " ")
+    assert "as printed" not in run("3").output
+
+
 def test_an_erratum_that_is_none_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ERRATA, "4", Erratum("Equation 4", "", "", "", lambda: (0.0, 0.0)))
     result = run("--errata")
@@ -78,7 +86,10 @@ def test_the_page_is_written_once(tmp_path: Path) -> None:
     [
         (["42"], "an equation is a number of A1, 1, 2"),
         (["14", "--errata"], "a number shows one equation"),
+        (["--errata", "--html", "page.html"], "the page holds the errata too"),
         (["--html", "missing/page.html"], "there is no missing"),
+        (["--html", f"{'a' * 300}.html"], "a page needs a place to be written; File name too long"),
+        (["--html", f"{__file__}/page.html"], "test_equations_command.py is a file"),
     ],
 )
 def test_bad_input(words: list[str], told: str) -> None:

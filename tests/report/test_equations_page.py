@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 from veduta.errors import InputError
 from veduta.foundations.checks import Outcome, run
 from veduta.foundations.equations import INDEX
-from veduta.foundations.errata import ERRATA
+from veduta.foundations.errata import ERRATA, misprints
 from veduta.report import page
 from veduta.report.equations_page import equations_page, mixed, symbol, write_equations_page
 
@@ -52,6 +53,8 @@ def test_every_equation_erratum_and_figure_is_there(html: str) -> None:
     for number in INDEX:
         assert f'id="equation-{number}"' in html
     assert html.count('class="erratum"') == len(ERRATA)
+    assert html.count("As printed: ") == sum(len(misprints(number)) for number in INDEX) >= 17
+    assert not re.search(r"\d[eE][+-]\d\d times", html)
     assert html.count("<figure") == DRAWINGS
     assert "✗" not in html
     assert "all passed" in html
@@ -131,6 +134,9 @@ def test_a_page_is_never_overwritten(tmp_path: Path, outcomes: dict[str, list[Ou
     with pytest.raises(InputError, match="never overwritten"):
         write_equations_page(path, outcomes)
     assert path.read_text() == "mine"
+    (tmp_path / "link.html").symlink_to(tmp_path / "nowhere.html")
+    with pytest.raises(InputError, match=r"never overwritten; .*link\.html exists"):
+        write_equations_page(tmp_path / "link.html", outcomes)
     with pytest.raises(InputError, match=r"there is no .*missing: create it"):
         write_equations_page(tmp_path / "missing" / "page.html", outcomes)
 
@@ -146,24 +152,44 @@ def test_a_folder_that_cannot_be_written_to(
         page.write(tmp_path / "page.html", "text")
 
 
-def requests_of(html: str, folder: Path) -> set[str]:
-    """What a browser asks for on behalf of this page, by the browser's own network log."""
+def browse(page_file: Path, *options: str) -> str:
+    """What headless Chromium says of a page, without any network."""
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    shown, log = folder / "shown.html", folder / "net.json"
-    shown.write_text(html, encoding="utf-8")
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += ["--disable-features=NetworkTimeServiceQuerying", "--dump-dom"]
+    command += ["--disable-features=NetworkTimeServiceQuerying"]
     command += ["--host-resolver-rules=MAP * ~NOTFOUND"]  # nothing leaves this machine
-    command += [f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", shown.as_uri()]
-    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    command += [f"--user-data-dir={page_file.parent / 'profile'}", *options, page_file.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+
+
+def requests_of(html: str, folder: Path) -> set[str]:
+    """What a browser asks for on behalf of this page, by the browser's own network log."""
+    shown, log = folder / "shown.html", folder / "net.json"
+    shown.write_text(html, encoding="utf-8")
+    output = browse(shown, "--dump-dom", f"--log-net-log={log}")
     assert "Every equation runs" in output
     events = [line for line in log.read_text(errors="replace").splitlines() if '"url":' in line]
     assert events, "the network log is empty"
     ours = [line for line in events if '"initiator":' in line and BROWSERS_OWN not in line]
     return {url for line in ours for url in re.findall(r'"url":"([^"]*)"', line)}
+
+
+@pytest.mark.slow
+def test_nothing_scrolls_sideways_on_a_telephone(html: str, tmp_path: Path) -> None:
+    """In a frame of 360 pixels: a window of headless Chromium is never narrower than 500."""
+    measured = (
+        "onload = () => { const root = document.querySelector('iframe').contentDocument"
+        ".documentElement; document.title = `${root.scrollWidth} of ${root.clientWidth}`; }"
+    )
+    frame = f'<iframe style="width: 360px; height: 640px; border: 0" srcdoc="{escape(html)}">'
+    (tmp_path / "shown.html").write_text(f"<script>{measured}</script>{frame}", encoding="utf-8")
+    output = browse(tmp_path / "shown.html", "--dump-dom")
+    title = re.search(r"<title>(\d+) of (\d+)</title>", output)
+    assert title
+    assert 300 < int(title[1]) <= int(title[2]) <= 360
 
 
 @pytest.mark.slow

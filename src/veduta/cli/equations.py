@@ -39,6 +39,8 @@ def equations(
         raise InputError(
             "a number shows one equation; leave out --errata and --html, or the number"
         )
+    if errata and html is not None:
+        raise InputError("the page holds the errata too; leave out --errata, or --html")
     console = Console()
     if number is not None:
         _one(console, number)
@@ -55,6 +57,7 @@ def _one(console: "Console", number: str) -> None:
     import inspect
 
     from veduta.foundations.equations import find
+    from veduta.foundations.errata import misprints
 
     try:
         found = find(number)
@@ -64,6 +67,8 @@ def _one(console: "Console", number: str) -> None:
     for equation in found:
         console.say(f"{equation.title}, section {equation.section}, {equation.name}\n")
         console.say(f"    {equation.tex}\n")
+        for erratum in misprints(equation.number):
+            console.say(f"    as printed: {erratum.printed.replace('$', '')}; see the errata\n")
         for name, meaning in equation.symbols.items():
             console.say(f"    {name:<12} {meaning}")
         console.say(f"\n{inspect.getsource(equation.function)}")
@@ -103,6 +108,7 @@ def _all(console: "Console") -> None:
 def _errata(console: "Console") -> None:
     """Each misprint, what holds in its place, and how far each is off."""
     from veduta.foundations.errata import ERRATA
+    from veduta.report.numbers import as_written
 
     for erratum in ERRATA.values():
         printed, corrected = erratum.evidence()
@@ -110,7 +116,8 @@ def _errata(console: "Console") -> None:
         console.say(f"    as printed       {erratum.printed.replace('$', '')}")
         console.say(f"    as it should be  {erratum.truth.replace('$', '')}")
         shows = erratum.shows.replace("$", "")
-        console.say(f"    shown by         {shows}: {printed:.2g} against {corrected:.1g}\n")
+        found = f"{as_written(printed)} against {as_written(corrected)}"
+        console.say(f"    shown by         {shows}: {found}\n")
     if wrong := [erratum.where for erratum in ERRATA.values() if not erratum.holds]:
         console.warn(f"not shown by its number: {', '.join(wrong)}")
         raise typer.Exit(FAILED)

@@ -4,6 +4,7 @@ Each entry's `measure` computes two numbers now: how far off the printed form is
 corrected one. TeX stands between dollar signs.
 """
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -38,19 +39,34 @@ class Erratum(NamedTuple):
         return Evidence(float(printed), float(corrected))
 
     @property
+    def numbers(self) -> list[str]:
+        """The equations that `where` names, as `equations.INDEX` spells them.
+
+        >>> ERRATA["Equations 38a, 38b"].numbers, ERRATA["Algorithm 1, 5 epochs"].numbers
+        (['38a', '38b'], ['A1'])
+        """
+        if algorithm := re.match(r"Algorithm (\d)", self.where):
+            return [f"A{algorithm[1]}"]
+        kind = re.match(r"(Equations?|Output sizes) ", self.where)
+        return re.findall(r"\bS?\d+[ab]?\b", self.where) if kind else []
+
+    @property
     def holds(self) -> bool:
         """Whether the printed form fails and the corrected one does not."""
         evidence = self.evidence()
         return evidence.corrected <= self.limit < evidence.printed
 
 
+AFTER_5 = [f"${number:.3f}$" for number in learning.five_epochs()]
+
 ERRATA: dict[str, Erratum] = {
     erratum.where: erratum
     for erratum in (
         Erratum(
             "Algorithm 1",
-            "$x = (2, 7), b^{(0)} = 1$ ends at $w = (0.215681, 1.50976), b = 0.21568$",
-            "those figures belong to $x = (1, 7), b^{(0)} = 0$",
+            "$x = (2, 7)$, $b^{(0)} = 1$ ends at $w = (0.215681, 1.50976)$, $b = 0.21568$",
+            "those figures belong to $x = (1, 7)$, $b^{(0)} = 0$, where $w_2$ rounds to $1.50977$; "
+            f"the problem as printed ends at {learning.printed_end()}",
             "largest distance of a parameter", learning.algorithm_1_figures, 1e-5),
         Erratum(
             "Algorithm 1, 15 epochs", "the error is of the order $10^{-5}$",
@@ -58,8 +74,9 @@ ERRATA: dict[str, Erratum] = {
             "orders of magnitude", learning.order_after_15_epochs, 0.5),
         Erratum(
             "Algorithm 1, 5 epochs", "the error is of the order $10^{-2}$",
-            "$|z - 11|$ is of the order $10^{-1}$; the cost is what is near $10^{-2}$",
-            "orders of magnitude", learning.order_after_5_epochs, 0.5),
+            f"$|z - 11|$ is {AFTER_5[0]}, or {AFTER_5[1]} where the figures belong; "
+            f"the cost is what is near $10^{{-2}}$: {AFTER_5[2]} and {AFTER_5[3]}",
+            "orders of magnitude", learning.order_after_5_epochs, 0.01),
         Erratum(
             "Equation 4", "$\\tanh x = 1 / (1 + e^{-2x})$",
             "$\\tanh x = 2 / (1 + e^{-2x}) - 1$; the printed form is $\\sigma(2x)$",
@@ -81,7 +98,7 @@ ERRATA: dict[str, Erratum] = {
             "$i$ is the true class, not the likeliest",
             "difference from the cross entropy with the label", learning.likelihood_index),
         Erratum(
-            "Output sizes", "$(W - p) / S + 1$, not rounded",
+            "Output sizes S1, S2", "$(W - p) / S + 1$, not rounded",
             "rounded down, as the report's own pooling needs",
             "pixels, for 146, 44 and 10 pixels, $p = S = 3$", images.size_without_floor),
         Erratum(
@@ -139,3 +156,12 @@ ERRATA: dict[str, Erratum] = {
     )
 }  # fmt: skip
 """In the report's order, by the place they stand in."""
+
+
+def misprints(number: str) -> list[Erratum]:
+    """What the report misprints of one equation.
+
+    >>> [erratum.where for erratum in misprints("31b")]
+    ['Equation 31b', 'Equation 31b, average']
+    """
+    return [erratum for erratum in ERRATA.values() if number in erratum.numbers]

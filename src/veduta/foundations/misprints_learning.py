@@ -26,6 +26,8 @@ from veduta.foundations.oracles import draw
 
 Distances = tuple[float, float]
 FIGURES = np.array([0.215681, 1.50976, 0.21568])  # Algorithm 1's w_1, w_2, b, as printed
+PROBLEMS = ((2.0, 1.0), (1.0, 0.0))  # x_1 and b^{(0)}: as printed, and what the figures belong to
+AFTER_5 = (0.206, 0.311, 0.021, 0.048)  # |z - 11| of both, then the cost of both
 
 
 def printed_path(x_1: float, b: float, *, epochs: int = 15) -> descent.Path:
@@ -36,9 +38,23 @@ def printed_path(x_1: float, b: float, *, epochs: int = 15) -> descent.Path:
 
 def algorithm_1_figures() -> Distances:
     """The printed figures against the printed problem, and against the one they belong to."""
-    ends = [printed_path(x_1, b).parameters[-1] for x_1, b in ((2.0, 1.0), (1.0, 0.0))]
+    ends = [printed_path(x_1, b).parameters[-1] for x_1, b in PROBLEMS]
     printed, corrected = (float(np.abs(end - FIGURES).max()) for end in ends)
     return printed, corrected
+
+
+def printed_end() -> str:
+    """What Algorithm 1 gives for the problem as printed, in TeX."""
+    path = printed_path(*PROBLEMS[0])
+    w_1, w_2, b = path.parameters[-1]
+    return f"$w = ({w_1:.6f}, {w_2:.6f})$, $b = {b:.6f}$, $z = {path.outputs[-1]:.6f}$"
+
+
+def five_epochs() -> list[float]:
+    """|z - 11| after 5 epochs, of both problems, then the cost of both."""
+    paths = [printed_path(x_1, b, epochs=5) for x_1, b in PROBLEMS]
+    errors = [abs(float(path.outputs[-1]) - 11) for path in paths]
+    return errors + [float(path.costs[-1]) for path in paths]
 
 
 def orders(error: float, claimed: float) -> float:
@@ -53,9 +69,9 @@ def order_after_15_epochs() -> Distances:
 
 
 def order_after_5_epochs() -> Distances:
-    """|z - 11| after 5 epochs, of the printed problem: the smaller of the two errors."""
-    error = abs(printed_path(2.0, 1.0, epochs=5).outputs[-1] - 11)
-    return orders(error, 1e-2), orders(error, 1e-1)
+    """|z - 11| of the printed problem against the claim; all four numbers against the figures."""
+    found = five_epochs()
+    return orders(found[0], 1e-2), max(map(orders, found, AFTER_5))
 
 
 def tanh_as_printed() -> Distances:

@@ -8,6 +8,7 @@ from veduta.foundations import activations, backprop, cross_entropy, descent
 from veduta.foundations.arrays import Activation, Array
 from veduta.foundations.network import layer_output
 from veduta.report.drawing import Drawing, drawing
+from veduta.report.numbers import as_written
 from veduta.report.plots import COLOURS, INK, lines, panel
 
 NAMES = {
@@ -147,8 +148,8 @@ def vanishing() -> Drawing:
         "16",
         "Vanishing gradients by depth",
         f"{depth} layers of 30 neurons with fresh weights. With the sigmoid the first layer's "
-        f"gradient is {ratio:.0e} times smaller than the last one's: each layer on the way back "
-        "multiplies by ψ′, which is at most 1/4. ReLU's slope is 0 or 1.",
+        f"gradient is {as_written(ratio, 1)} times smaller than the last one's: each layer on "
+        "the way back multiplies by ψ′, which is at most 1/4. ReLU's slope is 0 or 1.",
         {
             "Gradient norm by layer: it falls by many orders towards the first layer for the "
             "sigmoid, little for tanh and ReLU": figure,

@@ -11,10 +11,11 @@ from markupsafe import Markup, escape
 
 from veduta.foundations.checks import Outcome
 from veduta.foundations.equations import INDEX, Equation
-from veduta.foundations.errata import ERRATA, Erratum
+from veduta.foundations.errata import ERRATA, Erratum, misprints
 from veduta.report import page
 from veduta.report.equation_plots import dense_drawings
 from veduta.report.image_plots import image_drawings
+from veduta.report.numbers import as_written
 from veduta.report.training_plots import training_drawings
 
 TITLE = "Every equation runs"
@@ -109,16 +110,18 @@ def _shown(equation: Equation, checks: Sequence[Outcome]) -> dict[str, Any]:
         "symbols": [
             {"name": name, "meaning": symbol(meaning)} for name, meaning in equation.symbols.items()
         ],
+        "misprints": [mixed(erratum.printed) for erratum in misprints(equation.number)],
         "checks": checks,
         "source": inspect.getsource(equation.function),
     }
 
 
 def _erratum(erratum: Erratum) -> dict[str, Any]:
+    printed, corrected = erratum.evidence()
     return {
         "where": erratum.where,
         "printed": mixed(erratum.printed),
         "truth": mixed(erratum.truth),
         "shows": mixed(erratum.shows),
-        "evidence": erratum.evidence(),
+        "evidence": f"{as_written(printed)} as printed, {as_written(corrected)} as corrected",
     }

@@ -23,8 +23,18 @@ def render(template: str, **content: Any) -> str:  # noqa: ANN401
 
 def require_new(path: Path) -> None:
     """Raise InputError where a page could not be written, before work is done for it."""
-    if path.exists():
+    try:
+        path.lstat()  # a link to nowhere is there too
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise InputError(f"a page needs a place to be written; {error.strerror}: {path}") from error
+    else:
         raise InputError(f"a page is never overwritten; {path} exists: choose another name")
+    if path.parent.is_file():
+        raise InputError(
+            f"a page is written into a folder; {path.parent} is a file: choose another"
+        )
     if not path.parent.is_dir():
         raise InputError(f"a page is written into a folder; there is no {path.parent}: create it")
 

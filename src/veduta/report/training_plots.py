@@ -12,6 +12,7 @@ from veduta.foundations.momentum import momentum_step
 from veduta.foundations.network import train
 from veduta.foundations.training import Recipe, Samples, evaluate
 from veduta.report.drawing import Drawing, drawing
+from veduta.report.numbers import as_written
 from veduta.report.plots import COLOURS, DASHES, INK, lines, panel
 
 
@@ -107,8 +108,8 @@ def momentum() -> Drawing:
         "37",
         "Descent with and without momentum",
         f"A valley thirty times steeper across than along, η = 0.02. After {steps} steps the cost "
-        f"is {ends[0]:.2g} without momentum and {ends[1]:.2g} with: along the valley the gradients "
-        "agree and the velocity grows, across it they cancel.",
+        f"is {as_written(ends[0])} without momentum and {as_written(ends[1])} with: along "
+        "the valley the gradients agree and the velocity grows, across it they cancel.",
         {
             "Two paths over the contours of a long valley; with momentum it gets farther": valley,
             "Cost by step on a logarithmic scale, lower in the end with momentum": falling,
