@@ -128,7 +128,7 @@ class FusedHead:
             return [(slice(None), x)]
         numbers = noise(0, x.shape[1])
         return [
-            (part, x * (numbers >= rate) / (1 - rate) if rate else x)
+            (part, (numbers >= rate).to(x.dtype).mul_(1 / (1 - rate)).mul_(x) if rate else x)
             for part, rate in self._segments
         ]
 

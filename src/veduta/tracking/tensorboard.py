@@ -14,6 +14,7 @@ SCALARS = {
     "val/accuracy": "val_accuracy",
     "lr": "lr_now",
 }
+QUEUE = 1000  # events: enough for a trial, since `add_scalar` waits for the disk where it is full
 BEST = ("val_accuracy", "val_loss", "train_accuracy", "best_epoch")
 
 
@@ -41,7 +42,7 @@ def write_trial(
     from torch.utils.tensorboard.summary import hparams
 
     best = {f"best/{name}": float(finished[name]) for name in BEST if name in finished}
-    with SummaryWriter(str(folder)) as writer:
+    with SummaryWriter(str(folder), max_queue=QUEUE) as writer:
         for summary in hparams(dict(parameters), best):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary)
         for event in epochs:
