@@ -71,7 +71,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         test = score_test(made, SealedTest(parts["test"], journal, cache))
         write_model(made)
         summary = {**records.summary_of(plan, study, best.outcome, ties=ties), "test": test}
-        seconds = {**materials.seconds, "training": sum(o.seconds for o in study.outcomes)}
+        seconds = {**materials.seconds, "training": study.seconds}
         seconds["total"] = time.perf_counter() - started
         records.write_end(directory, journal, summary, materials=materials, seconds=seconds)
     return directory
