@@ -59,9 +59,9 @@ def whole_runs(data: Path, scratch: Path, epochs: int) -> dict[str, int]:
         print(f"(a) {len(found.trials):2} trials {seconds:6.1f} s: {found.summary['seconds']}")
     one = min(done[0][1], done[2][1])
     print(f"(a) ratio     {done[1][1] / one:.2f}, target <= 1.3")
-    grid = done[1][0]
-    assert len(grid.trials) == TRIALS
-    images: dict[str, int] = grid.summary["images"]
+    found = done[1][0]
+    assert len(found.trials) == TRIALS
+    images: dict[str, int] = found.summary["images"]
     return images
 
 

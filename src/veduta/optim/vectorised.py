@@ -15,8 +15,6 @@ from veduta.config.settings import Settings
 from veduta.optim.rules import RULES, Piece
 
 PIECE = 2**17  # numbers: with gradient and two moments 2 MiB in float32; the best from 2^15 on
-    2**17
-)  # numbers: with gradient and two moments 2 MiB in float32; measured best of 2^15 to 2^17
 
 
 class VectorisedOptimizer:
