@@ -112,8 +112,8 @@ def _vectors(settings: Sequence[Settings]) -> dict[str, Tensor]:
 def _pieces(rows: int, columns: int) -> list[tuple[slice, slice]]:
     """Slices that cover a table, whole rows where several fit into a piece.
 
-    >>> _pieces(3, 2**15)
-    [(slice(0, 2, None), slice(0, 32768, None)), (slice(2, 3, None), slice(0, 32768, None))]
+    >>> _pieces(3, 2**16)
+    [(slice(0, 2, None), slice(0, 65536, None)), (slice(2, 3, None), slice(0, 65536, None))]
     """
     high, wide = max(1, PIECE // columns), min(PIECE, columns)
     return [
