@@ -25,6 +25,7 @@ bench: $(READY)           ## ratios measured side by side; needs a quiet machine
 	$(BIN)/python -m benchmarks.features
 	$(BIN)/python -m benchmarks.foundations
 	$(BIN)/python -m benchmarks.search_naive
+	$(BIN)/python -m benchmarks.grid
 
 lock: $(READY)            ## write requirements.lock from what is installed
 	$(BIN)/python -m tools.lock > requirements.lock.new

@@ -78,7 +78,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         write_model(made)
         summary = {**records.summary_of(plan, study, best.outcome, ties=ties), "test": test}
         summary["corrected"] = records.corrected_of(directory, study, plan.settings.seed)
-        seconds = {**materials.seconds, "training": sum(o.seconds for o in study.outcomes)}
+        seconds = {**materials.seconds, "training": study.seconds}
         seconds["total"] = time.perf_counter() - started
         records.write_end(directory, journal, summary, materials=materials, seconds=seconds)
     return directory

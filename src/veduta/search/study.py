@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +13,16 @@ from veduta.config.settings import plain
 from veduta.models.heads import head_of
 from veduta.runs.files import write_arrays
 from veduta.runs.journal import Event, Journal
+from veduta.runtime.environment import processors
 from veduta.search.course import Finished
-from veduta.search.fused import run_tile
+from veduta.search.fused import TileEpoch, run_tile
 from veduta.search.groups import Tile, groups, tiles
 from veduta.search.selection import Outcome
 from veduta.search.space import Trial
+from veduta.search.workers import side_by_side
 from veduta.tracking.tensorboard import hyper_parameters, write_trial
 from veduta.training.loop import Epoch
 from veduta.training.state import Examples
-
-FAILURES = (RuntimeError, ArithmeticError, MemoryError)
-"""What may go wrong with the trials of a tile together: their size, mostly. The others go on."""
 
 Data = Callable[[Trial], tuple[Examples, Examples]]
 """Training and validation examples of a trial."""
@@ -46,9 +47,10 @@ class Study:
     outcomes: list[Outcome] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     best: Finished | None = None
+    seconds: float = 0.0  # in training, features apart
 
     def run(self, data: Data, progress: Callable[[int, int], None]) -> None:
-        """Run every trial, group by group and tile by tile.
+        """Run every trial, group by group, the tiles of a group side by side.
 
         The fused executor runs all of them, a trial alone too, which it does at least as fast as
         the serial one. The plan is journalled first: groups when the study starts, the tiles of a
@@ -67,32 +69,40 @@ class Study:
             head = head_of(group[0].settings, train.features.shape[1], self.classes)
             cut = tiles(group, head.parameters)
             self.journal.append("tiles", tiles=[[trial.id for trial in tile] for tile in cut])
-            for tile in cut:
-                first = len(self.journal.events)
-                self._run_tile(tile, train, validation, meter)
-                self._draw(self.journal.events[first:], parameters)
+            first = len(self.journal.events)
+            work = partial(run_tile, train=train, validation=validation, classes=self.classes)
+            started = time.perf_counter()
+            with closing(side_by_side(cut, work, workers=processors())) as seen:
+                for tile, came in seen:
+                    self._take(tile, came, meter)
+            self.seconds += time.perf_counter() - started
+            self._draw(self.journal.events[first:], parameters)
         self.outcomes.sort(key=lambda outcome: self._place(outcome.trial))
         meter.done()
 
-    def _run_tile(self, tile: Tile, train: Examples, validation: Examples, meter: "Meter") -> None:
-        for trial in tile:
-            self.journal.append("trial started", trial=trial.id, parameters=plain(trial.parameters))
-        left = {trial.id: trial for trial in tile}
-        try:
-            for came in run_tile(tile, train, validation=validation, classes=self.classes):
-                for trial, epoch in came.epochs:
-                    record_epoch(self.journal, trial, epoch)
-                    meter.epoch(trial.id)
-                for trial, end in came.ended:
-                    self._end(left.pop(trial.id), end)
+    def _take(self, tile: Tile, came: TileEpoch | Exception | None, meter: "Meter") -> None:
+        """Record that a tile starts, one epoch of it, or why none of its trials can go on."""
+        if came is None:
+            for trial in tile:
+                known = plain(trial.parameters)
+                self.journal.append("trial started", trial=trial.id, parameters=known)
+            return
+        if isinstance(came, Exception):
+            ended = {*self.failed, *(outcome.trial for outcome in self.outcomes)}
+            for trial in tile:
+                if trial.id not in ended:
+                    self._end(trial, came)
                     meter.ended(trial.id)
-                if came.kept is not None:
-                    kept = [trial.id for trial in came.kept]
-                    self.journal.append("compacted", epoch=came.number, kept=kept)
-        except FAILURES as error:
-            for trial in left.values():
-                self._end(trial, error)
-                meter.ended(trial.id)
+            return
+        for trial, epoch in came.epochs:
+            record_epoch(self.journal, trial, epoch)
+            meter.epoch(trial.id)
+        for trial, end in came.ended:
+            self._end(trial, end)
+            meter.ended(trial.id)
+        if came.kept is not None:
+            kept = [trial.id for trial in came.kept]
+            self.journal.append("compacted", epoch=came.number, kept=kept)
 
     def _end(self, trial: Trial, end: Finished | Exception) -> None:
         fields: dict[str, object] = {"status": "finished"}

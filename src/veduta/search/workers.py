@@ -1,0 +1,59 @@
+"""Tiles side by side: one worker a processor, one torch thread a worker.
+
+Which tiles there are does not depend on the workers, nor does a tile on its neighbours: only the
+order in which epochs of different tiles are seen does.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
+from queue import SimpleQueue
+from threading import Event
+
+from veduta.runtime.process import one_thread
+from veduta.search.fused import TileEpoch
+from veduta.search.groups import Tile
+
+Work = Callable[[Tile], Iterator[TileEpoch]]
+Seen = tuple[Tile, TileEpoch | Exception | None]
+"""A tile and one of its epochs; None where it starts, an exception where it cannot go on."""
+
+FAILURES = (RuntimeError, ArithmeticError, MemoryError)
+"""What may go wrong with the trials of a tile together, their size mostly. Other tiles go on."""
+
+
+def side_by_side(tiles: Sequence[Tile], work: Work, *, workers: int) -> Generator[Seen, None, None]:
+    """Run `work` on every tile; its epochs as they come, those of one tile in order.
+
+    Whoever leaves the iteration early waits until each worker has come to the end of an epoch.
+    """
+    seen: SimpleQueue[Seen | BaseException | None] = SimpleQueue()
+    stopped = Event()
+
+    def run(tile: Tile) -> None:
+        try:
+            if not stopped.is_set():
+                seen.put((tile, None))
+                with one_thread():
+                    for came in takewhile(lambda _: not stopped.is_set(), work(tile)):
+                        seen.put((tile, came))
+        except FAILURES as error:
+            seen.put((tile, error))
+        except BaseException as error:  # noqa: BLE001 - raised again where epochs are read
+            seen.put(error)
+        finally:
+            seen.put(None)
+
+    with ThreadPoolExecutor(min(workers, len(tiles))) as pool:
+        left = len([pool.submit(run, tile) for tile in tiles])
+        try:
+            while left:
+                came = seen.get()
+                if isinstance(came, BaseException):
+                    raise came
+                if came is None:
+                    left -= 1
+                else:
+                    yield came
+        finally:
+            stopped.set()
