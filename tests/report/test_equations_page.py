@@ -105,6 +105,12 @@ def test_it_can_be_read_aloud(elements: list[tuple[str, dict[str, str]]]) -> Non
     assert sum(tag == "math" for tag, _ in elements) > len(INDEX)
 
 
+def test_all_tex_becomes_mathml(html: str) -> None:
+    """What the converter does not know it leaves as it was."""
+    formulas = re.findall(r"<math.*?</math>", html, re.DOTALL)
+    assert [formula for formula in formulas if re.search(r"\\|>&<", formula)] == []
+
+
 def test_the_same_bytes_every_time(html: str, outcomes: dict[str, list[Outcome]]) -> None:
     assert equations_page(outcomes) == html
 

@@ -1,15 +1,16 @@
-"""Figures of section 1.2: Algorithm 1, activations, the slow-down, vanishing gradients."""
+"""Figures of section 1.2: activations, the slow-down, vanishing gradients."""
 
 # ruff: noqa: RUF001  # the report's symbols stand in figures and captions
 
 import numpy as np
 
-from veduta.foundations import activations, backprop, cross_entropy, descent
+from veduta.foundations import activations, backprop, cross_entropy
 from veduta.foundations.arrays import Activation, Array
 from veduta.foundations.network import layer_output
+from veduta.report.descent_plots import descents
 from veduta.report.drawing import Drawing, drawing
 from veduta.report.numbers import as_written
-from veduta.report.plots import COLOURS, INK, lines, panel
+from veduta.report.plots import COLOURS, lines, panel
 
 NAMES = {
     "ReLU": activations.RELU,
@@ -23,43 +24,6 @@ NAMES = {
 def dense_drawings() -> list[Drawing]:
     """In the order of the report."""
     return [descents(), curves(), slow_down(), vanishing()]
-
-
-def descents() -> Drawing:
-    """Algorithm 1 at a calm, a restless and a too large learning rate."""
-    x, start, epochs = np.array([2.0, 7.0]), np.array([0.0, 0.0, 1.0]), 15
-    rates = (0.01, 0.03, 0.1)
-    paths = {
-        f"η = {lr}": descent.gradient_descent(start, x, y=11.0, lr=lr, epochs=epochs)
-        for lr in rates
-    }
-    steps = np.arange(epochs + 1)
-    with panel() as (outputs, axes):
-        lines(axes, steps, {name: until_lost(path.outputs) for name, path in paths.items()})
-        axes.axhline(11, color=INK, linewidth=0.8, alpha=0.6)
-        axes.set(ylim=(-2, 24), xlabel="epoch", ylabel="z", title="output, target 11")
-        axes.legend(loc="upper right")
-    with panel() as (costs, axes):
-        lines(axes, steps, {name: path.costs for name, path in paths.items()})
-        axes.set(yscale="log", xlabel="epoch", ylabel="C", title="cost")
-    limit = descent.largest_learning_rate(x)
-    return drawing(
-        "A1",
-        "Descent at three learning rates",
-        f"The printed problem, x = (2, 7), converges for η below {limit:.4f}. Above half of that "
-        "the output jumps across the target from epoch to epoch; at 0.1 each jump is larger than "
-        "the one before.",
-        {
-            "Output z by epoch: two rates approach 11, the largest diverges": outputs,
-            "Cost by epoch on a logarithmic scale: it falls for two rates, grows for one": costs,
-        },
-    )
-
-
-def until_lost(outputs: Array) -> Array:
-    """The outputs up to the first that is off the figure; a line cannot follow further."""
-    lost = np.abs(outputs - 11) > 20
-    return np.where(np.cumsum(lost) > 1, np.nan, outputs)
 
 
 def curves() -> Drawing:

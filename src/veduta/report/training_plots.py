@@ -1,4 +1,4 @@
-"""Figures of sections 3 and 4: stopping, momentum, penalties, dropout, batch normalisation."""
+"""Figures of sections 3 and 4: stopping, penalties, dropout, batch normalisation."""
 
 # ruff: noqa: RUF001  # the report's symbols stand in figures and captions
 
@@ -6,13 +6,11 @@ import numpy as np
 
 from veduta.foundations import batch_norm, dropout, stopping
 from veduta.foundations.activations import TANH
-from veduta.foundations.arrays import Array
 from veduta.foundations.layers import Activate, Dense
-from veduta.foundations.momentum import momentum_step
 from veduta.foundations.network import train
 from veduta.foundations.training import Recipe, Samples, evaluate
+from veduta.report.descent_plots import momentum
 from veduta.report.drawing import Drawing, drawing
-from veduta.report.numbers import as_written
 from veduta.report.plots import COLOURS, DASHES, INK, lines, panel
 
 
@@ -75,44 +73,6 @@ def fitting(few: Samples, validation: Samples) -> Drawing:
             "Training cost falls to 0; validation cost falls, then rises after the dashed stopping "
             "line": figures["over"],
             "Training and validation cost both stay high": figures["under"],
-        },
-    )
-
-
-def momentum() -> Drawing:
-    """Down a long valley, C = (w_1^2 + 30 w_2^2) / 2."""
-    steepness, steps = np.array([1.0, 30.0]), 40
-    paths: dict[str, Array] = {}
-    for name, mu in (("μ = 0", 0.0), ("μ = 0.8", 0.8)):
-        w, v = np.array([-4.0, 0.9]), np.zeros(2)
-        states = [w]
-        for _ in range(steps):
-            w, v = momentum_step(w, v, gradient=steepness * w, lr=0.02, mu=mu)
-            states.append(w)
-        paths[name] = np.array(states)
-    costs = {name: (path**2 @ steepness) / 2 for name, path in paths.items()}
-    with panel() as (valley, axes):
-        x, y = np.meshgrid(np.linspace(-4.5, 2, 120), np.linspace(-1.2, 1.2, 80))
-        axes.contour(
-            x, y, (x**2 + 30 * y**2) / 2, levels=10, colors=INK, alpha=0.25, linewidths=0.7
-        )
-        for i, (name, path) in enumerate(paths.items()):
-            axes.plot(*path.T, color=COLOURS[i], marker=".ox"[i], markersize=4, label=name)
-        axes.set(xlabel="w₁", ylabel="w₂", title="path")
-        axes.legend(loc="upper right")
-    with panel() as (falling, axes):
-        lines(axes, np.arange(steps + 1), costs)
-        axes.set(yscale="log", xlabel="step", ylabel="C", title="cost")
-    ends = [float(cost[-1]) for cost in costs.values()]
-    return drawing(
-        "37",
-        "Descent with and without momentum",
-        f"A valley thirty times steeper across than along, η = 0.02. After {steps} steps the cost "
-        f"is {as_written(ends[0])} without momentum and {as_written(ends[1])} with: along "
-        "the valley the gradients agree and the velocity grows, across it they cancel.",
-        {
-            "Two paths over the contours of a long valley; with momentum it gets farther": valley,
-            "Cost by step on a logarithmic scale, lower in the end with momentum": falling,
         },
     )
 
