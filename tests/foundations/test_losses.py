@@ -153,6 +153,8 @@ def test_bad_input() -> None:
 def test_eq_21_takes_whole_numbers_of_samples(batch: list[Any]) -> None:
     with pytest.raises(ValueError, match=r"a batch holds whole numbers in 0\.\.2, \(M,\); got"):
         losses.mini_batch_gradient(np.arange(6.0).reshape(3, 2), np.array(batch))
+    with pytest.raises(ValueError, match="a batch holds whole numbers"):
+        losses.mini_batch_gradient(np.arange(6.0).reshape(3, 2), batch)  # type: ignore[arg-type]
 
 
 def test_outputs_of_probabilities_take_no_other_targets() -> None:

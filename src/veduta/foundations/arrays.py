@@ -65,7 +65,8 @@ def whole_below(numbers: Integers, limit: int) -> bool:
     >>> whole_below(np.array([0, 2]), 3), whole_below(np.array([True]), 3)
     (True, False)
     """
-    whole = np.issubdtype(np.asarray(numbers).dtype, np.integer)
+    numbers = np.asarray(numbers)
+    whole = np.issubdtype(numbers.dtype, np.integer)
     return bool(whole and np.all((numbers >= 0) & (numbers < limit)))
 
 

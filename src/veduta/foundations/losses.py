@@ -108,5 +108,5 @@ def mini_batch_gradient(gradients: Array, batch: Integers) -> Array:
     """
     require(0 < len(batch) <= len(gradients), "a batch has 1 to N samples", len(batch))
     rule = f"a batch holds whole numbers in 0..{len(gradients) - 1}, (M,)"
-    require(batch.ndim == 1 and whole_below(batch, len(gradients)), rule, batch)
+    require(np.ndim(batch) == 1 and whole_below(batch, len(gradients)), rule, batch)
     return len(gradients) / len(batch) * total_gradient(gradients[batch])
