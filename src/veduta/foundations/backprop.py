@@ -162,8 +162,8 @@ def gradient_descent_step(
     parameters: Parameters, x: Array, *, y: Array, lr: float, activation: Activation = SIGMOID
 ) -> list[tuple[Array, Array]]:
     r"""Algorithm 2: \begin{split} \delta^L &= \nabla_a C \odot \psi'(z^L) \\
-    \delta^l &= (W^{l+1})^T \delta^{l+1} \odot \psi'(z^l), \quad l = L - 1, \dots, 2 \\
-    W^l &\leftarrow W^l - \eta \delta^l (a^{l-1})^T, \quad l = L, \dots, 2 \\
+    \delta^l &= (W^{l+1})^T \delta^{l+1} \odot \psi'(z^l), \; l < L \\
+    W^l &\leftarrow W^l - \eta \delta^l (a^{l-1})^T \\
     b^l &\leftarrow b^l - \eta \delta^l \end{split}.
 
     The last two are summed over the batch. All errors are computed with the weights of the forward
