@@ -114,8 +114,9 @@ def test_a_value_as_text_reads_back_the_same(settings: Settings) -> None:
     st.dictionaries(st.text(), st.one_of(st.none(), st.text(), st.floats(), st.lists(st.text())))
 )
 def test_whatever_is_typed_gives_faults_and_no_exception(values: dict[str, object]) -> None:
-    parse_settings(values)
-    parse_grid(values)
+    _, faults = parse_settings(values)
+    assert len(faults) >= len(set(values) - set(Settings.model_fields))
+    assert len(parse_grid(values)[1]) >= len(set(values) - set(Settings.model_fields))
 
 
 def test_every_setting_has_a_meaning_and_a_rule() -> None:

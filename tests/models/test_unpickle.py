@@ -12,7 +12,8 @@ from safetensors import safe_open
 
 from veduta.errors import WeightsError
 from veduta.models import unpickle as subject
-from veduta.models.unpickle import as_safetensors, file_sha256, state_dict_in
+from veduta.models.unpickle import as_safetensors, state_dict_in
+from veduta.runtime.disk import digest_of
 
 STATE = {"b.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 
@@ -28,7 +29,7 @@ class Payload:
 
 
 def convert(source: Path, cache: Path) -> Path:
-    return as_safetensors(source, file_sha256(source), cache)
+    return as_safetensors(source, digest_of(source), cache)
 
 
 def saved(content: object, path: Path) -> Path:
@@ -42,7 +43,7 @@ def test_tensors_arrive_whole_and_their_order_is_noted(tmp_path: Path) -> None:
         assert json.loads(file.metadata()["names"]) == list(STATE)
         for name, tensor in STATE.items():
             assert torch.equal(file.get_tensor(name), tensor)
-    source = file_sha256(tmp_path / "w.pt")
+    source = digest_of(tmp_path / "w.pt")
     assert sorted(path.name for path in made.parent.iterdir()) == [
         f"{source}.safetensors",
         f"{source}.sha256",

@@ -18,8 +18,8 @@ from veduta.models import weights as subject
 from veduta.models.backbones import build_backbone, full_network
 from veduta.models.fitting import fit
 from veduta.models.registry import build_network, find_model
-from veduta.models.unpickle import file_sha256
 from veduta.models.weights import check_weights, from_hub, load_weights, packaged_file
+from veduta.runtime.disk import digest_of
 
 LITE0, VGG16 = find_model("efficientnet_lite0"), find_model("vgg16")
 State = dict[str, Tensor]
@@ -81,7 +81,7 @@ def test_a_file_may_come_in_many_forms(
     tolerance = 1e-2 if form == "half precision" else 0
     for name, tensor in backbone.network.state_dict().items():
         torch.testing.assert_close(tensor, plain[name], atol=tolerance, rtol=tolerance)
-    assert file_sha256(path) in backbone.weights_source
+    assert digest_of(path) in backbone.weights_source
 
 
 def test_pickled_and_safe_files_of_the_same_tensors_are_the_same_weights(
@@ -223,7 +223,7 @@ def _torch_has_downloaded_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: State) -> Path:
     """A hub on the local disk, its file named after its hash."""
     torch.save(content, tmp_path / "w.pth")
-    named = tmp_path / f"lite-{file_sha256(tmp_path / 'w.pth')[:8]}.pth"
+    named = tmp_path / f"lite-{digest_of(tmp_path / 'w.pth')[:8]}.pth"
     (tmp_path / "w.pth").rename(named)
     monkeypatch.setattr(subject, "hub_address", lambda _: named.as_uri())
     return named

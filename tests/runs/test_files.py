@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from veduta.runs.files import digest_of, write_atomically
+from veduta.runs.files import write_atomically
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
@@ -32,9 +32,3 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [left.name for left in tmp_path.iterdir()] == ["file"]
-
-
-def test_digest_is_sha256(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"abc")
-    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert digest_of(tmp_path / "f") == known

@@ -18,6 +18,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from veduta.errors import InputError
+from veduta.runtime.disk import sync
 
 FINISHED, PARTIAL = "shard-", "partial-"
 ROWS, KEYS = "rows.npy", "keys.json"
@@ -151,15 +152,6 @@ class Rows:
             mask = part == number
             out[mask] = self._parts[number][row[mask]]
         return out
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reserve(descriptor: int, size: int) -> None:

@@ -6,7 +6,6 @@ size that follow from the file's own size. What it writes is kept in the cache, 
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from veduta.errors import WeightsError
+from veduta.runtime.disk import digest_of, mode_of_files
 
 MEGABYTE = 2**20
 SECONDS = 120  # for a child; half a gigabyte takes about five
@@ -27,12 +27,6 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 FIRST_BYTES = (b"PK\x03\x04", b"\x80")  # of a zip archive, as torch.save writes; of a bare pickle
 TENSORS_ONLY = "a file of weights holds names and tensors, nothing else"
 CURE = "write it with torch.save(network.state_dict(), FILE) or as safetensors"
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def as_safetensors(source: Path, sha256: str, cache: Path) -> Path:
@@ -59,7 +53,7 @@ def as_safetensors(source: Path, sha256: str, cache: Path) -> Path:
             made = Path(scratch) / target.name
             _convert_in_child(source, made)
             noted = Path(scratch) / checksum.name
-            noted.write_text(file_sha256(made), encoding="ascii")
+            noted.write_text(digest_of(made), encoding="ascii")
             made.replace(target)
             noted.replace(checksum)
     except OSError as error:
@@ -73,7 +67,7 @@ def as_safetensors(source: Path, sha256: str, cache: Path) -> Path:
 def _is_whole(target: Path, checksum: Path) -> bool:
     """Whether a converted file is there and holds what was written."""
     with contextlib.suppress(OSError):
-        return checksum.read_text(encoding="ascii") == file_sha256(target)
+        return checksum.read_text(encoding="ascii") == digest_of(target)
     return False
 
 
@@ -115,13 +109,6 @@ def limit_resources(size: int) -> None:
         resource.setrlimit(kind, (bound, bound))
 
 
-def current_umask() -> int:
-    """The permissions that this process withholds from new files."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def state_dict_in(content: object) -> dict[str, Tensor]:
     """The names and tensors in what a file of weights held, wrappers of training scripts removed.
 
@@ -153,7 +140,7 @@ def main(source: str, made: str) -> int:
         state = state_dict_in(torch.load(source, map_location="cpu", weights_only=True))
         names = json.dumps(list(state))
         save_file({n: t.contiguous().clone() for n, t in state.items()}, made, {"names": names})
-        Path(made).chmod(0o666 & ~current_umask())  # the library makes it private
+        Path(made).chmod(mode_of_files())  # the library makes it private
     except Exception as error:  # noqa: BLE001 - whatever a foreign file sets off, it is refused
         refused = type(error).__name__ == "UnpicklingError"
         reason = "it holds Python objects besides tensors" if refused else str(error)

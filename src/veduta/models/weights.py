@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from veduta.errors import WeightsError
 from veduta.models.fitting import State, fit
 from veduta.models.registry import Model, hub_address
-from veduta.models.unpickle import as_safetensors, file_sha256
+from veduta.models.unpickle import as_safetensors
+from veduta.runtime.disk import digest_of
 
 PRETRAINED, NONE = "pretrained", "none"
 PICKLED = (".pt", ".pth")
@@ -81,7 +82,7 @@ def load_weights(model: Model, weights: str, *, cache: Path) -> Weights:
         origin = f"{model.source}, {path.name}"
     else:
         path, origin = Path(weights), weights
-    sha256 = file_sha256(path)
+    sha256 = digest_of(path)
     packaged = model.packaged
     if packaged and weights == PRETRAINED and sha256 != packaged.sha256:
         raise WeightsError(

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
-from veduta.runs.files import digest_of, sync_folder, write_atomically, write_json
+from veduta.runs.files import write_atomically, write_json
+from veduta.runtime.disk import digest_of, sync
 
 FORMAT = 1
 MANIFEST = "model.json"
@@ -86,7 +87,7 @@ def write_artefact(folder: Path, manifest: Manifest, tensors: dict[str, Tensor])
         building.mkdir()
         _write_files(building, manifest, tensors)
         building.rename(folder)
-    sync_folder(folder.parent)
+    sync(folder.parent)
 
 
 def _write_files(building: Path, manifest: Manifest, tensors: dict[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from veduta.errors import VedutaError
-from veduta.runs.files import sync_folder
+from veduta.runtime.disk import sync
 
 Event = dict[str, Any]
 
@@ -71,7 +71,7 @@ class Journal:
         self._synced = time.monotonic()
         self.path = path
         self.events: list[Event] = []
-        sync_folder(path.parent)
+        sync(path.parent)
 
     def append(self, event: str, **fields: object) -> None:
         """Add one event. Epochs are made durable once a second, everything else at once."""
