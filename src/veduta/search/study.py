@@ -53,9 +53,9 @@ class Study:
         """Run every trial, group by group, the tiles of a group side by side.
 
         The fused executor runs all of them, a trial alone too, which takes it 0.5 to 0.9 of the
-        serial one's time. The plan is journalled first: groups when the study starts, the tiles of a
-        group when its features are there. A trial that fails is recorded with its reason and the
-        search goes on; `best` is None where all have failed.
+        serial one's time. The plan is journalled first: groups when the study starts, the tiles
+        of a group when its features are there. A trial that fails is recorded with its reason and
+        the search goes on; `best` is None where all have failed.
         """
         self.places.scores.mkdir()
         plan = groups(self.trials)
