@@ -116,7 +116,7 @@ def test_evaluation_is_the_foundations_evaluation(head: Head) -> None:
         x = normal(number, SAMPLES, 5)
         network(torch.tensor(x), uniforms)
         training.forward(layers, x, training=True)
-    expected = logits_of(network, torch.tensor(X))
+    expected = logits_of(network, [torch.tensor(X)])
     assert_same(training.forward(layers, X), expected)
     loss, accuracy = training.evaluate(layers, training.Samples(X, LABELS))
     assert (loss, accuracy) == pytest.approx(loss_and_accuracy(expected, torch.tensor(LABELS)))

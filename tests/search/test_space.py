@@ -42,8 +42,8 @@ def test_a_name_does_not_change_with_what_a_run_shares() -> None:
 def test_cells_that_differ_in_what_they_do_not_use_are_one_trial() -> None:
     grid = {"optimizer": ("adam", "sgd"), "momentum": (0.0, 0.9)}
     assert len(trials(cells(Settings(), grid))) == 3
-    assert unused(Settings()) == {"activation", "batch_norm", "momentum", "nesterov"}
-    assert unused(Settings(hidden=(4,), optimizer="sgd")) == {"betas"}
+    assert unused(Settings()) == {"activation", "augment", "batch_norm", "momentum", "nesterov"}
+    assert unused(Settings(hidden=(4,), optimizer="sgd")) == {"augment", "betas"}
 
 
 def test_mixed_values_have_an_order() -> None:

@@ -1,5 +1,7 @@
 """The loop: batches, order and updates against a plain loop written out; stopping; failure."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,11 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from veduta.config.settings import Settings
+from veduta.data.rows import RowStore
 from veduta.models.heads import Head, build_head
 from veduta.runtime.streams import mix
 from veduta.training.loop import batches, fit, shuffled, train_epochs
-from veduta.training.state import Examples, canonical_order, concatenated
+from veduta.training.state import Examples, canonical_order
 from veduta.training.step import NotFiniteError, dropout_noise
 from veduta.training.stopping import Patience
 
@@ -99,8 +102,29 @@ def test_patience_counts_epochs_without_a_better_loss() -> None:
     assert not any(endless.exhausted(1.0) for _ in range(50))
 
 
-def test_concatenated_keeps_rows_together() -> None:
-    both = concatenated(examples(3), examples(2, 1))
-    assert len(both) == 5
-    assert torch.equal(both.features[3:], examples(2, 1).features)
-    assert (both.keys[3:] == examples(2, 1).keys).all()
+def test_an_epoch_sees_its_view_and_is_measured_on_the_plain_images() -> None:
+    plain, chosen = examples(6), np.array([4, 1])
+    views = tuple(plain.features + 10 * number for number in (1, 2, 3))
+    train = Examples(plain.features, plain.labels, plain.keys, views)
+    for epoch, view in ((1, 1), (2, 2), (3, 0), (4, 1)):
+        features, labels = train.batch(epoch, chosen)
+        assert torch.equal(features, views[view][[4, 1]])
+        assert torch.equal(labels, plain.labels[[4, 1]])
+    assert torch.equal(torch.cat(list(train.parts(4))), plain.features)
+
+
+def test_rows_on_the_disk_train_what_tensors_train(tmp_path: Path) -> None:
+    memory, settings = examples(40), Settings(epochs=2, batch_size=8)
+    keys = [f"{number:04}" for number in range(40)]
+    store = RowStore(tmp_path, "features", {}, shape=(5,), dtype="float32")
+    for part in (keys[25:], keys[:25]):  # two shards
+        with store.fill(part) as block:
+            block.rows[:] = memory.features.numpy()[[int(key) for key in part]]
+    disk = Examples(store.rows(keys), memory.labels, memory.keys)
+    assert disk.shape == memory.shape
+    assert disk.dtype == memory.dtype
+    weights = []
+    for train in (memory, disk):
+        network = build_head(Head(5, 3), 0)
+        weights.append([*fit(network, train, validation=train, settings=settings)][-1].val_logits)
+    assert torch.equal(*weights)

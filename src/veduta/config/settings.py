@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SEPARATOR = "x"  # hidden=2000x1000 and betas=0.9x0.999: a comma separates the values of a grid
+JOIN = "+"  # augment=crop+flip
 
 
 def _sequence(value: object) -> object:
@@ -22,6 +23,13 @@ def _sequence(value: object) -> object:
     return [value] if isinstance(value, (int, float)) else value
 
 
+def _words(value: object) -> object:
+    """'crop+flip' -> ['crop', 'flip']; 'none' -> []."""
+    if isinstance(value, str):
+        return [] if value.strip().lower() == "none" else value.strip().split(JOIN)
+    return [] if value is None else value
+
+
 def _optional(value: object) -> object:
     """'none' -> None, for settings that can be switched off."""
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
@@ -30,6 +38,7 @@ def _optional(value: object) -> object:
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_sequence)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[tuple[Decay, Decay], BeforeValidator(_sequence)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Share = Annotated[float, Field(gt=0, le=0.5)]
 
 
@@ -66,6 +75,11 @@ class Settings(BaseModel):
     resize: Literal["squash", "crop"] = setting(
         "squash", "squash the whole image to a square, or crop its centre", "squash or crop"
     )
+    freeze: Literal["all"] | Annotated[int, Field(ge=1)] = setting(
+        "all",
+        "how many leading stages of the backbone keep their weights; all: only the head trains",
+        "all, or a number of leading stages above 0",
+    )
     hidden: Widths = setting(
         (),
         "widths of the head's hidden layers, as in 256 or 2000x1000",
@@ -98,6 +112,35 @@ class Settings(BaseModel):
         (0.9, 0.999), "decay rates of adam and adamw", "two numbers below 1, such as 0.9x0.999"
     )
     weight_decay: float = setting(0.0, "L2 penalty", "a number from 0 up, such as 1e-4", ge=0)
+    l1: float = setting(0.0, "L1 penalty", "a number from 0 up, such as 1e-5", ge=0)
+    label_smoothing: float = setting(
+        0.0,
+        "share of the target spread evenly over all classes",
+        "a number from 0 up to, not including, 1",
+        ge=0,
+        lt=1,
+    )
+    schedule: str = setting(
+        "constant",
+        "of the learning rate: constant, step, cosine or one_cycle",
+        "the name of a schedule, such as cosine",
+    )
+    warmup: float = setting(
+        0.0,
+        "epochs over which the learning rate rises to its value",
+        "a number of epochs from 0 up",
+        ge=0,
+    )
+    views: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_optional)] = setting(
+        None,
+        "augmented views of each training image, one an epoch in turn; none: the plain image",
+        "none, or a whole number above 0",
+    )
+    augment: Words = setting(
+        ("crop", "flip", "colour"),
+        "what makes a view, of crop, flip, rotation, perspective, colour",
+        "names joined by +, such as crop+flip",
+    )
     patience: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_optional)] = setting(
         None,
         "stop after this many epochs without a better validation loss",
@@ -114,13 +157,37 @@ class Settings(BaseModel):
     refit: bool = setting(
         False, "train the winner again on training and validation images", "true or false"
     )
+    folds: Annotated[Annotated[int, Field(ge=2)] | None, BeforeValidator(_optional)] = setting(
+        None,
+        "cross-validate: every training image chooses once, in one of so many folds",
+        "none, or a whole number above 1",
+    )
+    tta: Literal["none", "flip"] = setting(
+        "none", "test-time augmentation: flip adds each image's mirror", "none or flip"
+    )
     seed: int = setting(0, "of every random choice", "a whole number from 0 up", ge=0)
-    engine: Literal["auto", "torch", "openvino"] = setting(
-        "auto", "what computes features: auto, torch or openvino", "auto, torch or openvino"
+    engine: Literal["auto", "fastest", "torch", "openvino"] = setting(
+        "auto",
+        "what computes features: auto, fastest (measured here), torch or openvino",
+        "auto, fastest, torch or openvino",
+    )
+    precision: Literal["f32", "int8"] = setting(
+        "f32", "of the engine's arithmetic: f32 or int8", "f32 or int8"
+    )
+    memory: Annotated[str | None, BeforeValidator(_optional)] = setting(
+        None,
+        "how much trials may take side by side, such as 500MB or 4GB; default half of what is free",
+        "none, or a size such as 500MB or 4GB",
+        pattern=r"^[0-9]+(\.[0-9]+)?[MG]B$",
     )
 
 
-OF_A_RUN = frozenset({"validation", "test", "refit", "seed", "engine"})
+OF_A_RUN = frozenset(
+    {
+        *("validation", "test", "refit", "seed", "engine"),
+        *("folds", "tta", "precision", "memory"),
+    }
+)
 """Settings that hold for a whole run; every other setting may be a dimension of a grid."""
 
 NO_SETTINGS = ("config", "grid", "json", "out")
@@ -136,7 +203,8 @@ def as_text(value: object) -> str:
     ('2000x1000', 'none', 'none', '0.001', 'true')
     """
     if isinstance(value, (tuple, list)):
-        return SEPARATOR.join(as_text(part) for part in value) or "none"
+        join = JOIN if all(isinstance(part, str) for part in value) else SEPARATOR
+        return join.join(as_text(part) for part in value) or "none"
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -135,6 +135,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self._row)
 
+    def among(self, chosen: slice) -> "Rows":
+        """Some of these rows, on the disk still."""
+        like = np.empty((0, *self.shape[1:]), self.dtype)
+        return Rows(self._parts, self._part[chosen], self._row[chosen], like)
+
     def take(self, indices: NDArray[Any] | slice | None = None) -> NDArray[Any]:
         """A copy of some rows, (n, *row shape), contiguous; all of them for None."""
         chosen = slice(None) if indices is None else indices

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Pixels, Resize, load_pixels, pixel_store
+from veduta.data.rows import Rows
 from veduta.data.sample import Sample, some
 from veduta.errors import VedutaError
 from veduta.features.store import Extractor, load_features
@@ -108,20 +109,18 @@ class Materials:
         """
         number = {name: index for index, name in enumerate(classes)}
         ordered = [canonical(group, number) for group in groups]
-        features = self.features([image for group in ordered for image in group], settings)
-        parts = torch.split(torch.from_numpy(features), [len(group) for group in ordered])
+        rows = self.features([image for group in ordered for image in group], settings)
+        edges = [0, *accumulate(len(group) for group in ordered)]
         return [
             Examples(
-                part,
+                rows.among(slice(*part)),
                 torch.tensor([number[str(image.sample.label)] for image in group]),
                 sample_keys([image.digest for image in group]),
             )
-            for group, part in zip(ordered, parts, strict=True)
+            for group, part in zip(ordered, pairwise(edges), strict=True)
         ]
 
-    def features(
-        self, images: Sequence[Image], settings: Settings
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def features(self, images: Sequence[Image], settings: Settings) -> Rows:
         """Frozen features (N, D) of `images`, in their order."""
         resize = resize_of(settings)
         store = pixel_store(resize, self.cache)
@@ -139,7 +138,7 @@ class Materials:
                 progress=advance,
             )
         self._count("features", found.reused, found.computed, time.perf_counter() - started)
-        return found.rows.take()
+        return found.rows
 
     def _expect_all(self, images: Sequence[Image], missing: Sequence[str]) -> None:
         lost = sorted(image.sample.name for image in images if image.digest in set(missing))

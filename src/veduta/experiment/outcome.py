@@ -39,8 +39,8 @@ def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
     if not sealed.images:
         none = dict.fromkeys(("accuracy", "low", "high"))
         return {**none, "images": 0, "opened": 0, "opened_before": 0}
-    features = made.materials.features(sealed.images, made.winner.settings)
-    logits = logits_of(made.network, torch.from_numpy(features)).numpy()
+    features = made.materials.features(sealed.images, made.winner.settings).take()
+    logits = logits_of(made.network, [torch.from_numpy(features)]).numpy()
     truth = np.array([made.plan.folder.classes.index(label) for label in sealed.open()])
     write_arrays(
         made.directory.scores / "test.npz",

@@ -33,7 +33,7 @@ from veduta.search.serial import refit
 from veduta.search.space import Trial
 from veduta.search.study import Places, Study
 from veduta.tracking.console import Console
-from veduta.training.state import Examples, concatenated
+from veduta.training.state import Examples
 
 Parts = Mapping[str, list[Image]]
 
@@ -148,6 +148,11 @@ class _Data:
             self._kept = recipe, self._examples(trial.settings)
         return self._kept[1]
 
+    def together(self, trial: Trial) -> Examples:
+        """Training and validation images as one, for the last training of a winner."""
+        images = [*self._parts["train"], *self._parts["validation"]]
+        return self._materials.examples([images], trial.settings, self._classes)[0]
+
     def _examples(self, settings: Settings) -> tuple[Examples, Examples]:
         groups = [self._parts["train"], self._parts["validation"]]
         train, validation = self._materials.examples(groups, settings, self._classes)
@@ -167,10 +172,9 @@ def _final_network(plan: Plan, winner: Trial, best: Finished, data: _Data) -> He
     """The winner at its best epoch; with `refit`, trained anew on validation images too."""
     if not plan.settings.refit:
         return best.network
-    train, validation = data(winner)
     return refit(
         winner,
-        concatenated(train, validation),
+        data.together(winner),
         classes=len(plan.folder.classes),
         epochs=best.outcome.best_epoch,
     )

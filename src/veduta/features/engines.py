@@ -25,7 +25,7 @@ from veduta.features.openvino_engine import (
 from veduta.models.backbones import Backbone
 from veduta.runtime.environment import installed, is_x86
 
-Setting = Literal["auto", "torch", "openvino"]
+Setting = Literal["auto", "fastest", "torch", "openvino"]
 
 TORCH = "torch"
 BATCH = {"cpu": 16, "cuda": 64}

@@ -66,7 +66,7 @@ class Classifier:
     def probabilities(self, pixels: NDArray[np.uint8]) -> Array:
         """Probabilities (n, classes) of resized pixels (n, size, size, 3)."""
         features = compute_features(pixels, self.backbone, self._engine)
-        logits = logits_of(self.head, torch.from_numpy(features))
+        logits = logits_of(self.head, [torch.from_numpy(features)])
         found: Array = torch.softmax(logits.double(), 1).float().numpy()
         return found
 

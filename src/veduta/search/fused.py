@@ -108,7 +108,7 @@ class _Run:
         self.examples, self.classes = examples, classes
         self.common = settings[0]  # batch size, seed and shape of the head are those of all
         network = build_head(self._describe(tile[0]), self.common.seed)
-        network.to(examples.features.dtype)
+        network.to(examples.dtype)
         self.head = FusedHead(network, [one.dropout for one in settings])
         self.optimizer = VectorisedOptimizer(settings, self.head.parameters, self.head.gradients)
         self.courses = [Course(trial) for trial in tile]
@@ -120,9 +120,8 @@ class _Run:
         seen: Tensor | None = None
         for part in batches(len(examples), self.common.batch_size):
             chosen = indices[part]
-            rows = torch.from_numpy(chosen)
             noise = dropout_noise(seed, number, examples.keys[chosen])
-            losses = self.head.train_step(examples.features[rows], examples.labels[rows], noise)
+            losses = self.head.train_step(*examples.batch(number, chosen), noise)
             self.optimizer.step()
             seen = losses if seen is None else torch.where(seen.isfinite(), losses, seen)
         assert seen is not None, "there are training images"  # noqa: S101
@@ -157,4 +156,4 @@ class _Run:
         return [course.trial for course in self.courses]
 
     def _describe(self, trial: Trial) -> Head:
-        return head_of(trial.settings, self.examples.features.shape[1], self.classes)
+        return head_of(trial.settings, self.examples.shape[0], self.classes)

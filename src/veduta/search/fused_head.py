@@ -6,7 +6,7 @@ products. Gradients are the report's: (14)-(16) for dense layers, (25) at the ou
 norm. Shapes: T trials, B samples, D features; activations (T, width, B).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -25,8 +25,6 @@ from veduta.search.fused_layers import (
     scale_and_shift,
     update_running,
 )
-
-EVALUATION_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +96,9 @@ class FusedHead:
             torch.mm(delta[part].flatten(0, 1), seen, out=weights[part].flatten(0, 1))
         return losses
 
-    def logits(self, features: Tensor) -> Iterator[Tensor]:
+    def logits(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
         """Logits in evaluation mode, one part of the images after the other: (T, classes, part)."""
-        for x in torch.split(features, EVALUATION_BATCH):
+        for x in parts:
             z = self._first([(slice(None), x)])
             for number in range(len(self.head.hidden)):
                 if self.head.batch_norm:

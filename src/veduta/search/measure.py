@@ -9,6 +9,7 @@ from torch import Tensor
 
 from veduta.search.fused_head import FusedHead
 from veduta.training.state import Examples
+from veduta.training.step import EVALUATION_BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def measure(head: FusedHead, examples: Examples, *, keep: bool) -> Measured:
     right = torch.zeros(len(head.rates), dtype=torch.int64)
     kept: list[tuple[Tensor, Tensor]] = []
     start = 0
-    for z in head.logits(examples.features):
+    for z in head.logits(examples.parts(EVALUATION_BATCH)):
         labels = examples.labels[start : start + z.shape[2]]
         start += z.shape[2]
         exact = z.double()

@@ -27,8 +27,8 @@ def run_trial(
         NotFiniteError: the loss ceased to be a finite number.
     """
     settings = trial.settings
-    head = head_of(settings, train.features.shape[1], classes)
-    network = build_head(head, settings.seed).to(train.features.dtype)
+    head = head_of(settings, train.shape[0], classes)
+    network = build_head(head, settings.seed).to(train.dtype)
     course = Course(trial)
     for epoch in fit(network, train, validation=validation, settings=settings):
         record(epoch)
@@ -42,7 +42,7 @@ def run_trial(
 def refit(trial: Trial, examples: Examples, *, classes: int, epochs: int) -> HeadNetwork:
     """The network of `trial` after exactly `epochs` epochs on `examples`, from a fresh start."""
     settings = trial.settings.model_copy(update={"epochs": epochs})
-    network = build_head(head_of(settings, examples.features.shape[1], classes), settings.seed)
+    network = build_head(head_of(settings, examples.shape[0], classes), settings.seed)
     for _ in train_epochs(network, examples, settings):
         pass
     return network

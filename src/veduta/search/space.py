@@ -34,9 +34,10 @@ def unused(settings: Settings) -> frozenset[str]:
     """The settings that have no effect on a trial with these others.
 
     >>> sorted(unused(Settings(optimizer="sgd")))
-    ['activation', 'batch_norm', 'betas']
+    ['activation', 'augment', 'batch_norm', 'betas']
     """
     idle = USED_BY_SOME - OPTIMIZERS[settings.optimizer].uses
+    idle |= frozenset() if settings.views else frozenset({"augment"})
     return idle | (frozenset() if settings.hidden else ONLY_HIDDEN)
 
 

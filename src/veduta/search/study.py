@@ -66,7 +66,7 @@ class Study:
         meter = Meter({trial.id: trial.settings.epochs for trial in self.trials}, progress)
         for group in plan:
             train, validation = data(group[0])
-            head = head_of(group[0].settings, train.features.shape[1], self.classes)
+            head = head_of(group[0].settings, train.shape[0], self.classes)
             cut = tiles(group, head.parameters)
             self.journal.append("tiles", tiles=[[trial.id for trial in tile] for tile in cut])
             first = len(self.journal.events)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from veduta.optim.optimizers import build_optimizer
 from veduta.runtime.streams import order, stream
 from veduta.training.state import Examples
 from veduta.training.step import (
+    EVALUATION_BATCH,
     dropout_noise,
     failed_epoch,
     logits_of,
@@ -74,9 +74,8 @@ def train_epochs(
         indices = shuffled(train, settings.seed, number)
         for part in batches(len(train), settings.batch_size):
             chosen = indices[part]
-            rows = torch.from_numpy(chosen)
             noise = dropout_noise(settings.seed, number, train.keys[chosen])
-            batch = train.features[rows], train.labels[rows]
+            batch = train.batch(number, chosen)
             train_step(network, optimizer, batch, noise=noise if settings.dropout else None)
         yield number, optimizer.param_groups[0]["lr"]
 
@@ -92,9 +91,9 @@ def fit(
     started = time.perf_counter()
     for number, lr_now in train_epochs(network, train, settings):
         train_loss, train_accuracy = loss_and_accuracy(
-            logits_of(network, train.features), train.labels
+            logits_of(network, train.parts(EVALUATION_BATCH)), train.labels
         )
-        logits = logits_of(network, validation.features)
+        logits = logits_of(network, validation.parts(EVALUATION_BATCH))
         val_loss, val_accuracy = loss_and_accuracy(logits, validation.labels)
         if not np.isfinite(train_loss + val_loss):
             raise failed_epoch(number, train_loss, val_loss)

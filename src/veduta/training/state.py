@@ -1,28 +1,65 @@
 """What a training works on: features, labels, and the keys that its random numbers hang on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from veduta.data.rows import Rows
 from veduta.runtime.streams import Keys
+
+Table = Tensor | Rows
+"""Features of N images, (N, ...): in memory, or on the disk until they are taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
     """Images as the head sees them, in canonical order.
 
-    features (N, D) float32, labels (N,) int64, keys (N,) one 64-bit number an image, from its
-    content.
+    features (N, ...) float32 of the plain image, labels (N,) int64, keys (N,) one 64-bit number an
+    image, from its content; views: features (N, ...) of augmented images, where there are any.
     """
 
-    features: Tensor
+    features: Table
     labels: Tensor
     keys: Keys
+    views: tuple[Table, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the features of one image."""
+        return tuple(self.features.shape[1:])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the features."""
+        return _rows(self.features, np.arange(0)).dtype
+
+    def batch(self, epoch: int, chosen: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """What an epoch (from 1) trains on: features and labels of the images at `chosen`.
+
+        Of K views epoch e sees view e mod K: with as many views as epochs, every epoch augments
+        afresh.
+        """
+        table = self.views[epoch % len(self.views)] if self.views else self.features
+        return _rows(table, chosen), self.labels[torch.from_numpy(chosen)]
+
+    def parts(self, size: int) -> Iterator[Tensor]:
+        """Features of the plain images, `size` images at a time, in order."""
+        for start in range(0, len(self), size):
+            yield _rows(self.features, np.arange(start, min(start + size, len(self))))
+
+
+def _rows(table: Table, chosen: NDArray[np.intp]) -> Tensor:
+    if isinstance(table, Tensor):
+        return table[torch.from_numpy(chosen)]
+    return torch.from_numpy(table.take(chosen))
 
 
 def canonical_order(
@@ -33,12 +70,3 @@ def canonical_order(
     Images that are equal in both are copies, and may stand either way.
     """
     return np.lexsort((np.array(labels), np.array(digests)))
-
-
-def concatenated(first: Examples, second: Examples) -> Examples:
-    """Both, one after the other."""
-    return Examples(
-        torch.cat([first.features, second.features]),
-        torch.cat([first.labels, second.labels]),
-        np.concatenate([first.keys, second.keys]),
-    )

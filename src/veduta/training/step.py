@@ -1,5 +1,7 @@
 """One step: forward, loss, backward, update. And the same forward pass without learning."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,8 @@ from veduta.errors import VedutaError
 from veduta.models.heads import HeadNetwork, Noise
 from veduta.runtime.streams import Keys, stream, uniforms
 
-EVALUATION_BATCH = 4096
+EVALUATION_BATCH = 512
+"""Images at a time where nothing is learned."""
 
 
 class NotFiniteError(VedutaError):
@@ -73,11 +76,11 @@ def train_step(
     return value
 
 
-def logits_of(network: HeadNetwork, features: Tensor) -> Tensor:
-    """Logits (N, classes) in evaluation mode, float32."""
+def logits_of(network: HeadNetwork, parts: Iterable[Tensor]) -> Tensor:
+    """Logits (N, classes) in evaluation mode; the features come part by part."""
     network.eval()
     with torch.inference_mode():
-        return torch.cat([network(part) for part in torch.split(features, EVALUATION_BATCH)])
+        return torch.cat([network(part) for part in parts])
 
 
 def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
