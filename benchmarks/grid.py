@@ -107,6 +107,7 @@ def heads(images: dict[str, int], epochs: int, loops: int, hidden: tuple[int, ..
     from veduta.search.fused import run_tile
     from veduta.search.groups import groups, tiles
     from veduta.search.space import cells, trials
+    from veduta.training.folds import undivided
     from veduta.training.state import Examples
 
     torch.set_num_threads(1)
@@ -134,7 +135,7 @@ def heads(images: dict[str, int], epochs: int, loops: int, hidden: tuple[int, ..
         theirs += time.perf_counter() - started
         for tile in cut[number * share : (number + 1) * share]:
             started = time.perf_counter()
-            list(run_tile(tile, train, validation=validation, classes=CLASSES))
+            list(run_tile(tile, undivided(train, validation), classes=CLASSES))
             ours += time.perf_counter() - started
     theirs *= TRIALS / len(chosen)
     name = f"hidden {hidden[0]}" if hidden else "linear"

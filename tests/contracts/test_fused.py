@@ -31,6 +31,7 @@ from veduta.search.fused_head import FusedHead
 from veduta.search.groups import groups, tiles
 from veduta.search.serial import run_trial
 from veduta.search.space import Trial, cells, trials
+from veduta.training.folds import undivided
 from veduta.training.loop import Epoch
 from veduta.training.state import Examples
 
@@ -86,7 +87,7 @@ def fused(found: list[Trial], dtype: torch.dtype) -> dict[str, Came]:
     ends: dict[str, Any] = {}
     for group in groups(found):
         for tile in tiles(group, 50):
-            for came in run_tile(tile, train, validation=validation, classes=CLASSES):
+            for came in run_tile(tile, undivided(train, validation), classes=CLASSES):
                 for trial, epoch in came.epochs:
                     epochs[trial.id].append(epoch)
                 ends |= {trial.id: end for trial, end in came.ended}
@@ -94,11 +95,11 @@ def fused(found: list[Trial], dtype: torch.dtype) -> dict[str, Came]:
 
 
 def serial(found: list[Trial], dtype: torch.dtype) -> dict[str, Came]:
-    train, validation = data(dtype)
+    folds = undivided(*data(dtype))
     came: dict[str, Came] = {}
     for trial in found:
         epochs: list[Epoch] = []
-        end = run_trial(trial, train, validation=validation, classes=CLASSES, record=epochs.append)
+        end = run_trial(trial, folds, classes=CLASSES, record=epochs.append)
         came[trial.id] = epochs, end
     return came
 

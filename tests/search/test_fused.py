@@ -10,6 +10,7 @@ from tests.contracts.test_fused import CLASSES, data, differences, fused, serial
 from veduta.search.course import Finished
 from veduta.search.fused import FULL, run_tile
 from veduta.search.space import Trial
+from veduta.training.folds import undivided
 from veduta.training.step import NotFiniteError
 
 WIDE = {"lr": (1e-3, 3e-3, 1e-2, 2e-2), "dropout": (0.0, 0.3)}
@@ -22,7 +23,7 @@ def ran(found: list[Trial], dtype: torch.dtype = torch.float32) -> tuple[dict[st
     tile = tuple(sorted(found, key=lambda trial: trial.settings.dropout))
     ends: dict[str, Any] = {}
     left = []
-    for came in run_tile(tile, train, validation=validation, classes=CLASSES):
+    for came in run_tile(tile, undivided(train, validation), classes=CLASSES):
         ends |= {trial.id: end for trial, end in came.ended}
         if came.kept is not None:
             left.append((came.number, [trial.id for trial in came.kept]))

@@ -12,6 +12,7 @@ from veduta.runtime.streams import mix
 from veduta.search import study as module
 from veduta.search.space import trial_of
 from veduta.search.study import Places, Study
+from veduta.training.folds import undivided
 from veduta.training.state import Examples
 
 
@@ -39,7 +40,7 @@ def test_a_tile_that_cannot_run_fails_alone(
     with Journal(tmp_path / "journal.jsonl") as journal:
         places = Places(tmp_path / "tensorboard", tmp_path / "scores")
         study = Study([*linear, wide], 3, journal, places)
-        data = examples(60, 0), examples(30, 1)
+        data = undivided(examples(60, 0), examples(30, 1))
         study.run(lambda _: data, lambda done, total: shown.append((done, total)))
     assert study.failed == {wide.id: "not enough memory: you tried to allocate 102 GB"}
     assert [outcome.trial for outcome in study.outcomes] == [trial.id for trial in linear]

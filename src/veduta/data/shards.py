@@ -135,7 +135,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self._row)
 
-    def among(self, chosen: slice) -> "Rows":
+    def among(self, chosen: slice | NDArray[np.intp]) -> "Rows":
         """Some of these rows, on the disk still."""
         like = np.empty((0, *self.shape[1:]), self.dtype)
         return Rows(self._parts, self._part[chosen], self._row[chosen], like)

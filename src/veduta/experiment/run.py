@@ -9,7 +9,7 @@ artefact   the winner as files that predict
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from veduta.search.serial import refit
 from veduta.search.space import Trial
 from veduta.search.study import Places, Study
 from veduta.tracking.console import Console
+from veduta.training.folds import Fold, undivided
 from veduta.training.state import Examples
 
 Parts = Mapping[str, list[Image]]
@@ -140,9 +141,9 @@ class _Data:
         self._classes = plan.folder.classes
         self._parts = parts
         self._materials = materials
-        self._kept: tuple[Recipe, tuple[Examples, Examples]] | None = None
+        self._kept: tuple[Recipe, Sequence[Fold]] | None = None
 
-    def __call__(self, trial: Trial) -> tuple[Examples, Examples]:
+    def __call__(self, trial: Trial) -> Sequence[Fold]:
         recipe = recipe_of(trial.settings)
         if self._kept is None or self._kept[0] != recipe:
             self._kept = recipe, self._examples(trial.settings)
@@ -153,10 +154,10 @@ class _Data:
         images = [*self._parts["train"], *self._parts["validation"]]
         return self._materials.examples([images], trial.settings, self._classes)[0]
 
-    def _examples(self, settings: Settings) -> tuple[Examples, Examples]:
+    def _examples(self, settings: Settings) -> Sequence[Fold]:
         groups = [self._parts["train"], self._parts["validation"]]
         train, validation = self._materials.examples(groups, settings, self._classes)
-        return train, validation
+        return undivided(train, validation)
 
 
 def _select(plan: Plan, study: Study) -> tuple[Trial, Finished, list[str]]:

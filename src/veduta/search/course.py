@@ -19,7 +19,10 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A trial that reached its end: its outcome, and copies of what it was at its best epoch."""
+    """A trial that reached its end: its outcome, and copies of what it was at its best epoch.
+
+    With folds the network is that of the first; the winner is trained anew on all images.
+    """
 
     outcome: Outcome
     network: HeadNetwork

@@ -11,7 +11,7 @@ other trial. Slots of trials that have ended are compacted away after an epoch t
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from veduta.config.settings import Settings
 from veduta.models.heads import Head, build_head, head_of
 from veduta.optim.vectorised import VectorisedOptimizer
 from veduta.search.course import Course, Finished
@@ -26,8 +27,8 @@ from veduta.search.fused_head import FusedHead
 from veduta.search.groups import Tile
 from veduta.search.measure import Measured, measure
 from veduta.search.space import Trial
+from veduta.training.folds import Fold, pooled, pooled_epoch
 from veduta.training.loop import Epoch, batches, shuffled
-from veduta.training.state import Examples
 from veduta.training.step import NotFiniteError, dropout_noise, failed_epoch, failed_step
 
 FULL = 0.75
@@ -46,39 +47,48 @@ class TileEpoch:
     kept: list[Trial] | None  # those in the slots that are left, where it was compacted
 
 
-def run_tile(
-    tile: Tile, train: Examples, *, validation: Examples, classes: int
-) -> Iterator[TileEpoch]:
-    """Train the trials of one tile; after each epoch, what it came to.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an epoch of one fold came to; one entry a slot.
+
+    `losses` are those of the steps: the first that is not finite, else the last.
+    """
+
+    losses: list[float]
+    train: Measured
+    validation: Measured
+
+
+def run_tile(tile: Tile, folds: Sequence[Fold], *, classes: int) -> Iterator[TileEpoch]:
+    """Train the trials of one tile, once a fold; after each epoch, what it came to.
 
     The arithmetic is that of the features: float32, or float64 where a test needs it.
     """
-    run = _Run(tile, train, classes)
+    run = _Run(tile, folds, classes)
     number = 0
     while live := run.live():
         number += 1
         started = time.perf_counter()
         with torch.inference_mode():
-            losses = run.train(number)
-            seen = measure(run.head, train, keep=False), measure(run.head, validation, keep=True)
-        seconds = (time.perf_counter() - started) / len(live)
+            seen = [part.epoch(number) for part in run.parts]
+        seconds = (time.perf_counter() - started) / len(live) / len(folds)
         epochs, ended = list[tuple[Trial, Epoch]](), list[tuple[Trial, End]]()
         for place in live:
             trial = run.courses[place].trial
-            epoch = _epoch(number, trial, place, seen=seen, seconds=seconds)
-            error = _error(losses[place], epoch)
-            if error is None:
-                epochs.append((trial, epoch))
-            if end := run.take(place, error or epoch, seen[1].hits[place]):
+            hits = pooled([one.validation.hits[place] for one in seen], folds)
+            parts = [_epoch(number, trial, place, seen=one, seconds=seconds) for one in seen]
+            errors = [_error(o.losses[place], e) for o, e in zip(seen, parts, strict=True)]
+            came = next(filter(None, errors), None) or pooled_epoch(parts, folds, hits)
+            if isinstance(came, Epoch):
+                epochs.append((trial, came))
+            if end := run.take(place, came, hits):
                 ended.append((trial, end))
         yield TileEpoch(number, epochs, ended, run.compacted())
 
 
-def _epoch(
-    number: int, trial: Trial, place: int, *, seen: tuple[Measured, Measured], seconds: float
-) -> Epoch:
+def _epoch(number: int, trial: Trial, place: int, *, seen: Seen, seconds: float) -> Epoch:
     """The figures of one slot; its logits as a tensor of their own."""
-    train, validation = seen
+    train, validation = seen.train, seen.validation
     return Epoch(
         number,
         train_loss=train.losses[place],
@@ -100,22 +110,26 @@ def _error(step_loss: float, epoch: Epoch) -> NotFiniteError | None:
     return None
 
 
-class _Run:
-    """A tile at work: slot i of `head` is that of `courses[i]`."""
+class _Part:
+    """A tile at work on one fold."""
 
-    def __init__(self, tile: Tile, examples: Examples, classes: int) -> None:
-        settings = [trial.settings for trial in tile]
-        self.examples, self.classes = examples, classes
+    def __init__(self, settings: Sequence[Settings], fold: Fold, head: Head) -> None:
+        self.fold = fold
         self.common = settings[0]  # batch size, seed and shape of the head are those of all
-        network = build_head(self._describe(tile[0]), self.common.seed)
-        network.to(examples.dtype)
+        network = build_head(head, self.common.seed)
+        network.to(fold.train.dtype)
         self.head = FusedHead(network, [one.dropout for one in settings])
         self.optimizer = VectorisedOptimizer(settings, self.head.parameters, self.head.gradients)
-        self.courses = [Course(trial) for trial in tile]
+
+    def epoch(self, number: int) -> Seen:
+        """Train one epoch, and measure what came of it."""
+        losses = self.train(number)
+        train = measure(self.head, self.fold.train, keep=False)
+        return Seen(losses, train, measure(self.head, self.fold.validation, keep=True))
 
     def train(self, number: int) -> list[float]:
         """One epoch; of each slot the first loss that is not finite, else the last one."""
-        examples, seed = self.examples, self.common.seed
+        examples, seed = self.fold.train, self.common.seed
         indices = shuffled(examples, seed, number)
         seen: Tensor | None = None
         for part in batches(len(examples), self.common.batch_size):
@@ -127,6 +141,21 @@ class _Run:
         assert seen is not None, "there are training images"  # noqa: S101
         return [float(loss) for loss in seen]
 
+    def keep(self, places: Tensor) -> None:
+        """Go on with the trials at `places` alone."""
+        self.head.keep(places)
+        self.optimizer.keep(places, self.head.parameters, self.head.gradients)
+
+
+class _Run:
+    """A tile at work: slot i of every part is that of `courses[i]`."""
+
+    def __init__(self, tile: Tile, folds: Sequence[Fold], classes: int) -> None:
+        self.shape, self.classes = folds[0].train.shape, classes
+        settings, head = [trial.settings for trial in tile], self._describe(tile[0])
+        self.parts = [_Part(settings, fold, head) for fold in folds]
+        self.courses = [Course(trial) for trial in tile]
+
     def live(self) -> list[int]:
         """The slots of trials that have not ended."""
         return [place for place, course in enumerate(self.courses) if not course.ended]
@@ -137,7 +166,7 @@ class _Run:
         if isinstance(came, NotFiniteError):
             course.ended = True
             return came
-        course.take(came, hits, lambda: self.head.of_trial(place))
+        course.take(came, hits, lambda: self.parts[0].head.of_trial(place))
         return course.finished(self._describe(course.trial)) if course.ended else None
 
     def compacted(self) -> list[Trial] | None:
@@ -149,11 +178,10 @@ class _Run:
         live = self.live()
         if not live or len(live) > FULL * len(self.courses):
             return None
-        places = torch.tensor(live)
-        self.head.keep(places)
-        self.optimizer.keep(places, self.head.parameters, self.head.gradients)
+        for part in self.parts:
+            part.keep(torch.tensor(live))
         self.courses = [self.courses[place] for place in live]
         return [course.trial for course in self.courses]
 
     def _describe(self, trial: Trial) -> Head:
-        return head_of(trial.settings, self.examples.shape[0], self.classes)
+        return head_of(trial.settings, self.shape[0], self.classes)

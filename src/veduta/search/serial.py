@@ -4,39 +4,54 @@ The reference: `search.fused` trains many trials at once and must give what this
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from veduta.models.heads import HeadNetwork, build_head, head_of
 from veduta.search.course import Course, Finished
 from veduta.search.space import Trial
+from veduta.training.folds import Fold, pooled, pooled_epoch
 from veduta.training.loop import Epoch, fit, train_epochs
 from veduta.training.state import Examples
 
 
 def run_trial(
     trial: Trial,
-    train: Examples,
+    folds: Sequence[Fold],
     *,
-    validation: Examples,
     classes: int,
     record: Callable[[Epoch], None],
 ) -> Finished:
-    """Train one trial; every epoch is recorded, the best one is kept as a copy.
+    """Train one trial, once a fold; every epoch is recorded, the best one is kept as a copy.
 
     Raises:
         NotFiniteError: the loss ceased to be a finite number.
     """
-    settings = trial.settings
-    head = head_of(settings, train.shape[0], classes)
-    network = build_head(head, settings.seed).to(train.dtype)
+    settings, like = trial.settings, folds[0].train
+    head = head_of(settings, like.shape[0], classes)
+    networks = [build_head(head, settings.seed).to(like.dtype) for _ in folds]
     course = Course(trial)
-    for epoch in fit(network, train, validation=validation, settings=settings):
+    trainings = [
+        fit(network, fold.train, validation=fold.validation, settings=settings)
+        for network, fold in zip(networks, folds, strict=True)
+    ]
+    for epochs in zip(*trainings, strict=True):
+        hits = pooled(
+            [_hits(epoch, fold) for epoch, fold in zip(epochs, folds, strict=True)], folds
+        )
+        epoch = pooled_epoch(epochs, folds, hits)
         record(epoch)
-        hits = (epoch.val_logits.argmax(1) == validation.labels).numpy()
-        course.take(epoch, hits, lambda: copy.deepcopy(network.state_dict()))
+        course.take(epoch, hits, lambda: copy.deepcopy(networks[0].state_dict()))
         if course.ended:
             break
     return course.finished(head)
+
+
+def _hits(epoch: Epoch, fold: Fold) -> NDArray[np.bool_]:
+    """Of the fold's validation images: right or wrong."""
+    return (epoch.val_logits.argmax(1) == fold.validation.labels).numpy()
 
 
 def refit(trial: Trial, examples: Examples, *, classes: int, epochs: int) -> HeadNetwork:

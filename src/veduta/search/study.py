@@ -21,11 +21,11 @@ from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.search.workers import side_by_side
 from veduta.tracking.tensorboard import hyper_parameters, write_trial
+from veduta.training.folds import Fold
 from veduta.training.loop import Epoch
-from veduta.training.state import Examples
 
-Data = Callable[[Trial], tuple[Examples, Examples]]
-"""Training and validation examples of a trial."""
+Data = Callable[[Trial], Sequence[Fold]]
+"""Training and validation examples of a trial, once or fold by fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ class Study:
         parameters = dict(zip((trial.id for trial in self.trials), shown, strict=True))
         meter = Meter({trial.id: trial.settings.epochs for trial in self.trials}, progress)
         for group in plan:
-            train, validation = data(group[0])
-            head = head_of(group[0].settings, train.shape[0], self.classes)
+            folds = data(group[0])
+            head = head_of(group[0].settings, folds[0].train.shape[0], self.classes)
             cut = tiles(group, head.parameters)
             self.journal.append("tiles", tiles=[[trial.id for trial in tile] for tile in cut])
             first = len(self.journal.events)
-            work = partial(run_tile, train=train, validation=validation, classes=self.classes)
+            work = partial(run_tile, folds=folds, classes=self.classes)
             started = time.perf_counter()
             with closing(side_by_side(cut, work, workers=processors())) as seen:
                 for tile, came in seen:

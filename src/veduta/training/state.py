@@ -41,6 +41,15 @@ class Examples:
         """Of the features."""
         return _rows(self.features, np.arange(0)).dtype
 
+    def among(self, places: NDArray[np.intp]) -> "Examples":
+        """The images at `places`, in that order."""
+        return Examples(
+            _among(self.features, places),
+            self.labels[torch.from_numpy(places)],
+            self.keys[places],
+            tuple(_among(view, places) for view in self.views),
+        )
+
     def batch(self, epoch: int, chosen: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
         """What an epoch (from 1) trains on: features and labels of the images at `chosen`.
 
@@ -60,6 +69,13 @@ def _rows(table: Table, chosen: NDArray[np.intp]) -> Tensor:
     if isinstance(table, Tensor):
         return table[torch.from_numpy(chosen)]
     return torch.from_numpy(table.take(chosen))
+
+
+def _among(table: Table, places: NDArray[np.intp]) -> Table:
+    """Rows on the disk stay there."""
+    if isinstance(table, Tensor):
+        return table[torch.from_numpy(places)]
+    return table.among(places)
 
 
 def canonical_order(
