@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from veduta.errors import InputError
 from veduta.runs.journal import Journal, JournalError, decode, encode, read_journal
 
 VALUES = st.recursive(
@@ -79,3 +80,44 @@ def test_what_was_appended_survives_kill_9(tmp_path: Path) -> None:
     numbers = [event["number"] for event in read_journal(path)]
     assert numbers[: len(acknowledged)] == acknowledged
     assert len(numbers) - len(acknowledged) <= 1
+
+
+def test_a_reopened_journal_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append("start", seed=0)
+        journal.append("epoch", number=1)
+    whole = path.read_bytes()
+    path.write_bytes(whole + encode({"event": "epoch", "number": 2})[:-5])
+    with Journal.reopened(path) as journal:
+        assert journal.torn == len(encode({"event": "epoch", "number": 2})) - 5
+        assert [event["event"] for event in journal.events] == ["start", "epoch"]
+        assert path.read_bytes() == whole
+        journal.append("epoch", number=2)
+    assert path.read_bytes() == whole + encode({"event": "epoch", "number": 2})
+    with Journal.reopened(path) as journal:
+        assert journal.torn == 0
+    path.write_bytes(path.read_bytes().replace(b'"number":1', b'"number":7'))
+    with pytest.raises(JournalError, match="line 2"):
+        Journal.reopened(path)
+
+
+def test_a_journal_has_one_writer_until_it_dies(tmp_path: Path) -> None:
+    script = (
+        "import sys, time, os\nfrom pathlib import Path\nfrom veduta.runs.journal import Journal\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "journal.append('start', pid=os.getpid())\nprint('ready', flush=True)\ntime.sleep(600)\n"
+    )
+    path = tmp_path / "journal.jsonl"
+    command = [sys.executable, "-c", script, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        assert child.stdout.readline() == "ready\n"
+        with pytest.raises(InputError, match=f"process {child.pid}"):
+            Journal.reopened(path)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        with Journal.reopened(path) as journal:
+            assert len(journal.events) == 1
+            with pytest.raises(InputError, match="one process at a time"):
+                Journal.reopened(path)

@@ -61,3 +61,37 @@ def test_words_that_look_like_numbers_survive(tmp_path: Path) -> None:
 
 def test_a_run_that_has_not_begun_has_tables_too() -> None:
     assert len(trials_table([{"event": "start"}])) == len(epochs_table([])) == 0
+
+
+def test_only_the_last_attempt_of_a_trial_counts() -> None:
+    def started(trial: str) -> Event:
+        return {"event": "trial started", "trial": trial, "parameters": PARAMETERS}
+
+    epoch, finished = EVENTS[2], EVENTS[3]
+    events = [
+        *({"event": "plan", "trials": ["ta", "tb"]}, started("ta"), started("tb")),
+        *(epoch, {**epoch, "trial": "tb"}, finished, {**finished, "trial": "tb"}),
+        *({"event": "selected", "winner": "tb", "tied": ["ta"]}, {"event": "resumed"}),
+        *({"event": "plan", "trials": ["tc", "ta", "tb"]}, started("ta"), started("tc")),
+        *({**epoch, "val_loss": 0.7}, {"event": "selected", "winner": "tb", "tied": []}),
+    ]
+    table = epochs_table(events)
+    assert list(table["trial"]) == ["ta", "tb"]
+    assert list(table["val_loss"]) == [0.7, 0.6]
+    table = trials_table(events)
+    assert list(table["trial"]) == ["tc", "ta", "tb"]
+    assert list(table["status"]) == ["unfinished", "unfinished", "finished"]
+    assert list(table["tied"]) == [False, False, True]
+
+
+def test_a_row_stays_as_it_is_when_a_trial_joins(tmp_path: Path) -> None:
+    patient = {**PARAMETERS, "patience": 5, "momentum": 0.9, "batch_norm": True}
+    events: list[Event] = [{**EVENTS[1], "parameters": patient}, *EVENTS[2:4]]
+    other = {"patience": None, "momentum": None, "batch_norm": None}
+    joined = {"event": "trial started", "trial": "tb", "parameters": {**patient, **other}}
+    rows = [
+        trials_table(found).to_csv(index=False).splitlines()[1]
+        for found in (events, [*events, joined])
+    ]
+    assert rows[0] == rows[1]
+    assert ",5,0.9,True," in rows[0]

@@ -4,16 +4,20 @@ A line is a JSON object whose last member is the CRC-32 of what stands before it
 in a run directory that is a table or a curve is derived from these lines. A process that dies while
 it writes leaves at most a torn last line, which is recognised and left out; damage anywhere else
 is refused with its line number, because silently skipping it would rewrite history.
+
+Whoever writes a journal holds the kernel's lock on it, which any death releases.
 """
 
+import fcntl
 import json
 import os
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
-from veduta.errors import VedutaError
+from veduta.errors import InputError, VedutaError
 from veduta.runtime.disk import sync
 
 Event = dict[str, Any]
@@ -63,15 +67,64 @@ def read_journal(path: Path) -> list[Event]:
     return [event for event in events if event is not None]
 
 
+def latest_attempts(events: Sequence[Event]) -> list[Event]:
+    """Events without those of trials that were begun anew: of each trial, its last attempt.
+
+    >>> first, again = {"event": "trial started", "trial": "t"}, {"event": "trial started"}
+    >>> epoch = {"event": "epoch", "trial": "t"}
+    >>> len(latest_attempts([first, epoch, first, epoch]))
+    2
+    """
+    begun = {e["trial"]: place for place, e in enumerate(events) if e["event"] == "trial started"}
+    return [e for place, e in enumerate(events) if place >= begun.get(e.get("trial", ""), 0)]
+
+
 class Journal:
-    """The journal of one run, open for appending. A context manager."""
+    """The journal of one run, open for appending and locked. A context manager.
+
+    Args:
+        path: a file that is not there yet; `Journal.reopened` goes on with one that is.
+
+    Attributes:
+        events: all there are, those of earlier attempts first.
+        torn: bytes of a torn last line that were cut off when it was reopened.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("xb", buffering=0)
+        self._start(path, path.open("xb", buffering=0))
+        sync(path.parent)
+
+    @classmethod
+    def reopened(cls, path: Path) -> Self:
+        """Go on with a journal; a torn last line is cut off.
+
+        Raises:
+            InputError: another process is writing it.
+            JournalError: a line before the last is damaged.
+        """
+        journal = cls.__new__(cls)
+        journal._start(path, path.open("r+b", buffering=0))
+        try:
+            journal.events = read_journal(path)
+            lines = path.read_bytes().splitlines(keepends=True)
+            journal.torn = sum(map(len, lines[len(journal.events) :]))
+            journal._file.truncate(journal._file.seek(-journal.torn, os.SEEK_END))
+        except BaseException:
+            journal._file.close()
+            raise
+        return journal
+
+    def _start(self, path: Path, file: BinaryIO) -> None:
+        self._file = file
         self._synced = time.monotonic()
         self.path = path
+        self.torn = 0
         self.events: list[Event] = []
-        sync(path.parent)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise InputError(_is_live(path)) from error
 
     def append(self, event: str, **fields: object) -> None:
         """Add one event. Epochs are made durable once a second, everything else at once."""
@@ -90,3 +143,13 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+def _is_live(path: Path) -> str:
+    """The fault of a run that another process is writing; it says its number when it begins."""
+    pids = [event["pid"] for event in read_journal(path) if "pid" in event]
+    who = f"process {pids[-1]}" if pids else "another process"
+    return (
+        f"a run is written by one process at a time; {path.parent} is being written by {who}: "
+        "wait until it is done, or end it"
+    )

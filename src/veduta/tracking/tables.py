@@ -8,7 +8,7 @@ import pandas as pd
 from veduta.config.settings import as_text
 from veduta.metrics.intervals import wilson
 from veduta.runs.files import write_atomically
-from veduta.runs.journal import Event
+from veduta.runs.journal import Event, latest_attempts
 
 MEASURED = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 TIMING = "seconds"  # the one column that differs between two runs of the same command
@@ -16,6 +16,7 @@ TIMING = "seconds"  # the one column that differs between two runs of the same c
 
 def epochs_table(events: Sequence[Event]) -> pd.DataFrame:
     """One row an epoch of a trial: trial, epoch, hyper-parameters, lr_now, losses, accuracies."""
+    events = latest_attempts(events)
     parameters = _parameters(events)
     places = {trial: place for place, trial in enumerate(parameters)}
     rows = [
@@ -28,7 +29,7 @@ def epochs_table(events: Sequence[Event]) -> pd.DataFrame:
         for event in sorted(_of(events, "epoch"), key=lambda e: places[e["trial"]])
     ]
     names = ("trial", "epoch", *_names(parameters), "lr_now", *MEASURED, TIMING)
-    return pd.DataFrame(rows, columns=list(names))
+    return _table(rows, names, parameters)
 
 
 def trials_table(events: Sequence[Event]) -> pd.DataFrame:
@@ -36,8 +37,11 @@ def trials_table(events: Sequence[Event]) -> pd.DataFrame:
 
     `tied` is true for the winner and the trials that a paired test cannot tell from it.
     """
+    events = latest_attempts(events)
     finished = {event["trial"]: event for event in _of(events, "trial finished")}
-    best = {name for event in _of(events, "selected") for name in (event["winner"], *event["tied"])}
+    best = {
+        name for event in _of(events, "selected")[-1:] for name in (event["winner"], *event["tied"])
+    }
     rows = []
     parameters = _parameters(events)
     for trial, own in parameters.items():
@@ -50,7 +54,7 @@ def trials_table(events: Sequence[Event]) -> pd.DataFrame:
         rows.append(row)
     ends = ("epochs_trained", "best_epoch", *MEASURED, "val_low", "val_high", "tied", TIMING)
     names = ("trial", "status", *_names(parameters), *ends)
-    table = pd.DataFrame(rows, columns=list(names))
+    table = _table(rows, names, parameters)
     return table.astype({"epochs_trained": "Int64", "best_epoch": "Int64"})
 
 
@@ -62,6 +66,22 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def rows_to_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write rows under their column names."""
     write_csv(path, pd.DataFrame(list(rows), columns=list(columns)))
+
+
+def _table(
+    rows: Sequence[Mapping[str, object]],
+    names: Sequence[str],
+    parameters: Mapping[str, Mapping[str, object]],
+) -> pd.DataFrame:
+    """Rows as a table; hyper-parameters keep their type in each row, whatever the others hold.
+
+    A column of whole numbers in which one is missing would become one of fractions: 5 would turn
+    into 5.0 when a trial without patience joins.
+    """
+    typed = {
+        name: pd.Series([row[name] for row in rows], dtype=object) for name in _names(parameters)
+    }
+    return pd.DataFrame(rows, columns=list(names)).assign(**typed)
 
 
 def _names(parameters: Mapping[str, Mapping[str, object]]) -> list[str]:
@@ -76,10 +96,10 @@ def _of(events: Sequence[Event], kind: str) -> list[Event]:
 def _parameters(events: Sequence[Event]) -> dict[str, dict[str, object]]:
     """Hyper-parameters by trial; lists as text, what a trial does not use left empty.
 
-    Trials run tile by tile; here they stand in the canonical order that the plan gives.
+    Trials run tile by tile; here they stand in the canonical order that the last plan gives.
     """
     started = {event["trial"]: event["parameters"] for event in _of(events, "trial started")}
-    planned = [trial for event in _of(events, "plan") for trial in event["trials"]]
+    planned = [trial for event in _of(events, "plan")[-1:] for trial in event["trials"]]
     return {
         trial: {
             name: as_text(value) if isinstance(value, list) else value
