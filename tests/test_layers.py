@@ -11,7 +11,7 @@ ROOT = Path(veduta.__file__).parent
 LAYERS = (  # bottom first; units that share a layer may not import one another
     {"errors", "foundations"},
     {"config", "runtime"},
-    {"data", "models", "optim", "runs", "metrics"},
+    {"data", "augment", "models", "optim", "runs", "metrics"},
     {"features", "training", "tracking"},
     {"inference"},
     {"search"},

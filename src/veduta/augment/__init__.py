@@ -1,0 +1,1 @@
+"""Augmentation: other views of an image that show the same thing."""
