@@ -10,12 +10,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from veduta.augment.views import Augmented, Mirror, View
 from veduta.data.pixels import Image, Resize
 from veduta.data.rows import Rows, RowStore
 from veduta.data.sample import Sample
 from veduta.features import store as subject
 from veduta.features.store import Extractor, Features, compute_features, load_features
 from veduta.models.backbones import Backbone, build_backbone
+from veduta.runtime.streams import sample_keys
 
 SIZE = 32
 RESIZE = Resize(SIZE)
@@ -179,14 +181,48 @@ def test_everything_that_decides_a_feature_is_in_its_key(
         replace(extractor, resize=Resize(SIZE, "bilinear")).spec(),
         replace(extractor, resize=Resize(SIZE, fit="crop")).spec(),
         replace(extractor, resize=Resize(SIZE + 1)).spec(),
+        extractor.spec(Mirror()),
+        extractor.spec(Augmented(("flip",), 0, 0)),
+        extractor.spec(Augmented(("flip",), 0, 1)),
     ]
-    for name, value in (("CODE", 0), ("DECODER", "another"), ("PLAIN", "flipped")):
+    for name, value in (("CODE", 0), ("DECODER", "another")):
         with monkeypatch.context() as patch:
             patch.setattr(subject, name, value)
             specs.append(extractor.spec())
     assert len({repr(spec) for spec in specs}) == len(specs)
     assert replace(extractor, threads=7).spec() == extractor.spec()
     assert extractor.spec()["weights"] == backbone.weights_sha256
+
+
+@pytest.mark.parametrize("view", [Mirror(), Augmented(("crop", "colour"), 0, 1)], ids=str)
+def test_a_view_is_computed_from_the_pixels_that_it_shows(
+    tmp_path: Path,
+    extractor: Extractor,
+    engine: CountingEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    view: View,
+) -> None:
+    monkeypatch.setattr(subject, "KEPT", 7)
+    monkeypatch.setattr(subject, "BLOCK", 3)
+    images, pixels = data(20, tmp_path, copies=1)
+    plain = load_features(images, pixels, extractor, cache=tmp_path)
+    found = load_features(images, pixels, extractor, cache=tmp_path, view=view)
+    shown = view.of(pixels.take(), sample_keys([image.digest for image in images]))
+    wanted = extractor.backbone(torch.from_numpy(shown)).numpy()
+    np.testing.assert_allclose(found.rows.take(), wanted, atol=1e-4, rtol=1e-4)
+    assert abs(found.rows.take() - plain.rows.take()).max() > 1e-2
+    assert (found.computed, engine.seen, found.key != plain.key) == (21, 40, True)
+
+
+def test_a_later_view_is_a_row_of_its_own(
+    tmp_path: Path, extractor: Extractor, engine: CountingEngine
+) -> None:
+    images, pixels = data(4, tmp_path)
+    for count, seen in ((2, 8), (3, 12), (3, 12)):
+        for number in range(count):
+            view = Augmented(("flip", "crop"), 0, number)
+            load_features(images, pixels, extractor, cache=tmp_path, view=view)
+        assert engine.seen == seen
 
 
 def test_the_key_names_the_folder_in_the_cache(

@@ -1,7 +1,7 @@
 """Features of images, computed once and kept by content: the backbone never runs twice on one.
 
 The key of a row says everything that decides its value: the image's bytes, how they were decoded
-and resized, the network and its weights, and the engine that ran it.
+and resized, the view that is shown, the network and its weights, and the engine that ran it.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from veduta.augment.views import PLAIN, View
 from veduta.data.decode import DECODER
 from veduta.data.pixels import Image, Resize
 from veduta.data.rows import Rows, RowStore
+from veduta.features.blocks import blocks
 from veduta.features.engines import Engine, engine_version, open_engine
 from veduta.models.backbones import Backbone
 
 CODE = 1  # grows when this package changes what it computes
 KEPT = 2048  # images after which the rows are safe in the cache, whatever happens next
 BLOCK = 256  # images handed to the engine at once: at 224 px 38 MB of pixels
-PLAIN = "plain"  # the view: the image as it is
 
 Progress = Callable[[int, int], None]
 
@@ -43,8 +44,8 @@ class Extractor:
     resize: Resize
     threads: int
 
-    def spec(self) -> dict[str, object]:
-        """Everything that decides a feature, the image apart."""
+    def spec(self, view: View = PLAIN) -> dict[str, object]:
+        """Everything that decides a feature of a view, the image apart."""
         model, preprocessing = self.backbone.model, self.backbone.preprocessing
         return {
             "code": CODE,
@@ -59,7 +60,7 @@ class Extractor:
             "engine": f"{self.engine} {engine_version(self.engine)}",
             "precision": "f32",
             "dtype": "float32",
-            "view": PLAIN,
+            "view": view.spec(),
         }
 
     @cached_property
@@ -97,6 +98,7 @@ def load_features(
     extractor: Extractor,
     *,
     cache: Path,
+    view: View = PLAIN,
     progress: Progress = _silent,
 ) -> Features:
     """The features of `images`, from the cache where their content is known.
@@ -106,6 +108,7 @@ def load_features(
         pixels: uint8, (images, S, S, 3), aligned with `images`.
         extractor: network and engine; the engine is opened only when something is missing.
         cache: folder of the cache.
+        view: what the backbone sees of an image; made block by block, never kept.
         progress: called with (images done, images in all).
 
     Raises:
@@ -116,7 +119,7 @@ def load_features(
     for place, image in enumerate(images):
         places.setdefault(image.digest, place)
     shape = (extractor.backbone.features,)
-    store = RowStore(cache, "features", extractor.spec(), shape=shape, dtype="float32")
+    store = RowStore(cache, "features", extractor.spec(view), shape=shape, dtype="float32")
     missing = store.missing(list(places))
     absent = set(missing)
     computed = sum(image.digest in absent for image in images)
@@ -134,22 +137,12 @@ def load_features(
             wanted = missing[start : start + KEPT]
             with store.fill(wanted) as block:
                 more(len(wanted) - len(block.keys))  # made by another process meanwhile
-                _compute(pixels, [places[key] for key in block.keys], block.rows, engine, more)
+                chosen = [places[key] for key in block.keys]
+                seen = blocks(pixels, chosen, digests=block.keys, view=view, size=BLOCK)
+                for part, shown in seen:
+                    engine.features(shown, block.rows[part], more)
     rows = store.rows([image.digest for image in images])
     return Features(rows, len(images) - computed, computed, extractor.engine, store.folder.name)
-
-
-def _compute(
-    pixels: Rows,
-    places: Sequence[int],
-    out: NDArray[np.float32],
-    engine: Engine,
-    progress: Callable[[int], None],
-) -> None:
-    """Run the engine over the pixels at `places`, a block at a time: memory stays flat."""
-    for start in range(0, len(places), BLOCK):
-        chosen = np.asarray(places[start : start + BLOCK])
-        engine.features(pixels.take(chosen), out[start : start + len(chosen)], progress)
 
 
 def compute_features(
