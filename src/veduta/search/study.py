@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from veduta.config.settings import plain
 from veduta.models.heads import head_of
-from veduta.runs.files import write_arrays
-from veduta.runs.journal import Event, Journal
+from veduta.runs.journal import Event, Journal, latest_attempts
 from veduta.runtime.environment import processors
 from veduta.search.course import Finished
 from veduta.search.fused import TileEpoch, run_tile
 from veduta.search.groups import Tile, groups, tiles
+from veduta.search.kept import forget_weights, write_scores, write_weights
+from veduta.search.reloaded import Past
 from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.search.workers import side_by_side
@@ -44,6 +43,7 @@ class Study:
     classes: int
     journal: Journal
     places: Places
+    past: Past = field(default_factory=Past)
     outcomes: list[Outcome] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     best: Finished | None = None
@@ -55,30 +55,47 @@ class Study:
         The fused executor runs all of them, a trial alone too, which takes it 0.5 to 0.9 of the
         serial one's time. The plan is journalled first: groups when the study starts, the tiles
         of a group when its features are there. A trial that fails is recorded with its reason and
-        the search goes on; `best` is None where all have failed.
+        the search goes on; `best` is None where all have failed. What earlier attempts of the run
+        have ended is taken over, see `search.reloaded`.
         """
-        self.places.scores.mkdir()
+        self.places.scores.mkdir(exist_ok=True)
         plan = groups(self.trials)
         names = [[trial.id for trial in group] for group in plan]
         self.journal.append("plan", trials=[trial.id for trial in self.trials], groups=names)
         shown = hyper_parameters([plain(trial.parameters) for trial in self.trials])
         parameters = dict(zip((trial.id for trial in self.trials), shown, strict=True))
         meter = Meter({trial.id: trial.settings.epochs for trial in self.trials}, progress)
+        self._take_over(meter)
         for group in plan:
+            first = 0 if self.past.tiles else len(self.journal.events)
+            if self.past.ended(group):
+                self._draw(group, parameters, first)
+                continue
             folds = data(group[0])
             head = head_of(group[0].settings, folds[0].train.shape[0], self.classes)
-            cut = tiles(group, head.parameters)
-            self.journal.append("tiles", tiles=[[trial.id for trial in tile] for tile in cut])
-            first = len(self.journal.events)
+            old, fresh = self.past.cut(group, partial(tiles, parameters=head.parameters))
+            if fresh:
+                self.journal.append("tiles", tiles=[[trial.id for trial in t] for t in fresh])
+            cut = [tile for tile in (*old, *fresh) if not self.past.ended(tile)]
             work = partial(run_tile, folds=folds, classes=self.classes)
             started = time.perf_counter()
             with closing(side_by_side(cut, work, workers=processors())) as seen:
                 for tile, came in seen:
                     self._take(tile, came, meter)
             self.seconds += time.perf_counter() - started
-            self._draw(self.journal.events[first:], parameters)
+            self._draw(group, parameters, first)
+            if self.best is not None:
+                forget_weights(self.places.scores, self.best.outcome.trial)
         self.outcomes.sort(key=lambda outcome: self._place(outcome.trial))
         meter.done()
+
+    def _take_over(self, meter: "Meter") -> None:
+        """What earlier attempts of the run have ended."""
+        self.outcomes += self.past.outcomes.values()
+        self.failed |= self.past.failed
+        self.best = self.past.best
+        for trial in (*self.past.outcomes, *self.past.failed):
+            meter.ended(trial)
 
     def _take(self, tile: Tile, came: TileEpoch | Exception | None, meter: "Meter") -> None:
         """Record that a tile starts, one epoch of it, or why none of its trials can go on."""
@@ -115,8 +132,9 @@ class Study:
             self.outcomes.append(outcome)
             if self.best is None or self._rank(outcome) < self._rank(self.best.outcome):
                 self.best = end
+                fields["weights"] = write_weights(self.places.scores, end)
             write_scores(self.places.scores / f"{trial.id}.npz", end)
-            fields |= {name: getattr(outcome, name) for name in Outcome.FIGURES}
+            fields |= {name: getattr(outcome, name) for name in (*Outcome.FIGURES, "cost")}
             fields |= {"hits": int(outcome.hits.sum()), "images": len(outcome.hits)}
         self.journal.append("trial finished", trial=trial.id, **fields, time=time.time())
 
@@ -126,12 +144,14 @@ class Study:
     def _rank(self, outcome: Outcome) -> tuple[float, int, int]:
         return -outcome.val_accuracy, outcome.cost, self._place(outcome.trial)
 
-    def _draw(self, events: Sequence[Event], parameters: Mapping[str, dict[str, object]]) -> None:
-        """The TensorBoard runs of the trials that some events are about."""
-        of_trial: dict[str, list[Event]] = {}
-        for event in events:
-            if "trial" in event:
-                of_trial.setdefault(event["trial"], []).append(event)
+    def _draw(
+        self, group: Sequence[Trial], parameters: Mapping[str, dict[str, object]], first: int
+    ) -> None:
+        """The TensorBoard runs of a group, of which the events from place `first` on tell."""
+        of_trial: dict[str, list[Event]] = {trial.id: [] for trial in group}
+        for event in latest_attempts(self.journal.events[first:]):
+            if event.get("trial") in of_trial:
+                of_trial[event["trial"]].append(event)
         for trial, found in of_trial.items():
             epochs = [event for event in found if event["event"] == "epoch"]
             write_trial(self.places.tensorboard / trial, parameters[trial], epochs, found[-1])
@@ -175,15 +195,4 @@ def record_epoch(journal: Journal, trial: Trial, epoch: Epoch) -> None:
         val_accuracy=epoch.val_accuracy,
         seconds=epoch.seconds,
         time=time.time(),
-    )
-
-
-def write_scores(path: Path, end: Finished) -> None:
-    """What a trial said of every validation image: logits at its best epoch, hits at each."""
-    write_arrays(
-        path,
-        val_logits=end.val_logits.numpy(),
-        best_epoch=np.array(end.outcome.best_epoch),
-        hits=np.packbits(end.hits, axis=1),
-        images=np.array(len(end.outcome.hits)),
     )

@@ -1,5 +1,6 @@
 """TensorBoard: scalars and HParams of a trial in one and the same run, derived from the journal."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,14 @@ def hyper_parameters(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 def write_trial(
     folder: Path, parameters: Mapping[str, Any], epochs: Sequence[Event], finished: Event
 ) -> None:
-    """Write one trial as one TensorBoard run: curves by epoch, and its row of the HParams table."""
+    """Write one trial as one TensorBoard run: curves by epoch, and its row of the HParams table.
+
+    What an earlier attempt wrote is replaced.
+    """
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
+    shutil.rmtree(folder, ignore_errors=True)
     best = {f"best/{name}": float(finished[name]) for name in BEST if name in finished}
     with SummaryWriter(str(folder), max_queue=QUEUE) as writer:
         for summary in hparams(dict(parameters), best):  # type: ignore[no-untyped-call]

@@ -1,0 +1,93 @@
+"""What a study keeps of its trials besides the journal: scores of each, weights of the best so far.
+
+So a search that was killed needs no finished trial again. What reads back other than it was
+written, or other than the journal says, is as good as not there: its trial is run again.
+"""
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load, save
+
+from veduta.models.heads import Head, HeadNetwork
+from veduta.runs.files import write_arrays, write_atomically
+from veduta.runs.journal import Event
+from veduta.runtime.disk import digest_of
+from veduta.search.course import Finished
+from veduta.search.selection import Outcome
+
+WEIGHTS = ".safetensors"
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged .npz file may raise."""
+
+SIZES = 8  # bytes of the length of the header, at the start of a safetensors file
+
+
+def write_scores(path: Path, end: Finished) -> None:
+    """What a trial said of every validation image: logits at its best epoch, hits at each."""
+    write_arrays(
+        path,
+        val_logits=end.val_logits.numpy(),
+        best_epoch=np.array(end.outcome.best_epoch),
+        hits=np.packbits(end.hits, axis=1),
+        images=np.array(len(end.outcome.hits)),
+    )
+
+
+def read_scores(path: Path, event: Event) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+    """What `write_scores` wrote: logits and hits, where they agree with the journal.
+
+    Args:
+        path: where.
+        event: "trial finished" of the trial.
+
+    Returns:
+        (images, classes) and (epochs, images); None where they do not agree.
+    """
+    try:
+        with np.load(path) as kept:
+            images, best = int(kept["images"]), int(kept["best_epoch"])
+            logits = kept["val_logits"]
+            hits = np.unpackbits(kept["hits"], axis=1, count=images).astype(bool)
+    except DAMAGED:
+        return None
+    says = images, best, len(logits), len(hits)
+    if says != (event["images"], event["best_epoch"], images, event["epochs"]):
+        return None
+    return (logits, hits) if hits[best - 1].sum() == event["hits"] else None
+
+
+def write_weights(folder: Path, end: Finished) -> str:
+    """The network of a trial as one file; its SHA-256."""
+    path = folder / f"{end.outcome.trial}{WEIGHTS}"
+    tensors = {name: t.detach().contiguous() for name, t in end.network.state_dict().items()}
+    head = json.dumps(end.network.head.as_dict())
+    write_atomically(path, save(tensors, {"head": head}))
+    return digest_of(path)
+
+
+def read_finished(folder: Path, outcome: Outcome, event: Event) -> Finished | None:
+    """A trial as it ended, whole; None where a file of it is missing or was altered."""
+    scores = read_scores(folder / f"{outcome.trial}.npz", event)
+    path = folder / f"{outcome.trial}{WEIGHTS}"
+    if scores is None or not path.is_file() or digest_of(path) != event.get("weights"):
+        return None
+    data = path.read_bytes()
+    header = json.loads(data[SIZES : SIZES + int.from_bytes(data[:SIZES], "little")])
+    described = json.loads(header["__metadata__"]["head"])
+    network = HeadNetwork(Head(**{**described, "hidden": tuple(described["hidden"])}))
+    tensors = load(data)
+    network.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
+    return Finished(outcome, network, torch.from_numpy(scores[0]), scores[1])
+
+
+def forget_weights(folder: Path, best: str) -> None:
+    """Remove the weights of all trials but the best."""
+    for path in folder.glob(f"*{WEIGHTS}"):
+        if path.stem != best:
+            path.unlink()
