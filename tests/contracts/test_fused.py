@@ -14,15 +14,17 @@ import torch
 from tests.contracts.test_heads import (
     HEADS,
     LABELS,
-    SAMPLES,
     X,
     flat,
     foundations_of,
+    smoothed,
     uniforms,
 )
 from veduta.config.settings import Settings
-from veduta.foundations import regularisation, softmax, training
+from veduta.foundations import regularisation, training
 from veduta.models.heads import ACTIVATIONS, Head, build_head
+from veduta.optim.optimizers import OPTIMIZERS
+from veduta.optim.schedules import SCHEDULES
 from veduta.optim.vectorised import VectorisedOptimizer
 from veduta.runtime.streams import mix
 from veduta.search.course import Finished
@@ -40,6 +42,18 @@ SHARED = {"lr": (3e-3, 1e-2), "weight_decay": (0.0, 1e-2), "dropout": (0.0, 0.3)
 BASE = {"epochs": 20, "batch_size": 16}
 MOMENTA = {"momentum": (0.0, 0.9)}
 DEEP = {"hidden": (8, 6), "batch_norm": True}
+REGULAR = {
+    "l1": (0.0, 1e-3),
+    "label_smoothing": (0.0, 0.1),
+    "warmup": (0.0, 1.5),
+}
+SCHEDULED = {"schedule": tuple(SCHEDULES), "warmup": (0.0, 0.7), "epochs": (15, 20)}
+KINDS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "weight_decay": 1e-2},
+    "nesterov": {"optimizer": "sgd", "nesterov": True, "schedule": "cosine"},
+    **{name: {"optimizer": name, "weight_decay": 1e-2} for name in OPTIMIZERS if name != "sgd"},
+}
+DROPPED = {**DEEP, "dropout": 0.3}
 CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {
     "sgd": ({"optimizer": "sgd"}, {**SHARED, **MOMENTA}),
     "nesterov": (
@@ -57,6 +71,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {
     "mlp, adagrad": ({"optimizer": "adagrad", **DEEP}, SHARED),
     "mlp without batch norm": ({"hidden": (8,)}, SHARED),
     **{name: ({**DEEP, "activation": name}, {"dropout": (0.0, 0.3)}) for name in ACTIVATIONS},
+    **{f"{name}, regular": (kind, REGULAR) for name, kind in KINDS.items()},
+    **{f"mlp, {name}, regular": ({**kind, **DROPPED}, REGULAR) for name, kind in KINDS.items()},
+    "schedules": ({}, SCHEDULED),
+    "mlp, schedules": ({**KINDS["sgd"], **DROPPED}, SCHEDULED),
 }
 case = pytest.mark.parametrize(("base", "grid"), CASES.values(), ids=CASES)
 
@@ -70,8 +88,17 @@ def examples(count: int, seed: int, dtype: torch.dtype) -> Examples:
     return Examples(features.to(dtype), labels, keys)
 
 
-def data(dtype: torch.dtype) -> tuple[Examples, Examples]:
-    return examples(97, 1, dtype), examples(250, 2, dtype)  # a last image alone
+def with_views(plain: Examples, count: int) -> Examples:
+    """The same images, with noisy views."""
+    generator = torch.Generator().manual_seed(5)
+    noise = torch.randn(count, *plain.features.shape, generator=generator)
+    assert isinstance(plain.features, torch.Tensor)
+    views = tuple((plain.features + one).to(plain.dtype) for one in noise)
+    return Examples(plain.features, plain.labels, plain.keys, views)
+
+
+def data(dtype: torch.dtype, views: int = 0) -> tuple[Examples, Examples]:
+    return with_views(examples(97, 1, dtype), views), examples(250, 2, dtype)  # a last image alone
 
 
 def trials_of(base: Mapping[str, Any], grid: Mapping[str, tuple[Any, ...]]) -> list[Trial]:
@@ -81,21 +108,21 @@ def trials_of(base: Mapping[str, Any], grid: Mapping[str, tuple[Any, ...]]) -> l
 Came = tuple[list[Epoch], Finished]
 
 
-def fused(found: list[Trial], dtype: torch.dtype) -> dict[str, Came]:
-    train, validation = data(dtype)
+def fused(found: list[Trial], dtype: torch.dtype, views: int = 0) -> dict[str, Came]:
+    folds = undivided(*data(dtype, views))
     epochs: dict[str, list[Epoch]] = {trial.id: [] for trial in found}
     ends: dict[str, Any] = {}
     for group in groups(found):
         for tile in tiles(group, 50):
-            for came in run_tile(tile, undivided(train, validation), classes=CLASSES):
+            for came in run_tile(tile, folds, classes=CLASSES):
                 for trial, epoch in came.epochs:
                     epochs[trial.id].append(epoch)
                 ends |= {trial.id: end for trial, end in came.ended}
     return {name: (epochs[name], ends[name]) for name in epochs}
 
 
-def serial(found: list[Trial], dtype: torch.dtype) -> dict[str, Came]:
-    folds = undivided(*data(dtype))
+def serial(found: list[Trial], dtype: torch.dtype, views: int = 0) -> dict[str, Came]:
+    folds = undivided(*data(dtype, views))
     came: dict[str, Came] = {}
     for trial in found:
         epochs: list[Epoch] = []
@@ -125,7 +152,7 @@ def test_in_float64_each_trial_is_the_serial_one(
         assert (end.hits == reference.hits).all()
         assert max(differences(end, reference).values()) < 1e-9, differences(end, reference)
         assert (end.val_logits - reference.val_logits).abs().max() < 1e-9
-        assert len(epochs) == len(expected) == 20
+        assert len(epochs) == len(expected) == end.outcome.epochs
         for epoch, other in zip(epochs, expected, strict=True):
             assert (epoch.number, epoch.lr_now) == (other.number, other.lr_now)
             assert epoch.train_loss == pytest.approx(other.train_loss, abs=1e-9)
@@ -138,6 +165,7 @@ def test_in_float64_each_trial_is_the_serial_one(
 def test_in_float32_one_epoch_is_equal_but_for_rounding(
     base: dict[str, Any], grid: dict[str, tuple[Any, ...]]
 ) -> None:
+    grid = {key: values for key, values in grid.items() if key != "epochs"}
     found = trials_of({**base, "epochs": 1}, grid)
     mine, theirs = fused(found, torch.float32), serial(found, torch.float32)
     for name, (_, end) in mine.items():
@@ -157,16 +185,28 @@ def test_in_float32_twenty_epochs_give_the_same_labels(
     assert torch.stack(other).double().mean() <= 0.002
 
 
+@pytest.mark.parametrize("base", [{}, DROPPED], ids=["linear", "mlp"])
+def test_views_are_those_of_the_serial_executor(base: dict[str, Any]) -> None:
+    found = trials_of({**base, "epochs": 5}, {"lr": (3e-3, 1e-2), "weight_decay": (0.0, 1e-2)})
+    mine, theirs = (run(found, torch.float64, views=3) for run in (fused, serial))
+    plain = fused(found, torch.float64)
+    for name, (epochs, end) in mine.items():
+        assert max(differences(end, theirs[name][1]).values()) < 1e-9
+        assert epochs[-1].train_loss == pytest.approx(theirs[name][0][-1].train_loss, abs=1e-9)
+        assert differences(end, plain[name][1])["dense.0.weight"] > 1e-3
+
+
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_a_step_is_the_foundations_step(head: Head) -> None:
     rates = (0.0, head.dropout, head.dropout / 2) if head.dropout else (0.0, 0.0, 0.0)
     network = build_head(head, seed=0).double()
-    fused_head = FusedHead(network, rates)
+    smoothing = (0.0, 0.1, 0.4)
+    fused_head = FusedHead(network, rates, smoothing)
     settings = [
-        Settings(optimizer="sgd", momentum=0.0, lr=lr, weight_decay=decay)
-        for lr, decay in ((0.1, 0.05), (0.01, 0.0), (1.0, 0.5))
+        Settings(optimizer="sgd", momentum=0.0, lr=lr, weight_decay=decay, l1=l1)
+        for lr, decay, l1 in ((0.1, 0.05, 0.0), (0.01, 0.0, 0.02), (1.0, 0.5, 0.1))
     ]
-    optimizer = VectorisedOptimizer(settings, fused_head.parameters, fused_head.gradients)
+    optimizer = VectorisedOptimizer(settings, fused_head.parameters, fused_head.gradients, steps=1)
     shapes = {name: value.dim() for name, value in network.state_dict().items()}
     losses = fused_head.train_step(torch.tensor(X), torch.tensor(LABELS), uniforms)
     gradients = {name: value.clone() for name, value in fused_head.gradients.items()}
@@ -177,17 +217,18 @@ def test_a_step_is_the_foundations_step(head: Head) -> None:
         ).double()
         layers = foundations_of(alone)
         z = training.forward(layers, X, training=True)
-        loss = softmax.negative_log_likelihood(z, LABELS).mean()
+        loss, delta = smoothed(z, smoothing[place])
         assert losses[place].item() == pytest.approx(loss, abs=1e-12)
-        training.backward(layers, softmax.negative_log_likelihood_delta(z, LABELS) / SAMPLES)
+        training.backward(layers, delta)
         for name, w, gradient in zip(
             in_order(head), flat(layers, "weights"), flat(layers, "gradients"), strict=True
         ):
             found = gradients[name][place].numpy() if name in gradients else 0.0
             assert np.abs(gradient - found).max() < 1e-12
-            lam = settings[place].weight_decay if shapes[name] == 2 else 0.0
+            one, weight = settings[place], shapes[name] == 2
+            penalty = regularisation.l1_gradient(w, lam=2 * one.l1 if weight else 0.0, n=1)
             stepped = regularisation.weight_decay_step(
-                w, gradient, lr=settings[place].lr, lam=lam, n=1
+                w, gradient + penalty, lr=one.lr, lam=one.weight_decay if weight else 0.0, n=1
             )
             assert np.abs(fused_head.state[name][place].numpy() - stepped).max() < 1e-12
 

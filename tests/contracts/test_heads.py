@@ -80,30 +80,44 @@ def learned(network: HeadNetwork) -> list[torch.nn.Parameter]:
     return found
 
 
+def smoothed(z: Array, epsilon: float) -> tuple[float, Array]:
+    """Cross entropy with the target (1 - epsilon) [j = i] + epsilon / 3, and its delta at z.
+
+    The cross entropy is linear in the target: a mixture of those with each class as the label.
+    """
+    shares = [(1 - epsilon, LABELS), *((epsilon / 3, np.full(SAMPLES, k)) for k in range(3))]
+    loss = sum(s * softmax.negative_log_likelihood(z, i).mean() for s, i in shares)
+    delta = sum(s * softmax.negative_log_likelihood_delta(z, i) / SAMPLES for s, i in shares)
+    return loss, delta
+
+
 def flat(layers: Sequence[Layer], what: str) -> list[Array]:
     return [array for layer in layers for array in getattr(layer, what).values()]
 
 
+@pytest.mark.parametrize(("l1", "smoothing"), [(0.0, 0.0), (0.02, 0.1)], ids=["plain", "regular"])
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
-def test_a_step_of_a_head_is_the_foundations_step(head: Head) -> None:
+def test_a_step_of_a_head_is_the_foundations_step(head: Head, l1: float, smoothing: float) -> None:
     network = build_head(head, seed=0).double()
     network.train()
     layers = foundations_of(network)
-    settings = Settings(optimizer="sgd", lr=0.1, momentum=0.0, weight_decay=0.05)
+    settings = Settings(optimizer="sgd", lr=0.1, momentum=0.0, weight_decay=0.05, l1=l1)
     optimizer = build_optimizer(network.parameters(), settings)
     batch = torch.tensor(X), torch.tensor(LABELS)
-    loss = train_step(network, optimizer, batch, noise=uniforms)
+    loss = train_step(network, optimizer, batch, noise=uniforms, label_smoothing=smoothing)
 
     z = training.forward(layers, X, training=True)
-    assert_same(softmax.negative_log_likelihood(z, LABELS).mean(), loss)
-    training.backward(layers, softmax.negative_log_likelihood_delta(z, LABELS) / SAMPLES)
+    expected, delta = smoothed(z, smoothing)
+    assert_same(expected, loss)
+    training.backward(layers, delta)
     weights, gradients = flat(layers, "weights"), flat(layers, "gradients")
     for w, gradient, parameter in zip(weights, gradients, learned(network), strict=True):
         # relative to the step's size: a bias before batch norm has no gradient but rounding
+        penalty = regularisation.l1_gradient(w, lam=2 * l1 if w.ndim == 2 else 0.0, n=1)
         found = parameter.grad.numpy() if parameter.requires_grad else 0.0  # type: ignore[union-attr]
-        assert np.abs(gradient - found).max() < 1e-12
+        assert np.abs(gradient + penalty - found).max() < 1e-12  # it has joined the gradient
         lam = 0.05 if w.ndim == 2 else 0.0
-        stepped = regularisation.weight_decay_step(w, gradient, lr=0.1, lam=lam, n=1)
+        stepped = regularisation.weight_decay_step(w, gradient + penalty, lr=0.1, lam=lam, n=1)
         assert np.abs(stepped - parameter.detach().numpy()).max() < 1e-12
 
 

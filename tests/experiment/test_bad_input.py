@@ -115,6 +115,8 @@ def test_faults_of_everything_are_reported_together(colours: Path, tmp_path: Pat
     ("settings", "told"),
     [
         ({"optimizer": "sgd", "nesterov": True, "momentum": 0}, "nesterov needs momentum"),
+        ({"schedule": "cosin"}, "cosine"),
+        ({"warmup": 20}, "warmup must be less than epochs; got warmup 20 and epochs 20"),
         ({"image_size": 8, "model": "vgg16", "weights": "none"}, "image_size"),
         ({"weights": "absent.pth"}, "absent.pth"),
         ({"weights": __file__}, "test_bad_input.py"),

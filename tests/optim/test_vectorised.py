@@ -6,28 +6,26 @@ from torch import nn
 
 from veduta.config.settings import Settings
 from veduta.optim import vectorised
-from veduta.optim.optimizers import OPTIMIZERS, build_optimizer
+from veduta.optim.optimizers import OPTIMIZERS, build_optimizer, set_rate
 from veduta.optim.rules import RULES
+from veduta.optim.schedules import schedule_of
 from veduta.optim.vectorised import VectorisedOptimizer
 
 SHAPES = {"weight": (4, 3), "bias": (4,)}
-STEPS = 7
+STEPS, EPOCH = 7, 3
 
 
 def varied(rule: str) -> list[Settings]:
     """Three trials that differ in all that an optimiser may vary."""
     name, nesterov = ("sgd", True) if rule == "nesterov" else (rule, False)
+    names = ("lr", "weight_decay", "momentum", "betas", "l1", "schedule", "warmup", "epochs")
     rows = [
-        (0.01, 0.0, 0.9, (0.9, 0.999)),
-        (0.1, 0.3, 0.5, (0.0, 0.9)),
-        (1e-3, 0.01, 0.1, (0.8, 0)),
+        (0.01, 0.0, 0.9, (0.9, 0.999), 0.02, "constant", 0, 9),
+        (0.1, 0.3, 0.5, (0.0, 0.9), 0.0, "cosine", 1, 3),
+        (1e-3, 0.01, 0.1, (0.8, 0), 0.1, "step", 0.4, 4),
     ]
-    return [
-        Settings(
-            optimizer=name, nesterov=nesterov, lr=lr, weight_decay=decay, momentum=mu, betas=betas
-        )
-        for lr, decay, mu, betas in rows
-    ]
+    shared = {"optimizer": name, "nesterov": nesterov}
+    return [Settings(**shared, **dict(zip(names, row, strict=True))) for row in rows]
 
 
 def drawn(seed: int, trials: int) -> dict[str, torch.Tensor]:
@@ -42,7 +40,9 @@ def alone(settings: Settings, place: int, steps: range) -> list[torch.Tensor]:
     """One trial by torch.optim."""
     parameters = [nn.Parameter(value[place].clone()) for value in drawn(99, 3).values()]
     optimizer = build_optimizer(parameters, settings)
+    schedule = schedule_of(settings, EPOCH)
     for step in steps:
+        set_rate(optimizer, settings.lr * schedule(step))
         for parameter, gradient in zip(parameters, drawn(step, 3).values(), strict=True):
             parameter.grad = gradient[place].clone()
         optimizer.step()
@@ -64,7 +64,7 @@ def test_each_trial_moves_as_with_torchs_own(
 ) -> None:
     monkeypatch.setattr(vectorised, "PIECE", piece)
     trials, parameters, gradients = varied(rule), drawn(99, 3), drawn(0, 3)
-    optimizer = VectorisedOptimizer(trials, parameters, gradients)
+    optimizer = VectorisedOptimizer(trials, parameters, gradients, steps=EPOCH)
     for step in range(STEPS):
         for name, value in drawn(step, 3).items():
             gradients[name].copy_(value)
@@ -77,7 +77,7 @@ def test_each_trial_moves_as_with_torchs_own(
 @pytest.mark.parametrize("rule", RULES)
 def test_those_that_are_kept_go_on_as_before(rule: str) -> None:
     trials, parameters, gradients = varied(rule), drawn(99, 3), drawn(0, 3)
-    optimizer = VectorisedOptimizer(trials, parameters, gradients)
+    optimizer = VectorisedOptimizer(trials, parameters, gradients, steps=EPOCH)
     kept = torch.tensor([0, 1, 2])
     for step in range(STEPS):
         if step == 3:

@@ -15,6 +15,12 @@ from veduta.training.step import NotFiniteError
 
 WIDE = {"lr": (1e-3, 3e-3, 1e-2, 2e-2), "dropout": (0.0, 0.3)}
 DEEP = {"hidden": (8, 6), "batch_norm": True}
+REGULAR = {
+    "l1": (0.0, 1e-3),
+    "label_smoothing": (0.0, 0.1),
+    "schedule": ("one_cycle", "step"),
+    "warmup": (0.0, 0.5),
+}
 
 
 def ran(found: list[Trial], dtype: torch.dtype = torch.float32) -> tuple[dict[str, Any], list[Any]]:
@@ -36,16 +42,18 @@ def same_bits(one: Finished, other: Finished) -> bool:
     return equal and torch.equal(one.val_logits, other.val_logits)
 
 
+@pytest.mark.parametrize("grid", [WIDE, REGULAR], ids=["wide", "regular"])
 @pytest.mark.parametrize("base", [{}, DEEP], ids=["linear", "mlp"])
-def test_the_same_tile_gives_the_same_bits(base: dict[str, Any]) -> None:
-    found = trials_of({**base, "epochs": 4}, WIDE)
+def test_the_same_tile_gives_the_same_bits(base: dict[str, Any], grid: dict[str, Any]) -> None:
+    found = trials_of({**base, "epochs": 4}, grid)
     one, other = ran(found)[0], ran(found)[0]
     assert all(same_bits(one[name], other[name]) for name in one)
 
 
-def test_the_order_of_the_grid_means_nothing() -> None:
-    turned = {name: values[::-1] for name, values in reversed(WIDE.items())}
-    one = fused(trials_of({"epochs": 3}, WIDE), torch.float32)
+@pytest.mark.parametrize("grid", [WIDE, REGULAR], ids=["wide", "regular"])
+def test_the_order_of_the_grid_means_nothing(grid: dict[str, Any]) -> None:
+    turned = {name: values[::-1] for name, values in reversed(grid.items())}
+    one = fused(trials_of({"epochs": 3}, grid), torch.float32)
     other = fused(trials_of({"epochs": 3}, turned), torch.float32)
     assert list(one) == list(other)
     assert all(same_bits(one[name][1], other[name][1]) for name in one)
@@ -73,11 +81,17 @@ def test_a_failure_says_what_the_serial_executor_says() -> None:
     assert left == [(1, [found[0].id])]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{"dropout": (0.0, 0.3)}, {"schedule": ("constant", "cosine"), "label_smoothing": (0.0, 0.2)}],
+    ids=["dropout", "regular"],
+)
 @pytest.mark.parametrize("base", [{}, DEEP], ids=["linear", "mlp"])
-def test_early_stopping_and_compaction_change_nothing(base: dict[str, Any]) -> None:
+def test_early_stopping_and_compaction_change_nothing(
+    base: dict[str, Any], more: dict[str, Any]
+) -> None:
     base = {**base, "lr": 3e-2}
-    grid = {"patience": (1, 2, 4), "epochs": (5, 12), "dropout": (0.0, 0.3)}
-    found = trials_of(base, grid)
+    found = trials_of(base, {"patience": (1, 2, 4), "epochs": (5, 12), **more})
     expected = serial(found, torch.float64)
     ends, left = ran(found, torch.float64)
     assert len({end.outcome.epochs for end in ends.values()}) > 2

@@ -15,6 +15,7 @@ from veduta.models.heads import ACTIVATIONS
 from veduta.models.registry import MODELS
 from veduta.models.weights import check_weights
 from veduta.optim.optimizers import OPTIMIZERS, faults_of
+from veduta.optim.schedules import SCHEDULES, schedule_faults
 from veduta.runs.directory import Place, new_directory_faults
 from veduta.search.space import Trial, cells, trials, unused
 
@@ -22,6 +23,7 @@ REGISTRIES: dict[str, tuple[str, Mapping[str, object]]] = {
     "model": ("model", MODELS),
     "optimizer": ("optimiser", OPTIMIZERS),
     "activation": ("activation", ACTIVATIONS),
+    "schedule": ("schedule", SCHEDULES),
 }
 
 
@@ -113,7 +115,7 @@ def _faults_of_cell(settings: Settings) -> list[str]:
             preprocessing_of(MODELS[settings.model], settings.image_size)
         except InputError as error:
             faults += error.faults
-    return faults + faults_of(settings)
+    return faults + faults_of(settings) + schedule_faults(settings)
 
 
 def _inside_faults(data: Path, out: Path) -> list[str]:

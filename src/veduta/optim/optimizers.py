@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from veduta.config.settings import Settings
+from veduta.optim.penalties import penalise_l1, penalised
 
 Group = dict[str, Any]
 
@@ -54,17 +55,26 @@ def build_optimizer(
     `weight_decay` is the L2 penalty of the report's equation (38a), over weights: matrices and
     kernels, not biases, nor the scale and shift of batch normalisation. torch adds its gradient to
     that of the loss (coupled) in all but adamw, where the decay acts on the weights themselves.
+    `l1` is that of (38b), over the same weights, coupled in all.
     """
     everything = list(parameters)
+    weights = penalised(everything)
+    chosen = {id(weight) for weight in weights}
     groups: list[Group] = [
-        {
-            "params": [p for p in everything if p.dim() > 1],
-            "weight_decay": settings.weight_decay,
-        },
-        {"params": [p for p in everything if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": weights, "weight_decay": settings.weight_decay},
+        {"params": [p for p in everything if id(p) not in chosen], "weight_decay": 0.0},
     ]
     entry = OPTIMIZERS[settings.optimizer]
-    return entry.build([group for group in groups if group["params"]], settings)
+    optimizer = entry.build([group for group in groups if group["params"]], settings)
+    if settings.l1:
+        penalise_l1(optimizer, weights, settings.l1)
+    return optimizer
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Let the next step have the learning rate `lr`, for all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
 
 
 def faults_of(settings: Settings) -> list[str]:

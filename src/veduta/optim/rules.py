@@ -21,9 +21,10 @@ class Piece:
     w: Tensor
     g: Tensor
     moments: tuple[Tensor, ...]
-    scalars: tuple[Tensor, ...]  # what the rule's `scalars` gave, then the decay
+    scalars: tuple[Tensor, ...]  # what the rule's `scalars` gave
     scratch: Tensor
-    decays: bool
+    decay: Tensor | None  # (rows, 1), where a row decays
+    l1: Tensor | None  # (rows, 1), where a row has this penalty
 
 
 Vectors = Mapping[str, Tensor]
@@ -41,14 +42,14 @@ class Rule:
 
 def _sgd(piece: Piece) -> None:
     r"""Equation 37: v = \mu v + \nabla C, \; w = w - \eta v (torch's form)."""
-    (velocity,), (mu, step, *_) = piece.moments, piece.scalars
+    (velocity,), (mu, step) = piece.moments, piece.scalars
     velocity.mul_(mu).add_(piece.g)
     piece.w.addcmul_(velocity, step)
 
 
 def _nesterov(piece: Piece) -> None:
     r"""Nesterov: v = \mu v + \nabla C, \; w = w - \eta (\nabla C + \mu v)."""
-    (velocity,), (mu, step, *_) = piece.moments, piece.scalars
+    (velocity,), (mu, step) = piece.moments, piece.scalars
     velocity.mul_(mu).add_(piece.g)
     piece.w.addcmul_(piece.g.addcmul_(velocity, mu), step)
 
@@ -63,7 +64,7 @@ def _adam(piece: Piece) -> None:
     And w = w - \eta \hat{m} / (\sqrt{\hat{s}} + \epsilon), multiplied out so that the corrections
     by 1 - \beta^t are scalars of a trial.
     """
-    (mean, square), (rest_1, rest_2, epsilon, step, *_) = piece.moments, piece.scalars
+    (mean, square), (rest_1, rest_2, epsilon, step) = piece.moments, piece.scalars
     g = piece.g
     mean.lerp_(g, rest_1)
     square.lerp_(g.mul_(g), rest_2)
@@ -80,14 +81,14 @@ def _adam_scalars(of: Vectors, t: int) -> tuple[Tensor, ...]:
 
 def _rmsprop(piece: Piece) -> None:
     r"""RMSprop: s = \alpha s + (1 - \alpha) g^2, \; w = w - \eta g / (\sqrt{s} + \epsilon)."""
-    (square,), (step, *_) = piece.moments, piece.scalars
+    (square,), (step,) = piece.moments, piece.scalars
     square.mul_(ALPHA).addcmul_(piece.g, piece.g, value=1 - ALPHA)
     _rooted(piece, square, step, EPSILON["rmsprop"])
 
 
 def _adagrad(piece: Piece) -> None:
     r"""Adagrad: s = s + g^2, \; w = w - \eta g / (\sqrt{s} + \epsilon)."""
-    (total,), (step, *_) = piece.moments, piece.scalars
+    (total,), (step,) = piece.moments, piece.scalars
     total.addcmul_(piece.g, piece.g)
     _rooted(piece, total, step, EPSILON["adagrad"])
 

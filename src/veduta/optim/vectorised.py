@@ -13,6 +13,7 @@ from torch import Tensor
 
 from veduta.config.settings import Settings
 from veduta.optim.rules import RULES, Piece
+from veduta.optim.schedules import is_constant, schedule_of
 
 PIECE = 2**17  # numbers: with gradient and two moments 2 MiB in float32; the best from 2^15 on
 
@@ -24,9 +25,11 @@ class VectorisedOptimizer:
         settings: of each trial; all name the same optimiser, with or without nesterov.
         parameters: by name, (T, ...), contiguous; changed in place by `step`.
         gradients: by the same names and of the same shapes; used up by `step`.
+        steps: of an epoch, for schedules and warm-up.
 
-    `weight_decay` acts on weights alone, that is on parameters of two dimensions or more a trial:
-    added to the gradient, in adamw as w = (1 - \eta \lambda) w before the update.
+    `weight_decay` and `l1` act on weights alone, that is on parameters of two dimensions or more a
+    trial: added to the gradient, weight_decay in adamw as w = (1 - \eta \lambda) w before the
+    update. What no trial has costs nothing.
     """
 
     def __init__(
@@ -34,12 +37,17 @@ class VectorisedOptimizer:
         settings: Sequence[Settings],
         parameters: Mapping[str, Tensor],
         gradients: Mapping[str, Tensor],
+        *,
+        steps: int,
     ) -> None:
         first = settings[0]
         self._decoupled = first.optimizer == "adamw"
         self._rule = RULES["nesterov" if _is_nesterov(first) else first.optimizer]
         self._steps = 0
         self._of = _vectors(settings)
+        self._schedules = [schedule_of(one, steps) for one in settings]
+        self._scheduled = not all(map(is_constant, settings))
+        self.lr = self._of["lr"]  # (T,) float64: that of the last step
         self._moments = [
             {name: torch.zeros_like(w) for name, w in parameters.items()}
             for _ in range(self._rule.moments)
@@ -48,17 +56,19 @@ class VectorisedOptimizer:
 
     def step(self) -> None:
         """One update of all parameters from what `gradients` hold."""
+        if self._scheduled:
+            factors = [schedule(self._steps) for schedule in self._schedules]
+            self.lr = self._of["lr"] * torch.tensor(factors, dtype=torch.float64)
         self._steps += 1
-        of = self._of
-        decay = 1 - of["lr"] * of["weight_decay"] if self._decoupled else of["weight_decay"]
-        scalars = (*self._rule.scalars(of, self._steps), decay)
-        for place, values in zip(self._scalars, scalars, strict=True):
+        for place, values in zip(self._scalars, self._values(), strict=True):
             place.copy_(values[:, None])
         for piece in self._pieces:
-            if piece.decays and self._decoupled:
-                piece.w.mul_(piece.scalars[-1])
-            elif piece.decays:
-                piece.g.addcmul_(piece.w, piece.scalars[-1])
+            if piece.l1 is not None:
+                piece.g.addcmul_(torch.sign(piece.w, out=piece.scratch), piece.l1)
+            if piece.decay is not None and self._decoupled:
+                piece.w.mul_(piece.decay)
+            elif piece.decay is not None:
+                piece.g.addcmul_(piece.w, piece.decay)
             self._rule.update(piece)
 
     def keep(
@@ -66,30 +76,41 @@ class VectorisedOptimizer:
     ) -> None:
         """Go on with the trials at `places` alone, whose parameters are now `parameters`."""
         self._of = {name: values[places] for name, values in self._of.items()}
+        self._schedules = [self._schedules[place] for place in places.tolist()]
+        self.lr = self.lr[places]
         self._moments = [{n: m[places] for n, m in kept.items()} for kept in self._moments]
         self._cut(parameters, gradients)
+
+    def _values(self) -> tuple[Tensor, ...]:
+        """What `_scalars` hold at this step: the decay, L1, and the scalars of the rule."""
+        of = {**self._of, "lr": self.lr}
+        decay = 1 - of["lr"] * of["weight_decay"] if self._decoupled else of["weight_decay"]
+        return decay, of["l1"], *self._rule.scalars(of, self._steps)
 
     def _cut(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
         """Cut everything into pieces of at most `PIECE` numbers."""
         example = next(iter(parameters.values()))
-        trials, count = len(example), len(self._rule.scalars(self._of, 1)) + 1
-        self._scalars = [example.new_zeros(trials, 1) for _ in range(count)]
+        trials = len(example)
+        self._scalars = [example.new_zeros(trials, 1) for _ in self._values()]
+        decay, l1, *scalars = self._scalars
         scratch = example.new_empty(PIECE)
-        decaying = bool((self._of["weight_decay"] != 0).any())
+        has = {name: bool(self._of[name].any()) for name in ("weight_decay", "l1")}
         self._pieces = []
         for name, parameter in parameters.items():
             flat = [t.view(trials, -1) for t in (parameter, gradients[name])]
             flat += [moments[name].view(trials, -1) for moments in self._moments]
             for rows, columns in _pieces(*flat[0].shape):
                 w, g, *moments = (tensor[rows, columns] for tensor in flat)
+                weight = parameter.dim() > 2
                 self._pieces.append(
                     Piece(
                         w,
                         g,
                         moments=tuple(moments),
-                        scalars=tuple(place[rows] for place in self._scalars),
+                        scalars=tuple(place[rows] for place in scalars),
                         scratch=scratch[: w.numel()].view(w.shape),
-                        decays=decaying and parameter.dim() > 2,
+                        decay=decay[rows] if weight and has["weight_decay"] else None,
+                        l1=l1[rows] if weight and has["l1"] else None,
                     )
                 )
 
@@ -102,6 +123,7 @@ def _vectors(settings: Sequence[Settings]) -> dict[str, Tensor]:
     columns = {
         "lr": [s.lr for s in settings],
         "weight_decay": [s.weight_decay for s in settings],
+        "l1": [s.l1 for s in settings],
         "momentum": [s.momentum for s in settings],
         "beta_1": [s.betas[0] for s in settings],
         "beta_2": [s.betas[1] for s in settings],

@@ -51,10 +51,12 @@ class TileEpoch:
 class Seen:
     """What an epoch of one fold came to; one entry a slot.
 
-    `losses` are those of the steps: the first that is not finite, else the last.
+    `losses` are those of the steps: the first that is not finite, else the last; `lr` is the rate
+    of the last step.
     """
 
     losses: list[float]
+    lr: list[float]
     train: Measured
     validation: Measured
 
@@ -76,7 +78,7 @@ def run_tile(tile: Tile, folds: Sequence[Fold], *, classes: int) -> Iterator[Til
         for place in live:
             trial = run.courses[place].trial
             hits = pooled([one.validation.hits[place] for one in seen], folds)
-            parts = [_epoch(number, trial, place, seen=one, seconds=seconds) for one in seen]
+            parts = [_epoch(number, place, seen=one, seconds=seconds) for one in seen]
             errors = [_error(o.losses[place], e) for o, e in zip(seen, parts, strict=True)]
             came = next(filter(None, errors), None) or pooled_epoch(parts, folds, hits)
             if isinstance(came, Epoch):
@@ -86,7 +88,7 @@ def run_tile(tile: Tile, folds: Sequence[Fold], *, classes: int) -> Iterator[Til
         yield TileEpoch(number, epochs, ended, run.compacted())
 
 
-def _epoch(number: int, trial: Trial, place: int, *, seen: Seen, seconds: float) -> Epoch:
+def _epoch(number: int, place: int, *, seen: Seen, seconds: float) -> Epoch:
     """The figures of one slot; its logits as a tensor of their own."""
     train, validation = seen.train, seen.validation
     return Epoch(
@@ -95,7 +97,7 @@ def _epoch(number: int, trial: Trial, place: int, *, seen: Seen, seconds: float)
         train_accuracy=train.accuracies[place],
         val_loss=validation.losses[place],
         val_accuracy=validation.accuracies[place],
-        lr_now=trial.settings.lr,
+        lr_now=seen.lr[place],
         seconds=seconds,
         val_logits=validation.logits[place].T.clone(memory_format=torch.contiguous_format),
     )
@@ -118,21 +120,26 @@ class _Part:
         self.common = settings[0]  # batch size, seed and shape of the head are those of all
         network = build_head(head, self.common.seed)
         network.to(fold.train.dtype)
-        self.head = FusedHead(network, [one.dropout for one in settings])
-        self.optimizer = VectorisedOptimizer(settings, self.head.parameters, self.head.gradients)
+        smoothing = [one.label_smoothing for one in settings]
+        self.head = FusedHead(network, [one.dropout for one in settings], smoothing)
+        self.batches = batches(len(fold.train), self.common.batch_size)
+        self.optimizer = VectorisedOptimizer(
+            settings, self.head.parameters, self.head.gradients, steps=len(self.batches)
+        )
 
     def epoch(self, number: int) -> Seen:
         """Train one epoch, and measure what came of it."""
         losses = self.train(number)
         train = measure(self.head, self.fold.train, keep=False)
-        return Seen(losses, train, measure(self.head, self.fold.validation, keep=True))
+        validation = measure(self.head, self.fold.validation, keep=True)
+        return Seen(losses, self.optimizer.lr.tolist(), train, validation)
 
     def train(self, number: int) -> list[float]:
         """One epoch; of each slot the first loss that is not finite, else the last one."""
         examples, seed = self.fold.train, self.common.seed
         indices = shuffled(examples, seed, number)
         seen: Tensor | None = None
-        for part in batches(len(examples), self.common.batch_size):
+        for part in self.batches:
             chosen = indices[part]
             noise = dropout_noise(seed, number, examples.keys[chosen])
             losses = self.head.train_step(*examples.batch(number, chosen), noise)

@@ -47,11 +47,15 @@ class FusedHead:
     Args:
         network: one head, as the serial executor builds it.
         rates: dropout of each trial; equal ones side by side.
+        smoothing: of the labels, for each trial; none without.
     """
 
-    def __init__(self, network: HeadNetwork, rates: Sequence[float]) -> None:
+    def __init__(
+        self, network: HeadNetwork, rates: Sequence[float], smoothing: Sequence[float] = ()
+    ) -> None:
         self.head: Head = network.head
         self.rates = tuple(rates)
+        self.smoothing = tuple(smoothing) or (0.0,) * len(rates)
         self.state = {
             name: torch.stack([value] * len(rates)) for name, value in network.state_dict().items()
         }
@@ -67,6 +71,7 @@ class FusedHead:
         """Go on with the trials at `places` alone."""
         self.state = {name: value[places] for name, value in self.state.items()}
         self.rates = tuple(self.rates[place] for place in places.tolist())
+        self.smoothing = tuple(self.smoothing[place] for place in places.tolist())
         self._prepare()
 
     def of_trial(self, place: int) -> dict[str, Tensor]:
@@ -87,7 +92,7 @@ class FusedHead:
         for number in range(len(self.head.hidden)):
             passed.append(self._hidden(number, z, noise))
             z = self._dense(number + 1, passed[-1].out)
-        losses, delta = output_errors(z, labels)
+        losses, delta = output_errors(z, labels, self._smoothing)
         for number in range(len(passed), 0, -1):
             delta = self._back(number, delta, passed[number - 1])
         self._shift(0, delta)
@@ -113,6 +118,9 @@ class FusedHead:
         self.gradients = {n: torch.empty_like(self.state[n]) for n in self._trained}
         weight = self.state["dense.0.weight"]
         self._rates = torch.tensor(self.rates, dtype=weight.dtype)
+        self._smoothing = None
+        if any(self.smoothing):
+            self._smoothing = torch.tensor(self.smoothing, dtype=weight.dtype)
         self._segments: list[tuple[slice, float]] = []
         start = 0
         for rate, members in groupby(self.rates):

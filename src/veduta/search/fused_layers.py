@@ -95,20 +95,32 @@ def dropout_scale(noise: Tensor, rates: Tensor) -> Tensor:
     return kept / (1 - rates)[:, None, None]
 
 
-def output_errors(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Losses (27) and errors \delta^L = (\gamma(z^L) - [j = i]) / B, by (25) and (26).
+def output_errors(
+    z: Tensor, labels: Tensor, smoothing: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    r"""Losses (27) and errors \delta^L = (\gamma(z^L) - y) / B, by (25) and (26).
+
+    The target y is [j = i], with label smoothing (1 - \epsilon) [j = i] + \epsilon / classes.
 
     Args:
         z: logits, (T, classes, B).
         labels: (B,).
+        smoothing: \epsilon of each trial, (T,); None where all are 0.
 
     Returns:
         The mean loss of each trial (T,), and \delta^L (T, classes, B).
     """
-    trials, _, count = z.shape
+    trials, classes, count = z.shape
     logs = torch.log_softmax(z, 1)
     places = labels.expand(trials, 1, count)
     losses = -logs.gather(1, places).mean((1, 2))
+    label = z.new_full((1, 1, 1), -1.0)
+    if smoothing is not None:
+        spread = losses - smoothing * (losses + logs.mean((1, 2)))
+        losses = torch.where(smoothing > 0, spread, losses)  # 0 x infinity is no number
+        label = smoothing[:, None, None] - 1
     delta = logs.exp_()
-    delta.scatter_add_(1, places, delta.new_full((1, 1, 1), -1.0).expand(places.shape))
+    delta.scatter_add_(1, places, label.expand(places.shape))
+    if smoothing is not None:
+        delta.sub_((smoothing / classes)[:, None, None])
     return losses, delta.mul_(1 / count)

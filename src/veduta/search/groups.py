@@ -14,7 +14,10 @@ Tile = tuple[Trial, ...]
 """Trials of one group whose heads are trained as one; equal dropout rates stand side by side."""
 
 VARYING = frozenset(
-    {"lr", "weight_decay", "momentum", "betas", "dropout", "epochs", "patience"}
+    {
+        *("lr", "weight_decay", "momentum", "betas", "dropout", "epochs", "patience"),
+        *("l1", "label_smoothing", "schedule", "warmup"),
+    }
 )  # inside a group; all else (features, batch size, optimiser, shape of the head) is shared
 
 NUMBERS = 2**20

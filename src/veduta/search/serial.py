@@ -55,9 +55,13 @@ def _hits(epoch: Epoch, fold: Fold) -> NDArray[np.bool_]:
 
 
 def refit(trial: Trial, examples: Examples, *, classes: int, epochs: int) -> HeadNetwork:
-    """The network of `trial` after exactly `epochs` epochs on `examples`, from a fresh start."""
-    settings = trial.settings.model_copy(update={"epochs": epochs})
+    """The network of `trial` after exactly `epochs` epochs on `examples`, from a fresh start.
+
+    Its schedule is that of the whole trial, so these epochs have the learning rates they had.
+    """
+    settings = trial.settings
     network = build_head(head_of(settings, examples.shape[0], classes), settings.seed)
-    for _ in train_epochs(network, examples, settings):
-        pass
+    for number, _ in train_epochs(network, examples, settings):
+        if number == epochs:
+            break
     return network

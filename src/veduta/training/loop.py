@@ -16,7 +16,8 @@ from torch import Tensor
 
 from veduta.config.settings import Settings
 from veduta.models.heads import HeadNetwork
-from veduta.optim.optimizers import build_optimizer
+from veduta.optim.optimizers import build_optimizer, set_rate
+from veduta.optim.schedules import schedule_of
 from veduta.runtime.streams import order, stream
 from veduta.training.state import Examples
 from veduta.training.step import (
@@ -63,20 +64,28 @@ def shuffled(train: Examples, seed: int, epoch: int) -> NDArray[np.intp]:
 def train_epochs(
     network: HeadNetwork, train: Examples, settings: Settings
 ) -> Iterator[tuple[int, float]]:
-    """Train `network` in place; after each epoch, its number (from 1) and learning rate.
+    """Train `network` in place; after each epoch, its number (from 1) and last learning rate.
 
     Raises:
         NotFiniteError: the loss of a step is not a finite number.
     """
     optimizer = build_optimizer(network.parameters(), settings)
+    parts = batches(len(train), settings.batch_size)
+    schedule = schedule_of(settings, len(parts))
     for number in range(1, settings.epochs + 1):
         network.train()
         indices = shuffled(train, settings.seed, number)
-        for part in batches(len(train), settings.batch_size):
+        for step, part in enumerate(parts, start=(number - 1) * len(parts)):
+            set_rate(optimizer, settings.lr * schedule(step))
             chosen = indices[part]
             noise = dropout_noise(settings.seed, number, train.keys[chosen])
-            batch = train.batch(number, chosen)
-            train_step(network, optimizer, batch, noise=noise if settings.dropout else None)
+            train_step(
+                network,
+                optimizer,
+                train.batch(number, chosen),
+                noise=noise if settings.dropout else None,
+                label_smoothing=settings.label_smoothing,
+            )
         yield number, optimizer.param_groups[0]["lr"]
 
 

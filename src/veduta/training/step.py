@@ -50,14 +50,17 @@ def train_step(
     batch: tuple[Tensor, Tensor],
     *,
     noise: Noise | None,
+    label_smoothing: float = 0.0,
 ) -> float:
-    """One step down the gradient of the mean cross entropy (report, equations 25-27).
+    r"""One step down the gradient of the mean cross entropy (report, equations 25-27).
 
     Args:
         network: in training mode.
         optimizer: over the network's parameters.
         batch: features (B, D) float32 and labels (B,) int64.
         noise: what dropout compares with; None where nothing is dropped.
+        label_smoothing: \epsilon; the target is 1 - \epsilon for the label, and \epsilon / classes
+            more for every class (Szegedy et al., "Rethinking the Inception architecture", 2016).
 
     Returns:
         The loss before the step, in nats.
@@ -67,7 +70,7 @@ def train_step(
     """
     features, labels = batch
     optimizer.zero_grad(set_to_none=True)
-    loss = cross_entropy(network(features, noise), labels)
+    loss = cross_entropy(network(features, noise), labels, label_smoothing=label_smoothing)
     value = loss.item()
     if not np.isfinite(value):
         raise failed_step(value)
