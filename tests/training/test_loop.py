@@ -128,3 +128,44 @@ def test_rows_on_the_disk_train_what_tensors_train(tmp_path: Path) -> None:
         network = build_head(Head(5, 3), 0)
         weights.append([*fit(network, train, validation=train, settings=settings)][-1].val_logits)
     assert torch.equal(*weights)
+
+
+def test_penalties_smoothing_and_schedule_equal_a_plain_loop_of_torchs_own() -> None:
+    train = examples(50)
+    settings = Settings(
+        epochs=3, batch_size=10, lr=0.02, optimizer="sgd", momentum=0.9, weight_decay=0.01,
+        l1=0.003, label_smoothing=0.2, schedule="one_cycle",
+    )  # fmt: skip
+    network = build_head(Head(5, 3), 4).double()
+    train = Examples(train.features.double(), train.labels, train.keys)
+    ends = [lr for _, lr in train_epochs(network, train, settings)]
+
+    plain = build_head(Head(5, 3), 4).double()
+    (layer,) = plain.dense
+    groups = [{"params": [layer.weight], "weight_decay": 0.01}, {"params": [layer.bias]}]
+    optimizer = torch.optim.SGD(groups, 0.02, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.02, total_steps=15, cycle_momentum=False
+    )
+    rates = []
+    for epoch in (1, 2, 3):
+        for rows in np.split(shuffled(train, 0, epoch), 5):
+            target = torch.nn.functional.one_hot(train.labels[rows], 3).double() * 0.8 + 0.2 / 3
+            loss = cross_entropy(plain(train.features[rows]), target)
+            optimizer.zero_grad()
+            (loss + 0.003 * layer.weight.abs().sum()).backward()
+            optimizer.step()
+            rates.append(optimizer.param_groups[0]["lr"])
+            if len(rates) < 15:
+                schedule.step()
+    for mine, theirs in zip(network.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+    assert ends == pytest.approx(rates[4::5])
+
+
+def test_what_is_measured_is_plain_cross_entropy() -> None:
+    train = examples(50)
+    settings = Settings(epochs=1, batch_size=10, l1=0.1, weight_decay=0.1, label_smoothing=0.3)
+    (epoch,) = fit(network := build_head(Head(5, 3), 4), train, validation=train, settings=settings)
+    expected = cross_entropy(network(train.features), train.labels).item()
+    assert epoch.val_loss == epoch.train_loss == pytest.approx(expected)
