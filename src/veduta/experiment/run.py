@@ -28,6 +28,7 @@ from veduta.runs.files import expect_room
 from veduta.runs.journal import Journal
 from veduta.runtime.process import one_thread
 from veduta.search.course import Finished
+from veduta.search.residency import Residency, Sizes, allowed_bytes, announce, residency
 from veduta.search.selection import tied
 from veduta.search.serial import refit
 from veduta.search.space import Trial
@@ -60,9 +61,12 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         records.write_start(directory, plan, gate, start=start, parts=parts)
         data = _Data(plan, parts, materials)
         places = Places(directory.tensorboard, directory.scores)
-        study = Study(plan.trials, len(plan.folder.classes), journal, places)
+        resident = _residency(plan, parts)
+        classes = len(plan.folder.classes)
+        study = Study(plan.trials, classes, journal, places, allowed=resident.allowed)
         try:
             data(plan.trials[0])  # features before trials, so that each has a progress of its own
+            announce(resident, journal, console)
             with console.stage("training", "epochs") as advance:
                 study.run(data, advance)
             winner, best, ties = _select(plan, study)
@@ -132,6 +136,12 @@ def _expect_parts(plan: Plan, parts: Parts) -> None:
         )
     if error := InputError.unless_empty(faults):
         raise error
+
+
+def _residency(plan: Plan, parts: Parts) -> Residency:
+    """What will be in memory while trials train; free memory is asked once, here."""
+    sizes = Sizes(len(parts["train"]), len(parts["validation"]), len(plan.folder.classes))
+    return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory))
 
 
 class _Data:

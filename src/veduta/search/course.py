@@ -1,9 +1,10 @@
 """What a trial comes to, epoch by epoch, whichever executor trains it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -40,7 +41,7 @@ class Course:
     trial: Trial
     ended: bool = False
     _patience: Patience = field(init=False)
-    _hits: list[NDArray[np.bool_]] = field(default_factory=list)
+    _hits: list[NDArray[np.uint8]] = field(default_factory=list)  # packed: 8 images a byte
     _best: tuple[Epoch, Weights] | None = None
     _seconds: float = 0.0
 
@@ -51,14 +52,15 @@ class Course:
         """Take one more epoch.
 
         Args:
-            epoch: its figures; `val_logits` must not change later.
+            epoch: its figures; where it is the best so far, its `val_logits` are copied.
             hits: (validation images,) right or wrong.
             weights: gives a copy of the weights after it; asked for where it is the best so far.
         """
-        self._hits.append(hits)
+        self._hits.append(np.packbits(hits))
         self._seconds += epoch.seconds
         if self._best is None or epoch.val_accuracy > self._best[0].val_accuracy:
-            self._best = epoch, weights()
+            logits = epoch.val_logits.clone(memory_format=torch.contiguous_format)
+            self._best = replace(epoch, val_logits=logits), weights()
         stopped = self._patience.exhausted(epoch.val_loss)
         self.ended = stopped or epoch.number >= self.trial.settings.epochs
 
@@ -68,7 +70,8 @@ class Course:
         epoch, weights = self._best
         network = HeadNetwork(head).to(epoch.val_logits.dtype)
         network.load_state_dict(weights)
-        epochs = len(self._hits)
+        epochs, images = len(self._hits), len(epoch.val_logits)
+        hits = np.unpackbits(np.stack(self._hits), axis=1, count=images).view(np.bool_)
         outcome = Outcome(
             trial=self.trial.id,
             best_epoch=epoch.number,
@@ -79,6 +82,6 @@ class Course:
             val_loss=epoch.val_loss,
             val_accuracy=epoch.val_accuracy,
             seconds=self._seconds,
-            hits=self._hits[epoch.number - 1],
+            hits=hits[epoch.number - 1].copy(),
         )
-        return Finished(outcome, network, epoch.val_logits, np.stack(self._hits))
+        return Finished(outcome, network, epoch.val_logits, hits)

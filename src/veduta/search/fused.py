@@ -89,7 +89,7 @@ def run_tile(tile: Tile, folds: Sequence[Fold], *, classes: int) -> Iterator[Til
 
 
 def _epoch(number: int, place: int, *, seen: Seen, seconds: float) -> Epoch:
-    """The figures of one slot; its logits as a tensor of their own."""
+    """The figures of one slot."""
     train, validation = seen.train, seen.validation
     return Epoch(
         number,
@@ -99,7 +99,7 @@ def _epoch(number: int, place: int, *, seen: Seen, seconds: float) -> Epoch:
         val_accuracy=validation.accuracies[place],
         lr_now=seen.lr[place],
         seconds=seconds,
-        val_logits=validation.logits[place].T.clone(memory_format=torch.contiguous_format),
+        val_logits=validation.logits[place].T,
     )
 
 

@@ -16,7 +16,7 @@ from veduta.training.step import EVALUATION_BATCH
 class Measured:
     """One entry a slot: mean losses and accuracies; hits (T, images), logits (T, classes, images).
 
-    The last two are empty where they were not kept.
+    The last two hold no image where they were not kept.
     """
 
     losses: list[float]
@@ -35,22 +35,20 @@ def measure(head: FusedHead, examples: Examples, *, keep: bool) -> Measured:
     """
     losses = torch.zeros(len(head.rates), dtype=torch.float64)
     right = torch.zeros(len(head.rates), dtype=torch.int64)
-    kept: list[tuple[Tensor, Tensor]] = []
+    count = len(examples) if keep else 0
+    hits = torch.empty(len(head.rates), count, dtype=torch.bool)
+    logits = losses.new_empty(len(head.rates), head.head.classes, count, dtype=examples.dtype)
     start = 0
     for z in head.logits(examples.parts(EVALUATION_BATCH)):
-        labels = examples.labels[start : start + z.shape[2]]
-        start += z.shape[2]
+        part = slice(start, start + z.shape[2])
+        labels = examples.labels[part]
+        start = part.stop
         exact = z.double()
         of_label = exact.gather(1, labels.expand(len(z), 1, -1)).squeeze(1)
         losses += (exact.logsumexp(1) - of_label).sum(1)
-        hits = z.max(1).indices == labels
-        right += hits.sum(1)
+        found = z.max(1).indices == labels
+        right += found.sum(1)
         if keep:
-            kept.append((hits, z))
-    count = len(examples)
-    return Measured(
-        (losses / count).tolist(),
-        (right.double() / count).tolist(),
-        torch.cat([hits for hits, _ in kept], 1).numpy() if keep else np.empty((0, 0), np.bool_),
-        torch.cat([z for _, z in kept], 2) if keep else losses.new_empty(0, 0, 0),
-    )
+            hits[:, part], logits[:, :, part] = found, z
+    means = losses / len(examples), right.double() / len(examples)
+    return Measured(means[0].tolist(), means[1].tolist(), hits.numpy(), logits)

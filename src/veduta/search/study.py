@@ -10,12 +10,12 @@ from pathlib import Path
 from veduta.config.settings import plain
 from veduta.models.heads import head_of
 from veduta.runs.journal import Event, Journal, latest_attempts
-from veduta.runtime.environment import processors
 from veduta.search.course import Finished
 from veduta.search.fused import TileEpoch, run_tile
 from veduta.search.groups import Tile, groups, tiles
 from veduta.search.kept import forget_weights, write_scores, write_weights
 from veduta.search.reloaded import Past
+from veduta.search.residency import allowed_bytes, side_by_side_of, sizes_of, tile_bytes
 from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.search.workers import side_by_side
@@ -44,6 +44,7 @@ class Study:
     journal: Journal
     places: Places
     past: Past = field(default_factory=Past)
+    allowed: int = field(default_factory=allowed_bytes)  # for tiles side by side
     outcomes: list[Outcome] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     best: Finished | None = None
@@ -77,9 +78,11 @@ class Study:
             if fresh:
                 self.journal.append("tiles", tiles=[[trial.id for trial in t] for t in fresh])
             cut = [tile for tile in (*old, *fresh) if not self.past.ended(tile)]
+            each = max(tile_bytes(tile, head, sizes_of(folds, self.classes)) for tile in cut)
+            workers = side_by_side_of(cut, each, self.allowed)
             work = partial(run_tile, folds=folds, classes=self.classes)
             started = time.perf_counter()
-            with closing(side_by_side(cut, work, workers=processors())) as seen:
+            with closing(side_by_side(cut, work, workers=workers)) as seen:
                 for tile, came in seen:
                     self._take(tile, came, meter)
             self.seconds += time.perf_counter() - started

@@ -1,0 +1,160 @@
+"""Memory of a whole search against its plan, and against ten times as many images.
+
+    python -m benchmarks.memory [--images 10000,100000] [--trials 16] [--epochs 3] [--memory 4GB]
+
+Makes folders of small synthetic images, runs the real search on each in a process of its own with
+an empty cache, and reads that process's anonymous memory (RssAnon of /proc/PID/status: what it has
+allocated; files that it has mapped do not count) twenty times a second. Prints the base after all
+imports, the highest figure of each stage above it, what the plan of the training said, and the
+ratios. Linux alone.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SIZE, CLASSES, SAMPLES_A_SECOND = 32, 4, 20
+RATES = [1e-4, 2e-4, 3e-4, 1e-3, 2e-3, 3e-3, 1e-2, 2e-2]
+DROPOUT = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+MB = 1e6
+
+
+def paint(folder: Path, count: int) -> None:
+    """Class folders of `count` different images: coloured noise."""
+    import numpy as np
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    colours = generator.integers(60, 200, (CLASSES, 3))
+    for label in range(CLASSES):
+        (folder / f"class {label}").mkdir(parents=True)
+    for number in range(count):
+        label = number % CLASSES
+        coarse = generator.normal(0, 30, (4, 4, 3)) + colours[label]
+        image = Image.fromarray(np.clip(coarse, 0, 255).astype(np.uint8))
+        path = folder / f"class {label}" / f"{number:06}.png"
+        image.resize((SIZE, SIZE)).save(path, compress_level=1)
+
+
+def child(data: Path, cache: Path, given: dict[str, Any]) -> None:
+    """One search; says on standard output when a stage starts."""
+    import os
+
+    os.environ["VEDUTA_CACHE"] = str(cache)
+    import openvino  # noqa: F401 - the base holds every library that a run loads
+    import torch.utils.tensorboard  # noqa: F401
+
+    import veduta
+    import veduta.experiment.run
+    from veduta.tracking.console import Advance, Console
+
+    class Telling(Console):
+        """Says when a stage starts and ends."""
+
+        @contextmanager
+        def stage(self, label: str, unit: str, *more: Any) -> Iterator[Advance]:  # noqa: ANN401
+            print("STAGE", label, flush=True)
+            with super().stage(label, unit, *more) as advance:
+                yield advance
+            print("STAGE", f"after {label}", flush=True)
+
+    print("STAGE imports", flush=True)
+    time.sleep(0.5)
+    veduta.search(data, out=cache / "run", console=Telling(stderr=True), **given)
+    print("STAGE end", flush=True)
+
+
+def anonymous(pid: int) -> int:
+    """Bytes that a process has allocated; 0 where it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return next((int(s.split()[1]) * 1024 for s in text.splitlines() if s[:7] == "RssAnon"), 0)
+
+
+def watch(command: list[str]) -> dict[str, int]:
+    """Run a command; the highest anonymous memory of each stage, in the order of stages."""
+    peaks = {"start": 0}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+
+        def sample() -> None:
+            while process.poll() is None:
+                stage = next(reversed(peaks))
+                peaks[stage] = max(peaks[stage], anonymous(process.pid))
+                time.sleep(1 / SAMPLES_A_SECOND)
+
+        thread = threading.Thread(target=sample)
+        thread.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("STAGE "):
+                peaks[line.removeprefix("STAGE ").strip()] = anonymous(process.pid)
+        thread.join()
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return peaks
+
+
+def measure(scratch: Path, count: int, given: dict[str, Any]) -> int:
+    """One size: prints its figures; returns the peak above the base."""
+    data, cache = scratch / f"images-{count}", scratch / f"cache-{count}"
+    paint(data, count)
+    arguments = ["--child", json.dumps([str(data), str(cache), given])]
+    started = time.perf_counter()
+    peaks = watch([sys.executable, "-m", "benchmarks.memory", *arguments])
+    base = peaks["imports"]
+    print(f"{count:,} images, {time.perf_counter() - started:.0f} s; "
+          f"base after imports {base / MB:.0f} MB")  # fmt: skip
+    for stage, peak in peaks.items():
+        if stage not in {"start", "imports"}:
+            print(f"    {stage:32} {(peak - base) / MB:8.1f} MB above it")
+    journal = (cache / "run" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    for event in map(json.loads, journal):
+        if event["event"] == "residency":
+            plan = event["in_use"] + event["planned"]
+            print(f"    plan of the training: {(event['in_use'] - base) / MB:.1f} MB in use above "
+                  f"the base + {event['planned'] / MB:.1f} MB of tiles; peak of the training / "
+                  f"plan, base included: {peaks['training'] / plan:.3f}, "
+                  f"without: {(peaks['training'] - base) / (plan - base):.3f}")  # fmt: skip
+    return max(peaks.values()) - base
+
+
+def main() -> None:
+    """Run every size and print the figures."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--images", default="10000,100000")
+    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--memory", default="4GB")
+    parser.add_argument("--hidden", default="none")
+    parser.add_argument("--child", type=json.loads)
+    options = parser.parse_args()
+    if options.child:
+        data, cache, given = options.child
+        child(Path(data), Path(cache), given)
+        return
+    grid = {"lr": RATES[: max(2, options.trials // 8)], "dropout": DROPOUT[: options.trials]}
+    given = {
+        "grid": grid, "epochs": options.epochs, "memory": options.memory, "image_size": SIZE,
+        "weights": "none", "batch_size": 128, "hidden": options.hidden,
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as scratch:
+        sizes = [int(text) for text in options.images.split(",")]
+        peaks = [measure(Path(scratch), count, given) for count in sizes]
+    first, last = peaks[0], peaks[-1]
+    more = (last - first) / (sizes[-1] - sizes[0]) if len(sizes) > 1 else 0
+    print(f"peak above the base, {sizes[-1]:,} images / {sizes[0]:,}: {last / first:.2f}; "
+          f"{more:.0f} bytes an image more")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+r"""What is in memory while trials train, and how many tiles may be there side by side.
+
+The bytes of a tile are a pure function of its trials and of how many images there are. Memory only
+decides how many tiles run at the same time, which no result depends on.
+
+What a tile of T heads of P numbers takes, in float32, with N images to choose by, C classes:
+weights, gradients and moments a fold, the best of each trial and its copy at the end,
+((2 + moments) folds + 2) T P; logits of all N images, those being made, those of the epoch before and the best, 3 T C N;
+right or wrong, a bit an epoch and image, and once a byte each at the end; and the larger of a
+training step and a block of evaluation, layer by layer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from rich.filesize import decimal
+
+from veduta.models.heads import Head, head_of
+from veduta.models.registry import MODELS
+from veduta.optim.rules import RULES
+from veduta.runs.journal import Journal
+from veduta.runtime.environment import processors
+from veduta.runtime.memory import anonymous_memory, free_memory
+from veduta.search.groups import Tile, groups, tiles
+from veduta.search.space import Trial
+from veduta.tracking.console import Console
+from veduta.training.folds import Fold
+from veduta.training.step import EVALUATION_BATCH
+
+UNITS = {"MB": 10**6, "GB": 10**9}
+NUMBER, EXACT = 4, 8  # bytes: float32; float64, 64-bit integers
+STEP, BLOCK = 8, 3  # tensors of a hidden layer alive in a training step, in an evaluation block
+OUTPUT = 4  # tensors of logits alive in either
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many images train (in a fold) and choose (in all folds), classes, and folds."""
+
+    train: int
+    validation: int
+    classes: int
+    folds: int = 1
+
+
+def sizes_of(folds: Sequence[Fold], classes: int) -> Sizes:
+    """The sizes of what trials train on."""
+    train = max(len(fold.train) for fold in folds)
+    return Sizes(train, sum(len(fold.validation) for fold in folds), classes, len(folds))
+
+
+@dataclass(frozen=True, slots=True)
+class Residency:
+    """What will be in memory while trials train.
+
+    Attributes:
+        trials, groups, tiles: how many there are.
+        side_by_side: tiles that run at the same time, where most do.
+        planned: bytes of these tiles.
+        largest: bytes of the largest tile.
+        allowed: bytes that tiles may take.
+    """
+
+    trials: int
+    groups: int
+    tiles: int
+    side_by_side: int
+    planned: int
+    largest: int
+    allowed: int
+
+
+def allowed_bytes(memory: str | None = None) -> int:
+    """What tiles may take: as the setting says, else half of what is free now.
+
+    >>> allowed_bytes("1.5GB")
+    1500000000
+    """
+    if memory is None:
+        return free_memory() // 2
+    return int(float(memory[:-2]) * UNITS[memory[-2:]])
+
+
+def tile_bytes(tile: Tile, head: Head, sizes: Sizes) -> int:
+    """The most that a tile takes while it trains.
+
+    Args:
+        tile: trials of one group.
+        head: of each of them.
+        sizes: of the data.
+    """
+    settings = tile[0].settings
+    trials, count = len(tile), sizes.validation
+    epochs = max(trial.settings.epochs for trial in tile)
+    own = (2 + RULES[settings.optimizer].moments) * sizes.folds
+    learned = (own + 2) * head.parameters * NUMBER
+    logits = 3 * sizes.classes * count * NUMBER
+    hits = count * (epochs // 8 + epochs + 2)
+    order = 5 * EXACT * sizes.train
+    return trials * (learned + logits + hits) + order + _passing(tile, head)
+
+
+def _passing(tile: Tile, head: Head) -> int:
+    """Activations: of a training step or of a block of evaluation, whichever is more."""
+    trials, batch = len(tile), tile[0].settings.batch_size
+    rates = {trial.settings.dropout for trial in tile}
+    hidden, inputs = sum(head.hidden), head.features * (2 * NUMBER)
+    outputs = trials * head.classes
+    step = batch * (inputs + trials * hidden * STEP * NUMBER + outputs * OUTPUT * NUMBER)
+    if any(rates):
+        widest = max(head.hidden, default=head.features)
+        copies = 0 if head.hidden else len(rates) * head.features * NUMBER
+        step += batch * (3 * widest * EXACT + copies)
+    layers = trials * max(head.hidden, default=0) * BLOCK * NUMBER
+    block = EVALUATION_BATCH * (inputs + layers + outputs * OUTPUT * EXACT)
+    return max(step, block)
+
+
+def side_by_side_of(cut: Sequence[Tile], bytes_each: int, allowed: int) -> int:
+    """How many tiles may run at the same time: one a processor, as far as memory goes, never none.
+
+    Args:
+        cut: the tiles of a group.
+        bytes_each: of the largest of them.
+        allowed: bytes for all.
+    """
+    return max(1, min(processors(), len(cut), allowed // bytes_each))
+
+
+def residency(trials: Sequence[Trial], sizes: Sizes, allowed: int) -> Residency:
+    """The plan of a whole search: what the groups, one after the other, will take at most."""
+    cut, most = [], (0, 0, 0)
+    for group in groups(trials):
+        head = head_of(group[0].settings, MODELS[group[0].settings.model].features, sizes.classes)
+        mine = tiles(group, head.parameters)
+        each = max(tile_bytes(tile, head, sizes) for tile in mine)
+        workers = side_by_side_of(mine, each, allowed)
+        cut.append(len(mine))
+        most = max(most, (workers * each, workers, each))
+    return Residency(len(trials), len(cut), sum(cut), most[1], most[0], most[2], allowed)
+
+
+def announce(resident: Residency, journal: Journal, console: Console) -> None:
+    """Say and journal what is going to be in memory, on top of what is there now."""
+    now = anonymous_memory()
+    journal.append("residency", in_use=now, **asdict(resident))
+    console.say(
+        f"memory      {resident.tiles} tiles of trials in {resident.groups} groups, "
+        f"{resident.side_by_side} side by side: {decimal(resident.planned)} of the "
+        f"{decimal(resident.allowed)} allowed, besides {decimal(now)} in use"
+    )
+    if resident.largest > resident.allowed:
+        console.warn(
+            f"a tile of trials should fit in --memory; the largest takes "
+            f"{decimal(resident.largest)} of {decimal(resident.allowed)} allowed, and is tried all "
+            "the same: allow more, or give the head fewer or narrower hidden layers"
+        )
