@@ -140,7 +140,10 @@ def _expect_parts(plan: Plan, parts: Parts) -> None:
 
 def _residency(plan: Plan, parts: Parts) -> Residency:
     """What will be in memory while trials train; free memory is asked once, here."""
-    sizes = Sizes(len(parts["train"]), len(parts["validation"]), len(plan.folder.classes))
+    train, chooses, folds = len(parts["train"]), len(parts["validation"]), plan.settings.folds or 1
+    if folds > 1:
+        train = chooses = train + chooses  # every one of them trains, and chooses once
+    sizes = Sizes(train, chooses, len(plan.folder.classes), folds)
     return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory))
 
 

@@ -5,9 +5,9 @@ decides how many tiles run at the same time, which no result depends on.
 
 What a tile of T heads of P numbers takes, in float32, with N images to choose by, C classes:
 weights, gradients and moments a fold, the best of each trial and its copy at the end,
-((2 + moments) folds + 2) T P; logits of all N images, those being made, those of the epoch before and the best, 3 T C N;
-right or wrong, a bit an epoch and image, and once a byte each at the end; and the larger of a
-training step and a block of evaluation, layer by layer.
+((2 + moments) folds + 2) T P; logits of all N images, those being made, those of the epoch before
+and the best, 3 T C N (5 T C N where folds are pooled); right or wrong, a bit an epoch and image,
+and once a byte each at the end; and the larger of a training step and a block of evaluation.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,7 @@ from veduta.training.step import EVALUATION_BATCH
 
 UNITS = {"MB": 10**6, "GB": 10**9}
 NUMBER, EXACT = 4, 8  # bytes: float32; float64, 64-bit integers
-STEP, BLOCK = 8, 3  # tensors of a hidden layer alive in a training step, in an evaluation block
-OUTPUT = 4  # tensors of logits alive in either
+BLOCK, OUTPUT = 3, 4  # tensors alive of the widest hidden layer in evaluation, of logits always
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ def tile_bytes(tile: Tile, head: Head, sizes: Sizes) -> int:
     epochs = max(trial.settings.epochs for trial in tile)
     own = (2 + RULES[settings.optimizer].moments) * sizes.folds
     learned = (own + 2) * head.parameters * NUMBER
-    logits = 3 * sizes.classes * count * NUMBER
+    logits = (3 if sizes.folds == 1 else 5) * sizes.classes * count * NUMBER
     hits = count * (epochs // 8 + epochs + 2)
     order = 5 * EXACT * sizes.train
     return trials * (learned + logits + hits) + order + _passing(tile, head)
@@ -104,16 +103,17 @@ def _passing(tile: Tile, head: Head) -> int:
     """Activations: of a training step or of a block of evaluation, whichever is more."""
     trials, batch = len(tile), tile[0].settings.batch_size
     rates = {trial.settings.dropout for trial in tile}
-    hidden, inputs = sum(head.hidden), head.features * (2 * NUMBER)
+    widest, inputs = max(head.hidden, default=0), head.features * (2 * NUMBER)
     outputs = trials * head.classes
-    step = batch * (inputs + trials * hidden * STEP * NUMBER + outputs * OUTPUT * NUMBER)
+    kept = 2 + head.batch_norm + 2 * any(rates)  # z, a; normalised z; scale and out of dropout
+    back = 2 + head.batch_norm + (len(head.hidden) > 1)  # delta, slope; centred; the delta before
+    layers = trials * ((sum(head.hidden) * kept + widest * back) * NUMBER + widest)  # and a mask
+    step = batch * (inputs + layers + outputs * OUTPUT * NUMBER)
     if any(rates):
-        widest = max(head.hidden, default=head.features)
         copies = 0 if head.hidden else len(rates) * head.features * NUMBER
-        step += batch * (3 * widest * EXACT + copies)
-    layers = trials * max(head.hidden, default=0) * BLOCK * NUMBER
-    block = EVALUATION_BATCH * (inputs + layers + outputs * OUTPUT * EXACT)
-    return max(step, block)
+        step += batch * (3 * (widest or head.features) * EXACT + copies)
+    block = inputs + trials * widest * BLOCK * NUMBER + outputs * OUTPUT * EXACT
+    return max(step, EVALUATION_BATCH * block)
 
 
 def side_by_side_of(cut: Sequence[Tile], bytes_each: int, allowed: int) -> int:

@@ -1,0 +1,94 @@
+"""What is in memory: worked by hand, and without effect on results."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from veduta import search
+from veduta.config.settings import Settings
+from veduta.models.heads import Head
+from veduta.runtime import memory
+from veduta.search import residency as module
+from veduta.search.residency import (
+    Sizes,
+    allowed_bytes,
+    residency,
+    side_by_side_of,
+    tile_bytes,
+)
+from veduta.search.space import cells, trial_of, trials
+from veduta.tracking.console import Console
+
+TILE = tuple(trial_of(Settings(lr=lr, epochs=8, batch_size=2)) for lr in (1e-3, 1e-2))
+
+
+def test_a_linear_tile_by_hand() -> None:
+    """2 trials of 5 x 3 + 3 = 18 numbers, adam; 100 images train, 10 choose; 3 classes, 8 epochs.
+
+    Learned 2 x 6 x 18 x 4 = 864; logits 2 x 3 x 30 x 4 = 720; hits 2 x 10 x (1 + 8 + 2) = 220;
+    order 5 x 8 x 100 = 4000. A block of 512 images: inputs 512 x 5 x 8 = 20480, outputs
+    512 x 2 x 3 x 4 x 8 = 98304; more than a step of two images.
+    """
+    bytes_of_it = tile_bytes(TILE, Head(5, 3), Sizes(100, 10, 3))
+    assert bytes_of_it == 864 + 720 + 220 + 4000 + 20480 + 98304
+
+
+def test_folds_are_trained_side_by_side() -> None:
+    """Each of 3 folds has weights, gradients and two moments of its own."""
+    one, three = (tile_bytes(TILE, Head(5, 3), Sizes(0, 0, 3, folds)) for folds in (1, 3))
+    assert three - one == 2 * (2 * 4 * 18 * 4)
+
+
+def test_sizes_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert allowed_bytes("500MB") == 500_000_000
+    assert allowed_bytes("2.5GB") == 2_500_000_000
+    monkeypatch.setattr(module, "free_memory", lambda: 901)
+    assert allowed_bytes(None) == 450
+
+
+def test_as_many_as_processors_tiles_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "processors", lambda: 4)
+    five = [TILE] * 5
+    assert side_by_side_of(five, 100, 10**6) == 4
+    assert side_by_side_of(five[:3], 100, 10**6) == 3
+    assert side_by_side_of(five, 100, 299) == 2
+    assert side_by_side_of(five, 100, 99) == 1
+
+
+def test_the_plan_counts_the_group_that_takes_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 linear trials make two tiles of 32, two trials of 600 units one tile each, which take more."""
+    monkeypatch.setattr(module, "processors", lambda: 2)
+    rates = tuple(1e-3 * number for number in range(1, 65))
+    linear = trials(cells(Settings(epochs=2), {"lr": rates}))
+    wide = trials(cells(Settings(epochs=2, hidden=(600,)), {"lr": rates[:2]}))
+    sizes = Sizes(100, 50, 4)
+    found = residency([*linear, *wide], sizes, 10**9)
+    assert (found.trials, found.groups, found.tiles) == (66, 2, 4)
+    alone = residency(wide, sizes, 10**9)
+    assert alone.side_by_side == alone.tiles
+    assert alone.planned == alone.side_by_side * alone.largest
+    assert found.planned == max(alone.planned, residency(linear, sizes, 10**9).planned)
+
+
+def test_memory_changes_no_result(
+    colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One tile at a time where not even one fits, and it is said; all at once elsewhere."""
+    found = {}
+    for allowed in ("1MB", "4GB"):
+        run = search(
+            colours, grid={"lr": [1e-3, 1e-2], "hidden": ["none", 700]}, out=tmp_path / allowed,
+            console=Console(), memory=allowed, epochs=2, image_size=32, weights="none",
+        )  # fmt: skip
+        found[allowed] = run.trials.drop(columns="seconds")
+        lines = (tmp_path / allowed / "journal.jsonl").read_text().splitlines()
+        (event,) = [e for e in map(json.loads, lines) if e["event"] == "residency"]
+        assert event["allowed"] == allowed_bytes(allowed)
+        assert event["largest"] > 10**6
+        assert 0 < event["in_use"] <= memory.anonymous_memory() * 10 or sys.platform != "linux"
+    out, err = capsys.readouterr()
+    assert found["1MB"].equals(found["4GB"])
+    assert "3 tiles of trials in 2 groups" in out
+    assert err.count("a tile of trials should fit in --memory") == 1
