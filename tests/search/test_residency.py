@@ -58,7 +58,7 @@ def test_as_many_as_processors_tiles_and_memory_allow(monkeypatch: pytest.Monkey
 
 
 def test_the_plan_counts_the_group_that_takes_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    """64 linear trials make two tiles of 32, two trials of 600 units one tile each, which take more."""
+    """64 linear trials make two tiles of 32; two of 600 units one tile each, which take more."""
     monkeypatch.setattr(module, "processors", lambda: 2)
     rates = tuple(1e-3 * number for number in range(1, 65))
     linear = trials(cells(Settings(epochs=2), {"lr": rates}))
