@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from veduta.data.pixels import Image
 from veduta.data.sample import Sample
-from veduta.data.splits import Copies, assign, shared
+from veduta.data.splits import Copies, assign, fold_of, shared
 from veduta.errors import InputError
 
 
@@ -208,3 +208,57 @@ def test_leaks_and_conflicts_are_found() -> None:
     ]
     assert isinstance(found[0], Copies)
     assert found == shared(images[::-1], [str(one.sample.split) for one in images[::-1]])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(7, 40), min_size=1, max_size=5), st.integers(2, 6), st.integers(0, 99))
+def test_folds_differ_by_one_image_at_most(sizes: list[int], folds: int, seed: int) -> None:
+    images = [one for k, n in enumerate(sizes) for one in many(n, f"c{k}")]
+    fold = fold_of(images, folds, seed)
+    groups = [images, *([one for one in images if one.sample.label == f"c{k}"] for k in range(5))]
+    for group in filter(None, groups):
+        found = Counter(fold[one.digest] for one in group)
+        assert set(found) == set(range(1, folds + 1))
+        assert max(found.values()) - min(found.values()) <= 1
+
+
+@settings(deadline=None)
+@given(st.randoms())
+def test_folds_know_content_and_seed_alone(shuffler: random.Random) -> None:
+    images = many(20, "a") + many(13, "b")
+    renamed = [
+        Image(Sample(one.sample.path, f"{shuffler.random()}", one.sample.label, None), one.digest)
+        for one in images
+    ]
+    shuffler.shuffle(renamed)
+    assert fold_of(renamed, 5, 1) == fold_of(images, 5, 1)
+    assert fold_of(images, 5, 1) != fold_of(images, 5, 2)
+
+
+def test_copies_share_a_fold_and_count_once() -> None:
+    images = many(4, "a") + many(4, "b")
+    copies = [image("aNone0", label, name=f"copy{i}{label}") for i in range(9) for label in "ab"]
+    assert fold_of(images + copies, 2, 0) == fold_of(images, 2, 0)
+
+
+def test_with_folds_nothing_is_set_apart_to_choose() -> None:
+    images = many(20, "a", "train") + many(10, "a", "validation")
+    parts = assign(images, test=0.2, validation=0.2, seed=0, folds=5)
+    assert Counter(parts) == {"train": 24, "test": 6}
+    images += many(4, "a", "test")
+    parts = assign(images, test=None, validation=None, seed=0, folds=5)
+    assert Counter(parts) == {"train": 30, "test": 4}
+    assert set(parts[-4:]) == {"test"}
+
+
+def test_the_test_part_leaves_an_image_a_fold() -> None:
+    images = many(6, "a")
+    parts = assign(images, test=0.5, validation=0.2, seed=0, folds=5)
+    assert Counter(parts) == {"train": 5, "test": 1}
+    with pytest.raises(InputError) as caught:
+        assign(many(5, "a") + images, test=0.2, validation=0.2, seed=0, folds=6)
+    (fault,) = caught.value.faults
+    assert "at least 7 different readable images, for 6 folds and test; 'a' has 6 " in fault
+    assert "ask for fewer folds" in fault
+    with pytest.raises(InputError, match=r"at least 7 .* for 7 folds; 'a' has 6 "):
+        assign(images, test=None, validation=None, seed=0, folds=7)

@@ -27,8 +27,10 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
     if summary["trials"] > 1:
         console.table(run.leaderboard(), f"best of {summary['trials']} trials, by validation")
     winner = summary["winner"]
-    console.say(f"winner      {winner['trial']}, at epoch {winner['best_epoch']}")
-    console.say(f"validation  {score(summary['validation'])}, which chose it")
+    again = ", trained again so long on all images but the test's" if winner["refit"] else ""
+    console.say(f"winner      {winner['trial']}, at epoch {winner['best_epoch']}{again}")
+    folds = f"pooled over {summary['folds']} folds, " if summary["folds"] else ""
+    console.say(f"validation  {score(summary['validation'])}, {folds}which chose it")
     if (corrected := summary["corrected"]) and summary["trials"] > 1:
         expected = "{accuracy:.1%} ({low:.1%} to {high:.1%})".format(**corrected)
         console.say(f"corrected   {expected}, what such a choice is expected to reach elsewhere")

@@ -2,7 +2,7 @@
 
 An image's place depends on the seed and on its bytes, never on its name or on the order of files.
 Splits that came with the data are kept as they are, and the validation part of the training images
-does not depend on a test folder in any way.
+does not depend on a test folder in any way. With folds, training and validation images are one.
 """
 
 from collections import defaultdict
@@ -38,7 +38,12 @@ class Copies:
 
 
 def assign(
-    images: Sequence[Image], *, test: float | None, validation: float | None, seed: int
+    images: Sequence[Image],
+    *,
+    test: float | None,
+    validation: float | None,
+    seed: int,
+    folds: int | None = None,
 ) -> tuple[str, ...]:
     """The part of each image: "train", "validation" or "test".
 
@@ -46,7 +51,7 @@ def assign(
     images of each class are sealed as test; without a validation split, round(`validation` * m)
     of the m that are left for training choose. Every part has at least one image of each class.
     Identical files go together; where they stand in several classes, they count for the first of
-    these.
+    these. With folds all images but those of the test train, a validation split that came too.
 
     Args:
         images: Of training, validation and test, each with its label; none that is to be predicted.
@@ -54,6 +59,7 @@ def assign(
             which no image could be read.
         validation: Share of what is left for training, 0 to 1; None likewise.
         seed: Another seed, another division.
+        folds: How many `fold_of` shall make of the images that train.
 
     Raises:
         InputError: a class has too few different images.
@@ -61,19 +67,31 @@ def assign(
     given = {image.sample.split for image in images}
     shares = {
         part: share
-        for part, share in (("test", test), ("validation", validation))
+        for part, share in (("test", test), ("validation", None if folds else validation))
         if share is not None and part not in given
     }
-    pool = [image for image in images if image.sample.split in {None, "train"}]
+    ours = {None, "train", *(["validation"] if folds else [])}
+    classes = _distinct([image for image in images if image.sample.split in ours])
+    _expect_enough(classes, [*reversed(shares)], folds)
     place: dict[str, str] = {}
-    for digests in _distinct(pool, ["training", *reversed(shares)]).values():
-        place |= _divide(digests, shares, seed)
+    for digests in classes.values():
+        place |= _divide(digests, shares, seed, train=folds or 1)
     return tuple(
-        place.get(image.digest, "train")
-        if image.sample.split in {None, "train"}
-        else str(image.sample.split)
+        place.get(image.digest, "train") if image.sample.split in ours else str(image.sample.split)
         for image in images
     )
+
+
+def fold_of(images: Sequence[Image], folds: int, seed: int) -> dict[str, int]:
+    """Digest -> fold, from 1 to `folds`: each class is dealt out like cards, one after another.
+
+    So folds differ by at most one image, in each class and in all; identical files go together.
+    """
+    place: dict[str, int] = {}
+    for _, digests in sorted(_distinct(images).items()):
+        for index in order(stream(seed, "fold"), sample_keys(digests)):
+            place[digests[index]] = len(place) % folds + 1
+    return place
 
 
 def shared(images: Sequence[Image], assignment: Sequence[str]) -> list[Copies]:
@@ -88,21 +106,23 @@ def shared(images: Sequence[Image], assignment: Sequence[str]) -> list[Copies]:
     )
 
 
-def _divide(digests: list[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Digest -> part, for the images of one class that do not train."""
+def _divide(
+    digests: list[str], shares: Mapping[str, float], seed: int, *, train: int
+) -> dict[str, str]:
+    """Digest -> part, for the images of one class that do not train; at least `train` do."""
     place: dict[str, str] = {}
     left = digests
-    for number, (part, share) in enumerate(shares.items()):
+    for number, (part, share) in enumerate(shares.items(), 1):
         shuffled = [left[i] for i in order(stream(seed, "split", part), sample_keys(left))]
-        others = len(shares) - number  # parts still to come, training among them: one image each
+        others = len(shares) - number + train  # for the parts still to come, training among them
         count = min(max(1, round(share * len(left))), len(left) - others)
         place |= dict.fromkeys(shuffled[:count], part)
         left = sorted(shuffled[count:])
     return place
 
 
-def _distinct(pool: Sequence[Image], parts: Sequence[str]) -> dict[str, list[str]]:
-    """Class -> its different images, sorted by digest, at least one for each of `parts`."""
+def _distinct(pool: Sequence[Image]) -> dict[str, list[str]]:
+    """Class -> its different images, sorted by digest."""
     owner: dict[str, str] = {}
     for image in pool:
         label = str(image.sample.label)
@@ -110,16 +130,24 @@ def _distinct(pool: Sequence[Image], parts: Sequence[str]) -> dict[str, list[str
     classes: dict[str, list[str]] = {str(image.sample.label): [] for image in pool}
     for digest in sorted(owner):
         classes[owner[digest]].append(digest)
+    return classes
+
+
+def _expect_enough(
+    classes: Mapping[str, Sequence[str]], parts: Sequence[str], folds: int | None
+) -> None:
+    """One image of each class for training, or for each fold, and one for each of `parts`."""
+    least = len(parts) + (folds or 1)
     few = [
         f"{name!r} has {len(classes[name])}"
         for name in sorted(classes)
-        if len(classes[name]) < len(parts)
+        if len(classes[name]) < least
     ]
-    if few and len(parts) > 1:
-        purposes = f"{', '.join(parts[:-1])} and {parts[-1]}"
+    if few and least > 1:
+        *others, last = [f"{folds} folds" if folds else "training", *parts]
+        purposes = f"{', '.join(others)} and {last}" if others else last
         raise InputError(
-            f"each class needs at least {len(parts)} different readable images, for {purposes}; "
-            f"{', '.join(few)} (identical files count once, for one class); add images, or leave "
-            "the class out"
+            f"each class needs at least {least} different readable images, for {purposes}; "
+            f"{', '.join(few)} (identical files count once, for one class); add images, "
+            f"{'ask for fewer folds, ' if folds else ''}or leave the class out"
         )
-    return classes

@@ -41,6 +41,11 @@ class Plan:
     engine: str
     place: Place
 
+    @property
+    def refit(self) -> bool:
+        """Whether the winner is trained again on all images: where folds chose it, always."""
+        return self.settings.refit or self.settings.folds is not None
+
 
 def make_plan(
     data: str | Path,
@@ -89,6 +94,7 @@ def make_plan(
     given = {*parsed, *settings.model_dump(exclude_defaults=True)}
     idle = given.intersection(*(unused(cell) for cell in full))
     idle |= given & {str(sample.split) for sample in folder.samples}  # shares of splits that came
+    idle |= given & {"validation"} if settings.folds else set()
     return Plan(
         command=command,
         folder=folder,

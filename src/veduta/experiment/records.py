@@ -12,6 +12,7 @@ from veduta.config.parsing import PROVENANCE
 from veduta.config.settings import as_plain, plain
 from veduta.data.pixels import Image, Pixels, Rejection
 from veduta.data.splits import shared
+from veduta.experiment.folding import announce_folds, write_splits
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import fingerprint
@@ -75,8 +76,11 @@ def start_of(plan: Plan, gate: Pixels, parts: Parts) -> dict[str, Any]:
 
 def announce(plan: Plan, start: Mapping[str, Any], console: Console) -> None:
     """What is about to happen, and what a user should know before it does."""
-    sizes = ", ".join(f"{count:,} {part}" for part, count in start["images"].items())
+    counts = {part: n for part, n in start["images"].items() if n or part != "validation"}
+    sizes = ", ".join(f"{count:,} {part}" for part, count in counts.items())
     console.say(f"images      {sizes} (sealed); {len(plan.folder.classes)} classes")
+    if plan.settings.folds:
+        announce_folds(plan, plan.settings.folds, images=counts["train"], console=console)
     fewer = f" ({plan.cells} cells, of which some differ only in what they do not use)"
     console.say(
         f"trials      {len(plan.trials)}{fewer if plan.cells != len(plan.trials) else ''}, "
@@ -104,9 +108,7 @@ def write_start(
     content = {**settings_of(plan), PROVENANCE: dict(start)}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     write_atomically(directory.config, text)
-    where = {image.sample.name: part for part, images in parts.items() for image in images}
-    rows = [(i.sample.name, i.sample.label, where[i.sample.name], i.digest) for i in gate.images]
-    rows_to_csv(directory.splits, ("path", "label", "split", "sha256"), rows)
+    write_splits(directory, gate.images, parts, settings=plan.settings)
     write_rejected(directory, gate.rejected)
 
 
@@ -129,8 +131,9 @@ def summary_of(
             "hyper_parameters": plain(winner.parameters),
             "varied": {name: winner.parameters[name] for name in varied(list(plan.trials))},
             "best_epoch": outcome.best_epoch,
-            "refit": plan.settings.refit,
+            "refit": plan.refit,
         },
+        "folds": plan.settings.folds,
         "validation": Accuracy(outcome.val_accuracy, *wilson(hits, images), images).as_dict(),
         "ties": list(ties),
         "trials": len(plan.trials),

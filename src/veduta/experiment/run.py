@@ -2,7 +2,7 @@
 
 gate       decode every image once; what cannot be read is listed
 splits     train, validation, test; the test is sealed
-study      frozen features once, then every trial on them
+study      frozen features once, then every trial on them, once or fold by fold
 selection  by validation alone; the trials that tie with the winner
 test       opened once, for the winner
 artefact   the winner as files that predict
@@ -18,6 +18,7 @@ from veduta.data.pixels import Image, Pixels
 from veduta.data.splits import assign
 from veduta.errors import InputError, VedutaError
 from veduta.experiment import records
+from veduta.experiment.folding import divided_examples
 from veduta.experiment.materials import Materials, Recipe, recipe_of, resize_of
 from veduta.experiment.outcome import Made, score_test, write_model
 from veduta.experiment.plan import Plan
@@ -111,6 +112,7 @@ def _split(plan: Plan, gate: Pixels) -> Parts:
         test=None if "test" in came else settings.test,
         validation=None if "validation" in came else settings.validation,
         seed=settings.seed,
+        folds=settings.folds,
     )
     parts: dict[str, list[Image]] = {"train": [], "validation": [], "test": []}
     for image, part in zip(gate.images, where, strict=True):
@@ -129,7 +131,7 @@ def _expect_parts(plan: Plan, parts: Parts) -> None:
             "each class needs at least one training image that can be read; there is none of "
             f"{', '.join(lost)}: repair the files, or leave the class out"
         )
-    if not parts["validation"]:
+    if not parts["validation"] and not plan.settings.folds:
         faults.append(
             "the validation images choose the winner; none of them can be read: repair them, or "
             "leave them out, and a share of the training images will choose"
@@ -168,6 +170,11 @@ class _Data:
         return self._materials.examples([images], trial.settings, self._classes)[0]
 
     def _examples(self, settings: Settings) -> Sequence[Fold]:
+        if settings.folds:
+            images = self._parts["train"]
+            return divided_examples(
+                images, settings, classes=self._classes, materials=self._materials
+            )
         groups = [self._parts["train"], self._parts["validation"]]
         train, validation = self._materials.examples(groups, settings, self._classes)
         return undivided(train, validation)
@@ -183,8 +190,8 @@ def _select(plan: Plan, study: Study) -> tuple[Trial, Finished, list[str]]:
 
 
 def _final_network(plan: Plan, winner: Trial, best: Finished, data: _Data) -> HeadNetwork:
-    """The winner at its best epoch; with `refit`, trained anew on validation images too."""
-    if not plan.settings.refit:
+    """The winner at its best epoch; with `refit` or folds, trained anew on all images."""
+    if not plan.refit:
         return best.network
     return refit(
         winner,
