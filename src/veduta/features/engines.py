@@ -14,6 +14,8 @@ from typing import Final, Literal, Protocol
 import torch
 
 from veduta.features.openvino_engine import (
+    F32,
+    INT8,
     OPENVINO,
     OpenVINOEngine,
     Pixels,
@@ -23,11 +25,14 @@ from veduta.features.openvino_engine import (
     require_openvino,
 )
 from veduta.models.backbones import Backbone
+from veduta.runs.network import Network
+from veduta.errors import EngineError
 from veduta.runtime.environment import installed, is_x86
 
 Setting = Literal["auto", "fastest", "torch", "openvino"]
+Precision = Literal["f32", "int8"]
 
-TORCH = "torch"
+TORCH, FASTEST = "torch", "fastest"
 BATCH = {"cpu": 16, "cuda": 64}
 
 
@@ -57,21 +62,45 @@ class Engine(Protocol):
         ...
 
 
-def choose_engine(setting: Setting) -> str:
+def choose_engine(setting: Setting, precision: Precision = F32) -> str:
     """The engine that a setting means here; `auto` is a fixed rule, never a stopwatch.
 
     With a CUDA device torch; else OpenVINO on an x86 processor where it is installed; else torch.
+    In int8 there is OpenVINO alone. `fastest` stays what it is where there are `candidates`.
 
     Raises:
-        EngineError: the engine asked for is not installed.
+        EngineError: the engine asked for is not installed, or does not have this precision.
     """
+    if precision == INT8:
+        _require_int8(setting)
+        return OPENVINO
     if setting == OPENVINO:
         require_openvino()
+    if setting == FASTEST and len(candidates()) == 1:
+        return candidates()[0]
     if setting != "auto":
         return setting
     if torch.cuda.is_available():
         return TORCH
-    return OPENVINO if installed("openvino") and is_x86() else TORCH
+    return candidates()[0]
+
+
+def candidates() -> tuple[str, ...]:
+    """The engines that `fastest` chooses among: those installed whose kernels are at home here."""
+    return (OPENVINO, TORCH) if installed(OPENVINO) and is_x86() else (TORCH,)
+
+
+def _require_int8(setting: Setting) -> None:
+    if setting == TORCH:
+        raise EngineError(
+            "precision=int8 needs OpenVINO; got engine=torch: choose engine=openvino, or "
+            "precision=f32"
+        )
+    if missing := [package for package in (OPENVINO, "nncf") if not installed(package)]:
+        raise EngineError(
+            f"precision=int8 needs the packages openvino and nncf; {' and '.join(missing)} not "
+            "installed; pip install 'veduta[int8]', or choose precision=f32"
+        )
 
 
 def engine_version(name: str) -> str:
@@ -79,13 +108,19 @@ def engine_version(name: str) -> str:
     return openvino_version() if name == OPENVINO else f"{torch.__version__} {_device()}"
 
 
-def open_engine(name: str, backbone: Backbone, *, threads: int) -> Engine:
+def open_engine(
+    name: str, backbone: Backbone, *, threads: int, network: Network | None = None
+) -> Engine:
     """The engine called `name`, ready to run `backbone` on `threads` threads.
+
+    With `network`, the backbone quantised, it is OpenVINO that runs, in int8.
 
     Raises:
         EngineError: it is not installed.
     """
-    return TorchEngine(backbone, threads) if name == TORCH else OpenVINOEngine(backbone, threads)
+    if name == TORCH and network is None:
+        return TorchEngine(backbone, threads)
+    return OpenVINOEngine(backbone, threads, network)
 
 
 def _device() -> str:
@@ -96,7 +131,7 @@ class TorchEngine:
     """Eager torch, channels last, in batches of one fixed size."""
 
     name: Final = TORCH
-    precision: Final = "f32"
+    precision: Final = F32
 
     def __init__(self, backbone: Backbone, threads: int) -> None:
         self.version = engine_version(TORCH)

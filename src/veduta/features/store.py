@@ -19,6 +19,8 @@ from veduta.data.pixels import Image, Resize
 from veduta.data.rows import Rows, RowStore
 from veduta.features.blocks import blocks
 from veduta.features.engines import Engine, engine_version, open_engine
+from veduta.features.openvino_engine import F32, INT8
+from veduta.features.quantised import Quantised
 from veduta.models.backbones import Backbone
 
 CODE = 1  # grows when this package changes what it computes
@@ -37,16 +39,22 @@ class Extractor:
         engine: name of the engine that runs it, as `choose_engine` gives it.
         resize: how images became pixels.
         threads: how many threads may run; they do not change the result.
+        quantised: the backbone in int8, where that is what runs.
     """
 
     backbone: Backbone
     engine: str
     resize: Resize
     threads: int
+    quantised: Quantised | None = None
 
     def spec(self, view: View = PLAIN) -> dict[str, object]:
         """Everything that decides a feature of a view, the image apart."""
         model, preprocessing = self.backbone.model, self.backbone.preprocessing
+        network = {}
+        if self.quantised:
+            network["calibration"] = self.quantised.calibration
+            network["network"] = self.quantised.network.sha256
         return {
             "code": CODE,
             "model": model.architecture,
@@ -58,15 +66,17 @@ class Extractor:
             "decoder": DECODER,
             **asdict(self.resize),
             "engine": f"{self.engine} {engine_version(self.engine)}",
-            "precision": "f32",
+            "precision": INT8 if self.quantised else F32,
             "dtype": "float32",
             "view": view.spec(),
+            **network,
         }
 
     @cached_property
     def opened(self) -> Engine:
         """The engine, loaded and compiled when first asked for: this takes seconds."""
-        return open_engine(self.engine, self.backbone, threads=self.threads)
+        network = self.quantised.network if self.quantised else None
+        return open_engine(self.engine, self.backbone, threads=self.threads, network=network)
 
 
 @dataclass(frozen=True)

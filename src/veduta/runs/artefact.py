@@ -1,11 +1,12 @@
 """A trained model on disk: tensors as safetensors, everything else as JSON, no pickle.
 
-`model.json` is a manifest: it lists every file with its role, size and SHA-256, because
+A model in int8 brings its network as OpenVINO runs it too. `model.json` is a manifest: it lists every file with its role, size and SHA-256, because
 safetensors notices a truncated file but not a flipped bit in a weight.
 """
 
 import json
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,11 +17,13 @@ from torch import Tensor
 from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
 from veduta.runs.files import write_atomically, write_json
-from veduta.runtime.disk import digest_of, sync
+from veduta.runs.network import Network
+from veduta.runtime.disk import sync
 
-FORMAT = 1
+FORMAT = 2  # 1 had no networks of an engine
 MANIFEST = "model.json"
 TENSORS = "model.safetensors"
+OPERATIONS, CONSTANTS = "model.xml", "model.bin"
 MOST_MANIFEST_BYTES = 16 * 2**20
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -36,7 +39,8 @@ class File(_Part):
     """One file of an artefact."""
 
     name: Name
-    role: Literal["weights"]
+    role: Literal["weights", "ir"]
+    engine: Literal["openvino"] | None = None  # that a network is for
     bytes: Annotated[int, Field(ge=0)]
     sha256: Digest
 
@@ -72,7 +76,7 @@ class Manifest(_Part):
     preprocessing: Preprocessing
     head: Head
     engine: Literal["torch", "openvino"]
-    precision: Literal["f32"]
+    precision: Literal["f32", "int8"]
     decoder: str
     weights: str  # where those of the backbone came from, in words
     trial: str
@@ -80,24 +84,42 @@ class Manifest(_Part):
     files: tuple[File, ...] = ()  # filled in by `write_artefact`
 
 
-def write_artefact(folder: Path, manifest: Manifest, tensors: dict[str, Tensor]) -> None:
-    """Write a model; `manifest.files` is filled in from what was written."""
+def write_artefact(
+    folder: Path, manifest: Manifest, tensors: dict[str, Tensor], *, network: Network | None = None
+) -> None:
+    """Write a model; `manifest.files` is filled in from what was written.
+
+    Args:
+        folder: a new folder.
+        manifest: everything but tensors and files.
+        tensors: weights of backbone and head, by name.
+        network: the backbone as its engine runs it, where weights do not give that.
+    """
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         building = Path(scratch) / folder.name
         building.mkdir()
-        _write_files(building, manifest, tensors)
+        _write_files(building, manifest, tensors, network)
         building.rename(folder)
     sync(folder.parent)
 
 
-def _write_files(building: Path, manifest: Manifest, tensors: dict[str, Tensor]) -> None:
-    weights = building / TENSORS
-    write_atomically(weights, save({n: t.detach().contiguous() for n, t in tensors.items()}))
-    file = File(
-        name=TENSORS, role="weights", bytes=weights.stat().st_size, sha256=digest_of(weights)
-    )
-    full = manifest.model_copy(update={"files": (file,)})
+def _write_files(
+    building: Path, manifest: Manifest, tensors: dict[str, Tensor], network: Network | None
+) -> None:
+    weights = save({n: t.detach().contiguous() for n, t in tensors.items()})
+    files = [_write_file(building / TENSORS, weights, role="weights")]
+    if network:
+        files.append(_write_file(building / OPERATIONS, network.operations, role="ir"))
+        files.append(_write_file(building / CONSTANTS, network.constants, role="ir"))
+    full = manifest.model_copy(update={"files": tuple(files)})
     write_json(building / MANIFEST, full.model_dump(mode="json"))
+
+
+def _write_file(path: Path, content: bytes, *, role: Literal["weights", "ir"]) -> File:
+    write_atomically(path, content)
+    engine: Literal["openvino"] | None = "openvino" if role == "ir" else None
+    digest = sha256(content).hexdigest()
+    return File(name=path.name, role=role, engine=engine, bytes=len(content), sha256=digest)
 
 
 def read_artefact(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
@@ -106,19 +128,43 @@ def read_artefact(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
     Raises:
         ArtefactError: nothing there, a newer format, a file that is missing, cut or altered.
     """
-    folder = path / "model" if (path / "model" / MANIFEST).is_file() else path
+    folder = _folder(path)
     if not (folder / MANIFEST).is_file():
         raise ArtefactError(
             f"a run directory with a finished model (model/{MANIFEST}) is needed; {path} has none: "
             "give the directory that `veduta search` or `veduta train` named at its end"
         )
     manifest = _read_manifest(folder / MANIFEST)
-    if len(manifest.files) != 1:
+    weights = [file for file in manifest.files if file.role == "weights"]
+    if len(weights) != 1:
         raise ArtefactError(
-            f"{folder / MANIFEST} must list one file of weights; it lists {len(manifest.files)}: "
+            f"{folder / MANIFEST} must list one file of weights; it lists {len(weights)}: "
             "restore the file"
         )
-    return manifest, _read_tensors(folder / manifest.files[0].name, manifest.files[0])
+    tensors: dict[str, Tensor] = load(_content(folder, weights[0]))
+    return manifest, tensors
+
+
+def read_network(path: Path, manifest: Manifest) -> Network | None:
+    """The network that the model of `manifest` in `path` brings, checked; None where it needs none.
+
+    Raises:
+        ArtefactError: a file is not listed, missing, cut or altered.
+    """
+    folder = _folder(path)
+    listed = {file.name: file for file in manifest.files if file.role == "ir"}
+    if manifest.precision != "int8" and not listed:
+        return None
+    if set(listed) != {OPERATIONS, CONSTANTS}:
+        raise ArtefactError(
+            f"{folder / MANIFEST} must list {OPERATIONS} and {CONSTANTS}, the network in int8; it "
+            f"lists {', '.join(sorted(listed)) or 'neither'}: restore the file"
+        )
+    return Network(_content(folder, listed[OPERATIONS]), _content(folder, listed[CONSTANTS]))
+
+
+def _folder(path: Path) -> Path:
+    return path / "model" if (path / "model" / MANIFEST).is_file() else path
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -144,7 +190,9 @@ def _read_manifest(path: Path) -> Manifest:
         ) from error
 
 
-def _read_tensors(path: Path, file: File) -> dict[str, Tensor]:
+def _content(folder: Path, file: File) -> bytes:
+    """A file's bytes, once they are known to be those that were written."""
+    path = folder / file.name
     size = path.stat().st_size if path.is_file() else None
     if size != file.bytes:
         came = "it is missing" if size is None else f"it has {size}"
@@ -152,10 +200,9 @@ def _read_tensors(path: Path, file: File) -> dict[str, Tensor]:
             f"{path} must have {file.bytes} bytes, as its manifest says; {came}: restore the file"
         )
     data = path.read_bytes()
-    if digest_of(path) != file.sha256:
+    if sha256(data).hexdigest() != file.sha256:
         raise ArtefactError(
             f"{path} must have the SHA-256 that its manifest names; it was altered or damaged: "
             "restore the file"
         )
-    tensors: dict[str, Tensor] = load(data)
-    return tensors
+    return data
