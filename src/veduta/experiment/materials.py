@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,9 +14,15 @@ from veduta.data.pixels import Image, Pixels, Resize, load_pixels, pixel_store
 from veduta.data.rows import Rows
 from veduta.data.sample import Sample, some
 from veduta.errors import VedutaError
+from veduta.experiment import engines
+from veduta.features import agreement, measuring, quantised
+from veduta.features.engines import FASTEST
+from veduta.features.openvino_engine import F32
+from veduta.features.quantised import drawn
 from veduta.features.store import Extractor, load_features
 from veduta.models.backbones import Backbone, build_backbone, preprocessing_of
 from veduta.models.registry import MODELS
+from veduta.runs.network import Network
 from veduta.runtime.environment import processors
 from veduta.runtime.streams import sample_keys
 from veduta.tracking.console import Console
@@ -46,13 +53,17 @@ def canonical(images: Sequence[Image], number: Mapping[str, int]) -> list[Image]
 class Materials:
     """Makes pixels and features on demand; what recipes share is made once.
 
-    `reused` and `made` count rows by stage, `seconds` the time, for the summary.
+    `reused` and `made` count rows by stage, `seconds` the time, for the summary. On images of
+    `training` engines are measured, calibrated and checked; `checks` is what came of it, by recipe.
     """
 
     engine: str
     seed: int
     cache: Path
     console: Console
+    precision: str = F32
+    training: Sequence[Image] = ()
+    checks: dict[Recipe, dict[str, Any] | None] = field(default_factory=dict)
     reused: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
     made: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
     seconds: dict[str, float] = field(default_factory=lambda: {"pixels": 0.0, "features": 0.0})
@@ -72,9 +83,38 @@ class Materials:
 
     def backbone(self, settings: Settings) -> Backbone:
         """The frozen network of `settings`."""
-        return self._extractor(settings).backbone
+        return self._built(settings).backbone
+
+    def network(self, settings: Settings) -> Network | None:
+        """The backbone in int8, where that is what runs."""
+        made = self._extractor(settings).quantised
+        return made.network if made else None
+
+    def settle_engine(self, settings: Settings) -> dict[str, Any]:
+        """Measure, once, which engine is the fastest on `settings`, where that one is asked for.
+
+        Returns what the journal says of it; nothing where the engine was settled before.
+        """
+        if self.engine != FASTEST:
+            return {}
+        chosen = drawn(self.training, measuring.IMAGES, seed=self.seed, purpose="engine")
+        pixels = self._pixels_of(chosen, resize_of(settings))
+        self.engine, rates = engines.fastest(self.backbone(settings), pixels, self.console)
+        self._kept.clear()
+        return {"engine_measured": rates}
 
     def _extractor(self, settings: Settings) -> Extractor:
+        """Network and engine of `settings`, in the precision of the run."""
+        extractor = self._built(settings)
+        if self.precision == F32 or extractor.quantised:
+            return extractor
+        chosen = drawn(self.training, quantised.IMAGES, seed=self.seed, purpose="calibration")
+        pixels = self._pixels_of(chosen, extractor.resize)
+        made = engines.quantise(extractor, chosen, pixels, cache=self.cache, console=self.console)
+        self._kept[recipe_of(settings)] = made
+        return made
+
+    def _built(self, settings: Settings) -> Extractor:
         """Network and engine of `settings`; those last asked for are kept."""
         recipe = recipe_of(settings)
         if recipe not in self._kept:
@@ -122,23 +162,33 @@ class Materials:
 
     def features(self, images: Sequence[Image], settings: Settings) -> Rows:
         """Frozen features (N, D) of `images`, in their order."""
-        resize = resize_of(settings)
+        pixels = self._pixels_of(images, resize_of(settings))
+        started = time.perf_counter()
+        extractor = self._extractor(settings)
+        with self.console.stage(f"features by {settings.model}", "images") as advance:
+            found = load_features(images, pixels, extractor, cache=self.cache, progress=advance)
+        self._check(settings, extractor)
+        self._count("features", found.reused, found.computed, time.perf_counter() - started)
+        return found.rows
+
+    def _check(self, settings: Settings, extractor: Extractor) -> None:
+        """Compare the engine with the reference, once a recipe."""
+        recipe = recipe_of(settings)
+        if self.training and recipe not in self.checks:
+            chosen = drawn(self.training, agreement.IMAGES, seed=self.seed, purpose="check")
+            pixels = self._pixels_of(chosen, extractor.resize)
+            self.checks[recipe] = engines.check(
+                extractor, chosen, pixels, cache=self.cache, console=self.console
+            )
+
+    def _pixels_of(self, images: Sequence[Image], resize: Resize) -> Rows:
+        """Pixels of images that were read before, aligned with them; from the files where gone."""
         store = pixel_store(resize, self.cache)
         digests = [image.digest for image in images]
         if store.missing(digests):
             self.pixels([image.sample for image in images], resize)
             self._expect_all(images, store.missing(digests))
-        started = time.perf_counter()
-        with self.console.stage(f"features by {settings.model}", "images") as advance:
-            found = load_features(
-                images,
-                store.rows(digests),
-                self._extractor(settings),
-                cache=self.cache,
-                progress=advance,
-            )
-        self._count("features", found.reused, found.computed, time.perf_counter() - started)
-        return found.rows
+        return store.rows(digests)
 
     def _expect_all(self, images: Sequence[Image], missing: Sequence[str]) -> None:
         lost = sorted(image.sample.name for image in images if image.digest in set(missing))

@@ -71,7 +71,7 @@ def write_model(made: Made) -> None:
         ),
         head=Head(**made.network.head.as_dict()),
         engine=made.materials.engine,
-        precision="f32",
+        precision=settings.precision,
         decoder=DECODER,
         weights=backbone.weights_source,
         trial=made.winner.id,
@@ -79,4 +79,5 @@ def write_model(made: Made) -> None:
     )
     tensors = {f"backbone.{name}": t for name, t in backbone.state_dict().items()}
     tensors |= {f"head.{name}": t for name, t in made.network.state_dict().items()}
-    write_artefact(made.directory.model, manifest, tensors)
+    network = made.materials.network(settings)
+    write_artefact(made.directory.model, manifest, tensors, network=network)

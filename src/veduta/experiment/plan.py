@@ -10,6 +10,7 @@ from veduta.config.settings import Settings
 from veduta.data.folder import Folder, read_folder
 from veduta.errors import InputError
 from veduta.features.engines import choose_engine
+from veduta.features.openvino_engine import INT8
 from veduta.models.backbones import preprocessing_of
 from veduta.models.heads import ACTIVATIONS
 from veduta.models.registry import MODELS
@@ -81,7 +82,7 @@ def make_plan(
     faults += _inside_faults(Path(data), place.path)
     engine, folder = "", None
     try:
-        engine = choose_engine(settings.engine)
+        engine = choose_engine(settings.engine, settings.precision)
     except InputError as error:
         faults += error.faults
     try:
@@ -115,6 +116,11 @@ def _faults_of_cell(settings: Settings) -> list[str]:
         for name, (kind, known) in REGISTRIES.items()
         if getattr(settings, name) not in known
     ]
+    if settings.precision == INT8 and settings.freeze != "all":
+        faults.append(
+            "precision=int8 needs a backbone that does not learn, freeze=all; got "
+            f"freeze={settings.freeze}: choose one of the two"
+        )
     if settings.model in MODELS:
         faults += check_weights(MODELS[settings.model], settings.weights)
         try:

@@ -29,8 +29,15 @@ from veduta.tracking.console import Console
 from veduta.tracking.tables import epochs_table, rows_to_csv, trials_table, write_csv
 
 Parts = Mapping[str, Sequence[Image]]
+STANDS_ON = (
+    *("classes", "images", "rejected", "in_two_splits", "in_two_classes"),
+    *("engine", "precision", "engine_measured"),
+)
+"""What the summary repeats of the start."""
+
 LIBRARIES = (
     "veduta",
+    "nncf",
     "numpy",
     "openvino",
     "pandas",
@@ -69,7 +76,7 @@ def start_of(plan: Plan, gate: Pixels, parts: Parts) -> dict[str, Any]:
         "in_two_classes": sum(group.conflict for group in copies),
         "data_fingerprint": fingerprint(gate.images),
         "engine": plan.engine,
-        "precision": "f32",
+        "precision": plan.settings.precision,
         "versions": versions(),
     }
 
@@ -170,10 +177,9 @@ def write_end(
 ) -> None:
     """summary.json, and the journal's last line, which says the same."""
     start = journal.events[0]
-    stands_on = ("classes", "images", "rejected", "in_two_splits", "in_two_classes", "engine")
     full = {
         **summary,
-        **{name: start[name] for name in stands_on},
+        **{name: start[name] for name in STANDS_ON if name in start},
         "reused": dict(materials.reused),
         "computed": dict(materials.made),
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},

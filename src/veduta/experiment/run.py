@@ -11,6 +11,7 @@ artefact   the winner as files that predict
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from veduta.config.settings import Settings
@@ -49,11 +50,15 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         VedutaError: every trial failed; the tables say why.
     """
     started = time.perf_counter()
-    materials = Materials(plan.engine, plan.settings.seed, cache, console)
+    settings = plan.settings
+    materials = Materials(plan.engine, settings.seed, cache, console, precision=settings.precision)
     gate = _gate(plan, materials)
     parts = _split(plan, gate)
+    materials.training = parts["train"]
     materials.expect_backbones(trial.settings for trial in plan.trials)
-    start = records.start_of(plan, gate, parts)
+    measured = materials.settle_engine(plan.trials[0].settings)
+    plan = replace(plan, engine=materials.engine)
+    start = {**records.start_of(plan, gate, parts), **measured}
     records.announce(plan, start, console)
 
     directory = create(plan.place)
@@ -83,7 +88,8 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         test = score_test(made, SealedTest(parts["test"], journal, cache))
         write_model(made)
         summary = {**records.summary_of(plan, study, best.outcome, ties=ties), "test": test}
-        summary["corrected"] = records.corrected_of(directory, study, plan.settings.seed)
+        summary["corrected"] = records.corrected_of(directory, study, settings.seed)
+        summary["engine_check"] = materials.checks.get(recipe_of(winner.settings))
         seconds = {**materials.seconds, "training": study.seconds}
         seconds["total"] = time.perf_counter() - started
         records.write_end(directory, journal, summary, materials=materials, seconds=seconds)

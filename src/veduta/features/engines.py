@@ -13,6 +13,7 @@ from typing import Final, Literal, Protocol
 
 import torch
 
+from veduta.errors import EngineError
 from veduta.features.openvino_engine import (
     F32,
     INT8,
@@ -26,7 +27,6 @@ from veduta.features.openvino_engine import (
 )
 from veduta.models.backbones import Backbone
 from veduta.runs.network import Network
-from veduta.errors import EngineError
 from veduta.runtime.environment import installed, is_x86
 
 Setting = Literal["auto", "fastest", "torch", "openvino"]

@@ -25,7 +25,8 @@ Rows = NDArray[np.float32]
 Progress = Callable[[int], None]
 
 OPENVINO = "openvino"
-F32, INT8 = "f32", "int8"
+F32: Final = "f32"
+INT8: Final = "int8"
 REPORT = 32  # images between two calls of progress
 
 
@@ -73,7 +74,8 @@ class OpenVINOEngine:
 
     def __init__(self, backbone: Backbone, threads: int, network: Network | None = None) -> None:
         require_openvino()
-        core = import_openvino().Core()
+        openvino = import_openvino()
+        core = openvino.Core()
         self.version = openvino_version()
         self.precision = INT8 if network else F32
         if network:

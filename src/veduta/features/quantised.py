@@ -1,8 +1,8 @@
 """A backbone in int8: calibrated once on images of the run, kept in the cache, and the same after.
 
 NNCF measures the range of every activation on calibration images, rounds weights to whole numbers
-and corrects the bias that this leaves. The result is another extractor of features: a head is fitted
-on its features, never on those of the network in float32.
+and corrects the bias that this leaves. The result is another extractor of features: a head is
+fitted on its features, never on those of the network in float32.
 """
 
 import io

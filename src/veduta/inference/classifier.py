@@ -18,18 +18,20 @@ from veduta.data.decode import calm, decode, read_file
 from veduta.data.pixels import Rejection, Resize
 from veduta.data.reading import in_chunks
 from veduta.data.sample import Sample
-from veduta.errors import ArtefactError, DecodeError
-from veduta.features.engines import Engine, Setting, choose_engine, open_engine
+from veduta.errors import ArtefactError, DecodeError, EngineError, InputError
+from veduta.features.engines import TORCH, Engine, Setting, choose_engine, open_engine
+from veduta.features.openvino_engine import INT8, require_openvino
 from veduta.features.store import compute_features
 from veduta.models.backbones import Backbone, Preprocessing, backbone_from_state
 from veduta.models.heads import ACTIVATIONS, Head, HeadNetwork
 from veduta.models.registry import MODELS
-from veduta.runs.artefact import Manifest, read_artefact
+from veduta.runs.artefact import Manifest, read_artefact, read_network
 from veduta.runtime.environment import processors
 from veduta.tracking.console import Advance
 from veduta.training.step import logits_of
 
 Array = NDArray[np.float32]
+ENGINES = ("auto", "torch", "openvino")  # `fastest` is for a run, which has images to measure on
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,13 @@ def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:
 
     Args:
         path: a run directory, or its `model` folder.
-        engine: another engine; its features agree within 1e-3.
+        engine: another engine; its features agree within 1e-3. For a model in int8 there is none:
+            its head was fitted on the features of that very network, and judged with them.
 
     Raises:
         ArtefactError: no model there, or it is damaged.
-        EngineError: the engine is not installed here.
+        EngineError: the engine is not installed here, or cannot run the model.
+        InputError: there is no such engine.
     """
     manifest, tensors = read_artefact(path)
     _expect_consistent(path, manifest)
@@ -126,9 +130,28 @@ def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:
     except RuntimeError as error:
         detail = " ".join(str(error).split())
         raise ArtefactError(f"{path}: the head must fit its manifest; {detail}") from error
-    chosen = choose_engine(engine or manifest.engine)
-    opened = open_engine(chosen, backbone, threads=processors())
+    chosen = _engine_of(path, manifest, engine)
+    network = read_network(path, manifest)
+    opened = open_engine(chosen, backbone, threads=processors(), network=network)
     return Classifier(path, manifest, backbone=backbone, head=head, engine=opened)
+
+
+def _engine_of(path: Path, manifest: Manifest, wanted: Setting | None) -> str:
+    """The engine that shall run a model, if it can."""
+    if wanted not in (None, *ENGINES):
+        raise InputError(
+            f"engine must be one of {', '.join(ENGINES)} to load a model; got {wanted!r}: leave "
+            "it out for the one that the model was trained with"
+        )
+    if manifest.precision != INT8:
+        return choose_engine(wanted or manifest.engine)
+    if wanted == TORCH:
+        raise EngineError(
+            f"a model in int8 runs on OpenVINO alone, for its head was fitted there; {path} is "
+            "one, and engine=torch was asked for: leave the engine out, or train with precision=f32"
+        )
+    require_openvino()
+    return manifest.engine
 
 
 def _expect_consistent(path: Path, manifest: Manifest) -> None:

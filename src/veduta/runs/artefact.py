@@ -1,7 +1,8 @@
 """A trained model on disk: tensors as safetensors, everything else as JSON, no pickle.
 
-A model in int8 brings its network as OpenVINO runs it too. `model.json` is a manifest: it lists every file with its role, size and SHA-256, because
-safetensors notices a truncated file but not a flipped bit in a weight.
+A model in int8 brings its network as OpenVINO runs it too. `model.json` is a manifest: it lists
+every file with its role, size and SHA-256, because safetensors notices a truncated file but not a
+flipped bit in a weight.
 """
 
 import json
