@@ -33,9 +33,10 @@ from veduta.search.course import Finished
 from veduta.search.residency import Residency, Sizes, allowed_bytes, announce, residency
 from veduta.search.selection import tied
 from veduta.search.serial import refit
-from veduta.search.space import Trial
+from veduta.search.space import Trial, differences
 from veduta.search.study import Places, Study
 from veduta.tracking.console import Console
+from veduta.tracking.leaderboard import Leaderboard
 from veduta.training.folds import Fold, undivided
 from veduta.training.state import Examples
 
@@ -69,11 +70,12 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         places = Places(directory.tensorboard, directory.scores)
         resident = _residency(plan, parts)
         classes = len(plan.folder.classes)
-        study = Study(plan.trials, classes, journal, places, allowed=resident.allowed)
+        board = Leaderboard(differences(list(plan.trials)))
+        study = Study(plan.trials, classes, journal, places, allowed=resident.allowed, board=board)
         try:
             data(plan.trials[0])  # features before trials, so that each has a progress of its own
             announce(resident, journal, console)
-            with console.stage("training", "epochs") as advance:
+            with console.stage("training", "epochs", board) as advance:
                 study.run(data, advance)
             winner, best, ties = _select(plan, study)
             journal.append("selected", winner=winner.id, tied=ties)

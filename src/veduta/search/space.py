@@ -69,5 +69,22 @@ def varied(found: list[Trial]) -> list[str]:
     return [n for n in OF_A_TRIAL if len({as_text(t.parameters[n]) for t in found}) > 1]
 
 
+def differences(found: list[Trial]) -> dict[str, str]:
+    """By trial, what of it varies, in words.
+
+    >>> list(differences([trial_of(Settings(lr=lr)) for lr in (0.1, 0.01)]).values())
+    ['lr 0.1', 'lr 0.01']
+    """
+    names = varied(found)
+    return {
+        trial.id: ", ".join(
+            f"{name} {as_text(trial.parameters[name])}"
+            for name in names
+            if trial.parameters[name] is not None
+        )
+        for trial in found
+    }
+
+
 def _canonical(trial: Trial) -> list[tuple[int, Any]]:
     return [(0, 0) if v is None else (1, v) for v in trial.parameters.values()]

@@ -19,6 +19,7 @@ from veduta.search.residency import allowed_bytes, side_by_side_of, sizes_of, ti
 from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.search.workers import side_by_side
+from veduta.tracking.leaderboard import Leaderboard
 from veduta.tracking.tensorboard import hyper_parameters, write_trial
 from veduta.training.folds import Fold
 from veduta.training.loop import Epoch
@@ -45,6 +46,7 @@ class Study:
     places: Places
     past: Past = field(default_factory=Past)
     allowed: int = field(default_factory=allowed_bytes)  # for tiles side by side
+    board: Leaderboard = field(default_factory=Leaderboard)
     outcomes: list[Outcome] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     best: Finished | None = None
@@ -99,6 +101,9 @@ class Study:
         self.best = self.past.best
         for trial in (*self.past.outcomes, *self.past.failed):
             meter.ended(trial)
+            self.board.ended(trial, failed=trial in self.past.failed)
+        for outcome in self.past.outcomes.values():
+            self.board.epoch(outcome.trial, outcome.best_epoch, outcome.val_accuracy)
 
     def _take(self, tile: Tile, came: TileEpoch | Exception | None, meter: "Meter") -> None:
         """Record that a tile starts, one epoch of it, or why none of its trials can go on."""
@@ -116,6 +121,7 @@ class Study:
             return
         for trial, epoch in came.epochs:
             record_epoch(self.journal, trial, epoch)
+            self.board.epoch(trial.id, epoch.number, epoch.val_accuracy)
             meter.epoch(trial.id)
         for trial, end in came.ended:
             self._end(trial, end)
@@ -140,6 +146,7 @@ class Study:
             fields |= {name: getattr(outcome, name) for name in (*Outcome.FIGURES, "cost")}
             fields |= {"hits": int(outcome.hits.sum()), "images": len(outcome.hits)}
         self.journal.append("trial finished", trial=trial.id, **fields, time=time.time())
+        self.board.ended(trial.id, failed=isinstance(end, Exception))
 
     def _place(self, trial: str) -> int:
         return next(place for place, other in enumerate(self.trials) if other.id == trial)

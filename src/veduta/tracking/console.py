@@ -1,12 +1,13 @@
 """What a person sees while work goes on: bars on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import pandas as pd
 from rich import box
 from rich.console import Console as RichConsole
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,9 +20,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from veduta.tracking.leaderboard import Leaderboard
+
 Advance = Callable[[int, int], None]
 """(done, total): how far a stage is."""
 
+REDRAWN = 4  # times a second
 LINE_EVERY = 15.0  # seconds between lines of progress where there is no terminal
 WIDE = 200  # columns where there is no terminal: nothing is cut
 
@@ -32,6 +36,17 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed or 0
         return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed >= 1 else "")
+
+
+class _Bars(Progress):
+    """Bars, and above them the leaderboard of the stage that has one."""
+
+    board: Leaderboard | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.board is not None:
+            yield self.board.table()
+        yield from super().get_renderables()
 
 
 class Console:
@@ -49,7 +64,7 @@ class Console:
         if not self._rich.is_terminal:
             self._rich.width = WIDE
         self._warnings = RichConsole(stderr=True, highlight=False, emoji=False, soft_wrap=True)
-        self._bars: Progress | None = None
+        self._bars: _Bars | None = None
 
     def say(self, text: str) -> None:
         """One line of plain text."""
@@ -70,11 +85,18 @@ class Console:
         self._rich.print(drawn)
 
     @contextmanager
-    def stage(self, label: str, unit: str) -> Iterator[Advance]:
-        """A long piece of work: yields the callable that tells how far it is. May be nested."""
+    def stage(self, label: str, unit: str, board: Leaderboard | None = None) -> Iterator[Advance]:
+        """A long piece of work: yields the callable that tells how far it is. May be nested.
+
+        Args:
+            label: what is done.
+            unit: of what its progress counts.
+            board: shown as long as the work goes on.
+        """
         started = time.monotonic()
         done = total = 0
-        with self._bar(label, unit) if self._rich.is_terminal else self._lines(label, unit) as show:
+        shown = self._bar if self._rich.is_terminal else self._lines
+        with shown(label, unit, board) as show:
 
             def advance(now_done: int, now_total: int) -> None:
                 nonlocal done, total
@@ -89,9 +111,9 @@ class Console:
             self.say(f"{label}: {done:,} {unit} in {seconds:.1f} s{often}")
 
     @contextmanager
-    def _bar(self, label: str, unit: str) -> Iterator[Advance]:
+    def _bar(self, label: str, unit: str, board: Leaderboard | None) -> Iterator[Advance]:
         outermost = self._bars is None
-        bars = self._bars or Progress(
+        bars = self._bars or _Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -99,21 +121,24 @@ class Console:
             TimeRemainingColumn(),
             console=self._rich,
             transient=True,
+            refresh_per_second=REDRAWN,
         )
         if outermost:
             self._bars = bars
             bars.start()
+        before, bars.board = bars.board, board or bars.board
         task = bars.add_task(label, total=None, unit=unit)
         try:
             yield lambda done, total: bars.update(task, completed=done, total=total)
         finally:
             bars.remove_task(task)
+            bars.board = before
             if outermost:
                 bars.stop()
                 self._bars = None
 
     @contextmanager
-    def _lines(self, label: str, unit: str) -> Iterator[Advance]:
+    def _lines(self, label: str, unit: str, board: Leaderboard | None) -> Iterator[Advance]:
         started = last = time.monotonic()
 
         def show(done: int, total: int) -> None:
@@ -122,7 +147,8 @@ class Console:
             if now - last >= LINE_EVERY and 0 < done < total:
                 last = now
                 left = (now - started) * (total - done) / done
-                self.say(f"{label}: {done:,} of {total:,} {unit}, about {left:.0f} s left")
+                more = f"; {board.line()}" if board else ""
+                self.say(f"{label}: {done:,} of {total:,} {unit}, about {left:.0f} s left{more}")
 
         yield show
 
