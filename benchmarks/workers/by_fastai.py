@@ -20,7 +20,6 @@ from fastai.metrics import accuracy
 from fastai.torch_core import params, set_seed
 from fastai.vision.augment import Resize, ResizeMethod
 from fastai.vision.data import ImageBlock
-from fastai.vision.learner import TimmBody
 from PIL.Image import Resampling
 from safetensors.torch import load_file
 from torch import nn
@@ -39,15 +38,15 @@ def images(job: Job) -> Answer:
     lengths = {part: len(job.images[part]) for part in ("train", "validation")}
     kept = {part: spread(job.images[part], job.some * n // lengths["train"])
             for part, n in lengths.items()}  # fmt: skip
-    head = nn.Linear(1280, job.classes)
-    model = nn.Sequential(TimmBody(body(job)), head)
+    model = nn.Sequential(body(job), nn.Linear(1280, job.classes))
     learn = Learner(
         image_loaders(job, kept["train"], kept["validation"]), model, cross_entropy,
         splitter=lambda net: [params(net[0]), params(net[1])],
         train_bn=False, metrics=accuracy, cbs=[BnFreeze(), ChannelsLast()],
     )  # fmt: skip
     learn.freeze()
-    learn.one_batch(0, learn.dls.one_batch())  # warm
+    with torch.inference_mode():
+        model(learn.dls.one_batch()[0])  # warm
     clock = Clock()
     with learn.no_bar(), learn.no_logging():
         learn.fit(1, lr=job.grid["lr"][0], wd=job.grid["weight_decay"][0])
