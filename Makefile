@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs bench clean lock
+.PHONY: demo test check docs bench peers clean lock
 
 demo: $(READY)            ## the main job on scikit-learn's handwritten digits
 	$(BIN)/veduta demo
@@ -26,6 +26,9 @@ bench: $(READY)           ## ratios measured side by side; needs a quiet machine
 	$(BIN)/python -m benchmarks.foundations
 	$(BIN)/python -m benchmarks.search_naive
 	$(BIN)/python -m benchmarks.grid
+
+peers: $(READY)           ## the same search by other tools; sets up .peers, 12 GB
+	$(BIN)/python -m benchmarks.peers
 
 lock: $(READY)            ## write requirements.lock from what is installed
 	$(BIN)/python -m tools.lock > requirements.lock.new

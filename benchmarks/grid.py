@@ -1,15 +1,18 @@
 """A grid of 64 trials against one trial, and against 64 loops of plain PyTorch, in one run.
 
-    python -m benchmarks.grid [FOLDER] [--epochs N] [--loops N] [--only a|b]
+    python -m benchmarks.grid [FOLDER] [--epochs N] [--loops N] [--views N] [--only abcd]
 
 (a) Whole runs from images with empty caches, EfficientNet-Lite0 at 150 px, linear heads:
     seconds of the grid / seconds of one trial, run before and after it: the faster one counts.
-    A run on a few images warms all up.
+    A run on a few images warms all up. With `--views` augmentation is included, in all of them.
 (b) Head training alone, features in memory, one thread, as many images as in (a), or 3,360 + 840:
     seconds of 64 separate loops / seconds of the fused search. A loop is what people write: a
     module, torch.optim, a permutation an epoch, indexing; it measures both parts after an epoch,
     as ours does. `--loops` of the 64 are timed, spread over the grid, and scaled to 64. Features
     are random numbers here: no time depends on what they are.
+(c) The plain loop, which runs every image of every epoch of every trial through the backbone,
+    against the grid of (a): `--some` images of one epoch are timed, and scaled to 64 trials.
+(d) Seconds from images and test accuracy of the best recipe on frozen features.
 """
 
 import argparse
@@ -19,6 +22,9 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from benchmarks.best import best_recipe
+from benchmarks.search_naive import plain_seconds
 
 GRID: dict[str, list[Any]] = {
     "lr": [3e-4, 1e-3, 3e-3, 1e-2],
@@ -30,7 +36,9 @@ TRIALS, WIDTH, CLASSES, BATCH = 64, 1280, 6, 64
 IMAGES = {"train": 3360, "validation": 840}
 
 
-def run(data: Path, scratch: Path, grid: dict[str, list[Any]], epochs: int) -> Any:  # noqa: ANN401
+def run(
+    data: Path, scratch: Path, grid: dict[str, list[Any]], epochs: int, views: int | None = None
+) -> Any:  # noqa: ANN401
     """One search with an empty cache: the finished run, and its seconds."""
     import veduta
     from veduta.tracking.console import Console
@@ -40,29 +48,42 @@ def run(data: Path, scratch: Path, grid: dict[str, list[Any]], epochs: int) -> A
     started = time.perf_counter()
     found = veduta.search(
         data, grid=grid, out=place / "run", image_size=150, batch_size=BATCH, epochs=epochs,
-        console=Console(quiet=True),
+        views=views, console=Console(quiet=True),
     )  # fmt: skip
     return found, time.perf_counter() - started
 
 
-def whole_runs(data: Path, scratch: Path, epochs: int) -> dict[str, int]:
-    """Part (a); returns how many images trained and chose."""
+def whole_runs(data: Path, scratch: Path, epochs: int, views: int | None) -> Any:  # noqa: ANN401
+    """Part (a); returns the run of the grid."""
     few = scratch / "few"
     for label in sorted(path for path in (data / "train").iterdir() if path.is_dir()):
         (few / label.name).mkdir(parents=True)
         for path in sorted(label.iterdir())[:10]:
             shutil.copy(path, few / label.name / path.name)
-    run(few, scratch, {"lr": [1e-3, 1e-2]}, 2)
+    run(few, scratch, {"lr": [1e-3, 1e-2]}, 2, views)
     cell = {name: values[:1] for name, values in GRID.items()}
-    done = [run(data, scratch, grid, epochs) for grid in (cell, GRID, cell)]
+    done = [run(data, scratch, grid, epochs, views) for grid in (cell, GRID, cell)]
     for found, seconds in done:
         print(f"(a) {len(found.trials):2} trials {seconds:6.1f} s: {found.summary['seconds']}")
     one = min(done[0][1], done[2][1])
     print(f"(a) ratio     {done[1][1] / one:.2f}, target <= 1.3")
-    found = done[1][0]
-    assert len(found.trials) == TRIALS
-    images: dict[str, int] = found.summary["images"]
-    return images
+    assert len(done[1][0].trials) == TRIALS
+    return done[1][0]
+
+
+def against_plain(data: Path, scratch: Path, epochs: int, some: int, found: Any) -> None:  # noqa: ANN401
+    """Part (c), for the run of the grid that was found."""
+    images, stages = found.summary["images"], found.summary["seconds"]
+    part = plain_seconds(data, scratch / "plain", some)
+    epoch = part * (images["train"] + images["validation"])
+    theirs = epoch * epochs * TRIALS
+    ours = sum(stages[stage] for stage in ("pixels", "features", "training"))
+    print(
+        f"(c) plain loop {epoch:.1f} s an epoch of a trial (from {some} images of one), x {epochs} "
+        f"x {TRIALS} = {theirs:,.0f} s, extrapolated"
+    )
+    print(f"(c) ours       {ours:.1f} s, pixels, features and training of: {stages}")
+    print(f"(c) ratio      {theirs / ours:,.0f}, target >= 1000")
 
 
 def loop(train: Any, validation: Any, settings: Any) -> None:  # noqa: ANN401
@@ -138,8 +159,7 @@ def heads(images: dict[str, int], epochs: int, loops: int, hidden: tuple[int, ..
             list(run_tile(tile, undivided(train, validation), classes=CLASSES))
             ours += time.perf_counter() - started
     theirs *= TRIALS / len(chosen)
-    name = f"hidden {hidden[0]}" if hidden else "linear"
-    goal = 2 if hidden else 10
+    name, goal = (f"hidden {hidden[0]}", 2) if hidden else ("linear", 10)
     print(
         f"(b) {name:10} {TRIALS} loops {theirs:6.1f} s (from {len(chosen)}), fused {ours:6.1f} s, "
         f"ratio {theirs / ours:.1f}, target >= {goal}"
@@ -147,23 +167,33 @@ def heads(images: dict[str, int], epochs: int, loops: int, hidden: tuple[int, ..
 
 
 def main() -> None:
-    """Run both parts and print ratios and seconds."""
+    """Run the parts and print ratios and seconds."""
     from veduta.runtime.process import prepare
 
     prepare()
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", nargs="?", type=Path, default=Path("../shared/data/intel"))
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--loops", type=int, default=4)
-    parser.add_argument("--only", choices=("a", "b"))
+    parser.add_argument("--loops", type=int, default=4, help="of 64, for (b)")
+    parser.add_argument("--some", type=int, default=640, help="images for (c)")
+    parser.add_argument("--views", type=int, help="augmented views, for (a)")
+    parser.add_argument("--only", default="abcd", help="parts, such as a or bc")
     given = parser.parse_args()
-    images = IMAGES
-    if given.only != "b":
-        with tempfile.TemporaryDirectory() as scratch:
-            images = whole_runs(given.folder, Path(scratch), given.epochs)
-    if given.only != "a":
-        for hidden in ((), (256,)):
-            heads(images, given.epochs, given.loops, hidden)
+    images, found = IMAGES, None
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        if "a" in given.only:
+            found = whole_runs(given.folder, scratch, given.epochs, given.views)
+            images = found.summary["images"]
+        if "b" in given.only:
+            for hidden in ((), (256,)):
+                heads(images, given.epochs, given.loops, hidden)
+        if "c" in given.only:
+            if found is None or given.views:
+                found, _ = run(given.folder, scratch, GRID, given.epochs)
+            against_plain(given.folder, scratch, given.epochs, given.some, found)
+        if "d" in given.only:
+            best_recipe(given.folder, scratch / "best")
 
 
 if __name__ == "__main__":

@@ -25,12 +25,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import search
 from benchmarks.workers.environments import python_of
 from benchmarks.workers.job import PARTS
 from benchmarks.workers.prepare import prepare
@@ -59,16 +59,8 @@ def ours(given: argparse.Namespace, place: Path) -> Row:
     """The command, its cache empty."""
     for old in ("cache", "run"):
         shutil.rmtree(place / old, ignore_errors=True)
-    grid = [f"--grid={name}={','.join(map(str, values))}" for name, values in GRID.items()]
-    command = [sys.executable, "-m", "veduta.cli.main", "search", given.folder.absolute(), *grid]
-    command += [f"--epochs={given.epochs}", f"--batch-size={BATCH}", f"--image-size={SIZE}"]
-    started = time.perf_counter()
-    subprocess.run(
-        [*command, f"--model={MODEL}", f"--out={place / 'run'}", "--json"],
-        env={**os.environ, "VEDUTA_CACHE": str(place / "cache")}, check=True, capture_output=True,
-    )  # fmt: skip
-    whole = time.perf_counter() - started
-    summary = json.loads((place / "run" / "summary.json").read_text())
+    shared = {"model": MODEL, "image_size": SIZE, "batch_size": BATCH, "epochs": given.epochs}
+    summary, whole = search(given.folder, place, {**GRID, **shared})
     stages = summary["seconds"]
     return {
         "features": stages["pixels"] + stages["features"],

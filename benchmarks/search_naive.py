@@ -16,10 +16,12 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 GRID = {"lr": [3e-4, 3e-3], "weight_decay": [0.0, 1e-4]}
 SIZE = 150
 BATCH = 32
+WIDTH = 1280
 
 
 def subset(source: Path, target: Path, each: int) -> None:
@@ -51,13 +53,11 @@ def ours(data: Path, out: Path, epochs: int) -> dict[str, float]:
     }
 
 
-def plain_loop(data: Path, cache: Path, epochs: int) -> dict[str, float]:
-    """Seconds of the plain loop, and the best validation accuracy of its last epochs."""
+def plain_backbone(cache: Path) -> tuple[Any, Any]:
+    """The frozen backbone as people load it, all processors its own, and its images' transform."""
     import torch
     from torch import nn
-    from torch.utils.data import DataLoader
     from torchvision import transforms
-    from torchvision.datasets import ImageFolder
 
     from veduta.models.backbones import full_network
     from veduta.models.registry import find_model
@@ -72,28 +72,67 @@ def plain_loop(data: Path, cache: Path, epochs: int) -> dict[str, float]:
         transforms.ToTensor(),
         transforms.Normalize(model.mean, model.std),
     ]
-    sets = {n: ImageFolder(data / n, transforms.Compose(steps)) for n in ("train", "val")}
+    return backbone, transforms.Compose(steps)
+
+
+def plain_epoch(backbone: Any, head: Any, optimizer: Any, loaders: Any) -> int:  # noqa: ANN401
+    """One epoch of one trial, everything through the backbone; how many are right that choose."""
+    import torch
+    from torch import nn
+
+    for images, labels in loaders["train"]:
+        with torch.no_grad():
+            features = backbone(images)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(head(features), labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    right = 0
+    with torch.no_grad():
+        for images, labels in loaders["val"]:
+            right += int((head(backbone(images)).argmax(1) == labels).sum())
+    return right
+
+
+def plain_loop(data: Path, cache: Path, epochs: int) -> dict[str, float]:
+    """Seconds of the plain loop, and the best validation accuracy of its last epochs."""
+    import torch
+    from torch.utils.data import DataLoader
+    from torchvision.datasets import ImageFolder
+
+    backbone, transform = plain_backbone(cache)
+    sets = {name: ImageFolder(data / name, transform) for name in ("train", "val")}
     started = time.perf_counter()
     best = 0.0
     for lr in GRID["lr"]:
         for decay in GRID["weight_decay"]:
             torch.manual_seed(0)
-            head = nn.Linear(model.features, len(sets["train"].classes))
+            head = torch.nn.Linear(WIDTH, len(sets["train"].classes))
             optimizer = torch.optim.Adam(head.parameters(), lr, weight_decay=decay)
             loaders = {n: DataLoader(s, BATCH, shuffle=n == "train") for n, s in sets.items()}
             for _ in range(epochs):
-                for images, labels in loaders["train"]:
-                    with torch.no_grad():
-                        features = backbone(images)
-                    optimizer.zero_grad()
-                    nn.functional.cross_entropy(head(features), labels).backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                right = 0
-                with torch.no_grad():
-                    for images, labels in loaders["val"]:
-                        right += int((head(backbone(images)).argmax(1) == labels).sum())
+                right = plain_epoch(backbone, head, optimizer, loaders)
                 best = max(best, right / len(sets["val"]))
     return {"whole": time.perf_counter() - started, "accuracy": best}
+
+
+def plain_seconds(data: Path, cache: Path, some: int) -> float:
+    """Seconds of an epoch of the plain loop an image, from `some` images, one in five chooses."""
+    import torch
+    from torch.utils.data import DataLoader, Subset
+    from torchvision.datasets import ImageFolder
+
+    backbone, transform = plain_backbone(cache)
+    found = ImageFolder(data / "train", transform)
+    chosen = range(0, len(found), max(1, len(found) // some))[:some]
+    parts = {"val": chosen[::5], "train": [i for n, i in enumerate(chosen) if n % 5]}
+    loaders = {n: DataLoader(Subset(found, rows), 2 * BATCH) for n, rows in parts.items()}
+    head = torch.nn.Linear(WIDTH, len(found.classes))
+    optimizer = torch.optim.Adam(head.parameters())
+    with torch.no_grad():
+        backbone(torch.stack([found[i][0] for i in chosen[: 2 * BATCH]]))  # warm
+    started = time.perf_counter()
+    plain_epoch(backbone, head, optimizer, loaders)
+    return (time.perf_counter() - started) / len(chosen)
 
 
 def main() -> None:
