@@ -155,3 +155,15 @@ def test_a_run_does_not_go_into_the_data(colours: Path) -> None:
 def test_a_search_needs_a_grid(colours: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs a grid"):
         veduta.search(colours, grid={}, out=tmp_path / "run")
+
+
+def test_views_that_cannot_be_are_told_together(colours: Path, tmp_path: Path) -> None:
+    first, second, third = faults_of(
+        colours, tmp_path / "run", views=9, epochs=8, augment="crops+flip+sparkle"
+    )
+    assert "no augmentation is called 'crops'; did you mean 'crop'?" in first
+    assert "'sparkle'" in second
+    assert "views=9 with epochs=8" in third
+    (fault,) = faults_of(colours, tmp_path / "run", views=2, augment="none")
+    assert "views=2 with augment=none" in fault
+    assert not (tmp_path / "run").exists()

@@ -263,7 +263,7 @@ def test_an_interruption_leaves_tables_and_passes_on(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("veduta.experiment.materials.load_features", interrupt)
+    monkeypatch.setattr("veduta.experiment.materials.load_views", interrupt)
     with pytest.raises(KeyboardInterrupt):
         search(colours, tmp_path / "run")
     assert len(pd.read_csv(tmp_path / "run" / "trials.csv")) == 0

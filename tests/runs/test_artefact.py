@@ -44,6 +44,14 @@ def test_it_reads_back_from_run_and_model_folder(run: Path) -> None:
         assert torch.equal(tensors["head.weight"], torch.arange(6.0).reshape(2, 3).T)
 
 
+def test_a_manifest_from_before_test_time_augmentation_reads_back(run: Path) -> None:
+    path = run / "model" / "model.json"
+    content = json.loads(path.read_text())
+    del content["tta"]
+    path.write_text(json.dumps(content))
+    assert read_artefact(run)[0].tta == "none"
+
+
 def test_no_half_written_model_is_seen(run: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == ["model"]
 

@@ -33,7 +33,8 @@ def evaluate(
         console.table(table, "rows: the truth; columns: predicted")
     else:
         console.say(f"confusion   {found.directory}/confusion.csv")
-    console.say(f"accuracy    {found.accuracy}")
+    how = ", each with its mirror" if found.tta == "flip" else ""
+    console.say(f"accuracy    {found.accuracy}{how}")
     if found.seen:
         console.warn(f"{found.seen} of these images were used to train or to choose this model")
     if found.opened_before:

@@ -40,7 +40,8 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
     if test["images"]:
         before = test["opened_before"]
         often = f"; opened before on this machine: {before}" if before else ""
-        console.say(f"test        {score(test)}, opened once{often}")
+        how = ", each with its mirror" if test["tta"] == "flip" else ""
+        console.say(f"test        {score(test)}{how}, opened once{often}")
     else:
         console.warn("no test image could be read, so there is no test score")
     console.say(f"run         {run.directory.path}")

@@ -8,7 +8,7 @@ not the registries: whether a model or an optimiser exists is asked where they a
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 SEPARATOR = "x"  # hidden=2000x1000 and betas=0.9x0.999: a comma separates the values of a grid
 JOIN = "+"  # augment=crop+flip
@@ -30,6 +30,11 @@ def _words(value: object) -> object:
     return [] if value is None else value
 
 
+def _as_set(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Each word once, in an order of ours: 'flip+crop' means what 'crop+flip' does."""
+    return tuple(sorted(set(words)))
+
+
 def _optional(value: object) -> object:
     """'none' -> None, for settings that can be switched off."""
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
@@ -38,7 +43,7 @@ def _optional(value: object) -> object:
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_sequence)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[tuple[Decay, Decay], BeforeValidator(_sequence)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_as_set)]
 Share = Annotated[float, Field(gt=0, le=0.5)]
 
 
@@ -137,7 +142,7 @@ class Settings(BaseModel):
         "none, or a whole number above 0",
     )
     augment: Words = setting(
-        ("crop", "flip", "colour"),
+        ("colour", "crop", "flip"),
         "what makes a view, of crop, flip, rotation, perspective, colour",
         "names joined by +, such as crop+flip",
     )

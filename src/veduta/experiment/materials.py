@@ -1,7 +1,7 @@
 """From files to what a head learns from: pixels, splits, frozen features, each computed once."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from veduta.augment.views import PLAIN, Augmented, View
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Pixels, Resize, load_pixels, pixel_store
 from veduta.data.rows import Rows
@@ -19,7 +20,8 @@ from veduta.features import agreement, measuring, quantised
 from veduta.features.engines import FASTEST
 from veduta.features.openvino_engine import F32
 from veduta.features.quantised import drawn
-from veduta.features.store import Extractor, load_features
+from veduta.features.store import Extractor
+from veduta.features.views import load_views
 from veduta.models.backbones import Backbone, build_backbone, preprocessing_of
 from veduta.models.registry import MODELS
 from veduta.runs.network import Network
@@ -35,6 +37,12 @@ Recipe = tuple[str, str, int, str]
 def recipe_of(settings: Settings) -> Recipe:
     """The recipe that `settings` ask for; the image size is resolved."""
     return settings.model, settings.weights, settings.image_size or 0, settings.resize
+
+
+def views_of(settings: Settings) -> tuple[View, ...]:
+    """What `settings` show of an image in training besides the image itself."""
+    numbers = range(settings.views or 0)
+    return tuple(Augmented(settings.augment, settings.seed, number) for number in numbers)
 
 
 def resize_of(settings: Settings) -> Resize:
@@ -141,35 +149,65 @@ class Materials:
             self.backbone(settings)
 
     def examples(
-        self, groups: Sequence[Sequence[Image]], settings: Settings, classes: Sequence[str]
+        self,
+        groups: Sequence[Sequence[Image]],
+        settings: Settings,
+        classes: Sequence[str],
+        *,
+        training: Collection[int] = (0,),
     ) -> list[Examples]:
         """Each group of images with features, and labels that `classes` number.
 
-        Inside a group the images stand in canonical order. All features are made in one pass.
+        Inside a group the images stand in canonical order. Plain features are made in one pass for
+        all groups; augmented views of those that train alone.
+
+        Args:
+            groups: images that serve for the same.
+            settings: of the trials.
+            classes: names of the classes, in order.
+            training: numbers of the groups that train.
         """
         number = {name: index for index, name in enumerate(classes)}
         ordered = [canonical(group, number) for group in groups]
-        rows = self.features([image for group in ordered for image in group], settings)
-        edges = [0, *accumulate(len(group) for group in ordered)]
+        trained = [group for place, group in enumerate(ordered) if place in training]
+        plain = self._tables(ordered, settings, (PLAIN,))
+        views = iter(self._tables(trained, settings, views_of(settings)))
         return [
             Examples(
-                rows.among(slice(*part)),
+                plain[place][0],
                 torch.tensor([number[str(image.sample.label)] for image in group]),
                 sample_keys([image.digest for image in group]),
+                next(views) if place in training else (),
             )
-            for group, part in zip(ordered, pairwise(edges), strict=True)
+            for place, group in enumerate(ordered)
         ]
 
-    def features(self, images: Sequence[Image], settings: Settings) -> Rows:
-        """Frozen features (N, D) of `images`, in their order."""
+    def _tables(
+        self, groups: Sequence[Sequence[Image]], settings: Settings, views: Sequence[View]
+    ) -> list[tuple[Rows, ...]]:
+        """For each group one table of features a view."""
+        rows = self.features([image for group in groups for image in group], settings, views)
+        edges = [0, *accumulate(len(group) for group in groups)]
+        return [tuple(view.among(slice(*part)) for view in rows) for part in pairwise(edges)]
+
+    def features(
+        self, images: Sequence[Image], settings: Settings, views: Sequence[View]
+    ) -> list[Rows]:
+        """Frozen features (N, ...) of `images`, in their order: one table a view."""
+        if not views:
+            return []
         pixels = self._pixels_of(images, resize_of(settings))
         started = time.perf_counter()
         extractor = self._extractor(settings)
-        with self.console.stage(f"features by {settings.model}", "images") as advance:
-            found = load_features(images, pixels, extractor, cache=self.cache, progress=advance)
+        several = f", {len(views)} views" if len(views) > 1 else ""
+        with self.console.stage(f"features by {settings.model}{several}", "images") as advance:
+            found = load_views(
+                images, pixels, extractor, views=views, cache=self.cache, progress=advance
+            )
         self._check(settings, extractor)
-        self._count("features", found.reused, found.computed, time.perf_counter() - started)
-        return found.rows
+        reused, made = sum(one.reused for one in found), sum(one.computed for one in found)
+        self._count("features", reused, made, time.perf_counter() - started)
+        return [one.rows for one in found]
 
     def _check(self, settings: Settings, extractor: Extractor) -> None:
         """Compare the engine with the reference, once a recipe."""

@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from veduta.augment.views import TTA
 from veduta.data.decode import DECODER
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
+from veduta.inference.averaging import mean_logits
 from veduta.metrics.classification import accuracy
 from veduta.models.heads import HeadNetwork
 from veduta.runs.artefact import FORMAT, Head, Manifest, Preprocessing, write_artefact
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_arrays
 from veduta.search.space import Trial
-from veduta.training.step import logits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,16 @@ class Made:
 def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
     """Open the sealed test once and score the winner on it; the scores of each image are kept.
 
+    An image's logits are the mean over the views that `tta` asks for, as in prediction.
     Where no test image could be read there is no score: the accuracy is None, nothing was opened.
     """
+    tta = made.plan.settings.tta
     if not sealed.images:
         none = dict.fromkeys(("accuracy", "low", "high"))
-        return {**none, "images": 0, "opened": 0, "opened_before": 0}
-    features = made.materials.features(sealed.images, made.winner.settings).take()
-    logits = logits_of(made.network, [torch.from_numpy(features)]).numpy()
+        return {**none, "images": 0, "tta": tta, "opened": 0, "opened_before": 0}
+    rows = made.materials.features(sealed.images, made.winner.settings, TTA[tta])
+    tables = ([torch.from_numpy(view.take())] for view in rows)
+    logits = mean_logits(made.network, tables).numpy()
     truth = np.array([made.plan.folder.classes.index(label) for label in sealed.open()])
     write_arrays(
         made.directory.scores / "test.npz",
@@ -49,7 +53,8 @@ def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
         logits=logits,
     )
     score = accuracy(truth, logits.argmax(1)).as_dict()
-    return {**score, "opened": sealed.opened, "opened_before": sealed.opened_before}
+    openings = {"opened": sealed.opened, "opened_before": sealed.opened_before}
+    return {**score, "tta": tta, **openings}
 
 
 def write_model(made: Made) -> None:
@@ -72,6 +77,7 @@ def write_model(made: Made) -> None:
         head=Head(**made.network.head.as_dict()),
         engine=made.materials.engine,
         precision=settings.precision,
+        tta=settings.tta,
         decoder=DECODER,
         weights=backbone.weights_source,
         trial=made.winner.id,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from veduta.augment.registry import AUGMENTATIONS
 from veduta.config.parsing import Grid, parse_grid, parse_settings, unknown
 from veduta.config.settings import Settings
 from veduta.data.folder import Folder, read_folder
@@ -127,7 +128,27 @@ def _faults_of_cell(settings: Settings) -> list[str]:
             preprocessing_of(MODELS[settings.model], settings.image_size)
         except InputError as error:
             faults += error.faults
-    return faults + faults_of(settings) + schedule_faults(settings)
+    return faults + _view_faults(settings) + faults_of(settings) + schedule_faults(settings)
+
+
+def _view_faults(settings: Settings) -> list[str]:
+    """Faults of `views` and `augment`."""
+    faults = [
+        unknown("augmentation", name, AUGMENTATIONS)
+        for name in settings.augment
+        if name not in AUGMENTATIONS
+    ]
+    if settings.views and not settings.augment:
+        faults.append(
+            f"views need an augmentation that makes them; got views={settings.views} with "
+            "augment=none: give names such as augment=crop+flip, or leave views out"
+        )
+    if settings.views and settings.views > settings.epochs:
+        faults.append(
+            "an epoch trains on one view, so there are at most as many views as epochs; got "
+            f"views={settings.views} with epochs={settings.epochs}: raise epochs, or lower views"
+        )
+    return faults
 
 
 def _inside_faults(data: Path, out: Path) -> list[str]:

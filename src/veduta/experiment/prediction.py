@@ -54,6 +54,7 @@ class Evaluation:
     predictions: pd.DataFrame  # path, truth, label, probability
     rejected: tuple[Rejection, ...]
     seen: int  # images that the run trained or chose on
+    tta: str  # over which views of an image the logits were averaged
     opened_before: int  # how often these labels were used to judge before, on this machine
     directory: Path | None = None  # where it was written
 
@@ -64,7 +65,7 @@ class Evaluation:
         return {
             "command": "evaluate",
             "run": str(self.run),
-            "test": {**self.accuracy.as_dict(), **openings},
+            "test": {**self.accuracy.as_dict(), "tta": self.tta, **openings},
             "seen_in_training": self.seen,
             "rejected": len(self.rejected),
         }
@@ -144,6 +145,7 @@ def evaluate(
         table,
         rejected=scores.rejected,
         seen=len([digest for digest in scores.digests if digest in seen]),
+        tta=classifier.manifest.tta,
         opened_before=record_opening(cache, fingerprint(images), f"evaluate {classifier.source}"),
     )
 

@@ -12,7 +12,18 @@ from veduta.errors import InputError
 from veduta.inference.classifier import Classifier, load_classifier
 from veduta.runs.directory import RunDirectory
 
-TEXT = ("trial", "status", "hidden", "betas", "patience", "model", "weights", "optimizer")
+TEXT = (
+    "trial",
+    "status",
+    "hidden",
+    "betas",
+    "patience",
+    "views",
+    "augment",
+    "model",
+    "weights",
+    "optimizer",
+)
 
 
 class Run:

@@ -14,13 +14,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from veduta.augment.views import View
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Pixels
 from veduta.data.splits import assign
 from veduta.errors import InputError, VedutaError
 from veduta.experiment import records
 from veduta.experiment.folding import divided_examples
-from veduta.experiment.materials import Materials, Recipe, recipe_of, resize_of
+from veduta.experiment.materials import Materials, Recipe, recipe_of, resize_of, views_of
 from veduta.experiment.outcome import Made, score_test, write_model
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
@@ -41,6 +42,7 @@ from veduta.training.folds import Fold, undivided
 from veduta.training.state import Examples
 
 Parts = Mapping[str, list[Image]]
+Views = tuple[View, ...]
 
 
 def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
@@ -164,10 +166,10 @@ class _Data:
         self._classes = plan.folder.classes
         self._parts = parts
         self._materials = materials
-        self._kept: tuple[Recipe, Sequence[Fold]] | None = None
+        self._kept: tuple[tuple[Recipe, Views], Sequence[Fold]] | None = None
 
     def __call__(self, trial: Trial) -> Sequence[Fold]:
-        recipe = recipe_of(trial.settings)
+        recipe = recipe_of(trial.settings), views_of(trial.settings)
         if self._kept is None or self._kept[0] != recipe:
             self._kept = recipe, self._examples(trial.settings)
         return self._kept[1]

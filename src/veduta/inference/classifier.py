@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from veduta.augment.views import TTA, View
 from veduta.config.parsing import unknown
 from veduta.data.decode import calm, decode, read_file
 from veduta.data.pixels import Rejection, Resize
@@ -22,13 +23,13 @@ from veduta.errors import ArtefactError, DecodeError, EngineError, InputError
 from veduta.features.engines import TORCH, Engine, Setting, choose_engine, open_engine
 from veduta.features.openvino_engine import INT8, require_openvino
 from veduta.features.store import compute_features
+from veduta.inference.averaging import mean_logits
 from veduta.models.backbones import Backbone, Preprocessing, backbone_from_state
 from veduta.models.heads import ACTIVATIONS, Head, HeadNetwork
 from veduta.models.registry import MODELS
 from veduta.runs.artefact import Manifest, read_artefact, read_network
 from veduta.runtime.environment import processors
 from veduta.tracking.console import Advance
-from veduta.training.step import logits_of
 
 Array = NDArray[np.float32]
 ENGINES = ("auto", "torch", "openvino")  # `fastest` is for a run, which has images to measure on
@@ -64,13 +65,20 @@ class Classifier:
         how = manifest.preprocessing
         self.resize = Resize(how.image_size, how.filter, how.fit)
         self._engine = engine
+        self._views = TTA[manifest.tta]
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> Array:
-        """Probabilities (n, classes) of resized pixels (n, size, size, 3)."""
-        features = compute_features(pixels, self.backbone, self._engine)
-        logits = logits_of(self.head, [torch.from_numpy(features)])
+        """Probabilities (n, classes) of resized pixels (n, size, size, 3).
+
+        Where the model was judged with its mirror (`tta`), an image is judged so here too.
+        """
+        logits = mean_logits(self.head, ([self._features(view, pixels)] for view in self._views))
         found: Array = torch.softmax(logits.double(), 1).float().numpy()
         return found
+
+    def _features(self, view: View, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        shown = view.of(pixels, np.zeros(len(pixels), np.uint64))  # no keys: nothing is drawn
+        return torch.from_numpy(compute_features(shown, self.backbone, self._engine))
 
     def score(self, samples: Sequence[Sample], progress: Advance) -> Scores:
         """Probabilities of every sample that can be read, in the order of the samples."""

@@ -78,6 +78,7 @@ class Manifest(_Part):
     head: Head
     engine: Literal["torch", "openvino"]
     precision: Literal["f32", "int8"]
+    tta: Literal["none", "flip"] = "none"  # older manifests do not say
     decoder: str
     weights: str  # where those of the backbone came from, in words
     trial: str
