@@ -168,6 +168,9 @@ def test_an_engine_says_what_it_is(name: str, opened: Open) -> None:
         ("auto", False, True, False, "torch"),
         ("torch", True, True, True, "torch"),
         ("openvino", True, False, True, "openvino"),
+        ("fastest", True, True, True, "fastest"),
+        ("fastest", False, False, True, "torch"),
+        ("fastest", False, True, False, "torch"),
     ],
 )
 def test_the_choice_is_a_fixed_rule(
@@ -189,6 +192,28 @@ def test_an_engine_that_is_missing_comes_with_its_cure(
         choose_engine("openvino")
     with pytest.raises(EngineError, match=cure):
         open_engine("openvino", backbone, threads=1)
+
+
+@pytest.mark.parametrize("setting", ["auto", "fastest", "openvino"])
+@pytest.mark.parametrize("cuda", [True, False])
+def test_int8_means_openvino(monkeypatch: pytest.MonkeyPatch, setting: str, cuda: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(subject, "installed", lambda _: True)
+    assert choose_engine(setting, "int8") == "openvino"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lost", [("nncf",), ("openvino",), ("openvino", "nncf")])
+def test_int8_without_its_packages_comes_with_the_cure(
+    monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(subject, "installed", lambda package: package not in lost)
+    with pytest.raises(EngineError, match=rf"{' and '.join(lost)} not.*veduta\[int8\]"):
+        choose_engine("auto", "int8")
+
+
+def test_int8_on_torch_is_refused() -> None:
+    with pytest.raises(EngineError, match=r"int8 needs OpenVINO; got engine=torch: choose"):
+        choose_engine("torch", "int8")
 
 
 # The telemetry forks a child which opens the socket: both are told on standard error, at once.

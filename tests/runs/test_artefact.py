@@ -9,7 +9,15 @@ import torch
 
 from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
-from veduta.runs.artefact import Head, Manifest, Preprocessing, read_artefact, write_artefact
+from veduta.runs.artefact import (
+    Head,
+    Manifest,
+    Preprocessing,
+    read_artefact,
+    read_network,
+    write_artefact,
+)
+from veduta.runs.network import Network
 
 STATISTICS = (0.5, 0.5, 0.5)
 MANIFEST = Manifest(
@@ -54,6 +62,69 @@ def test_a_manifest_from_before_test_time_augmentation_reads_back(run: Path) -> 
 
 def test_no_half_written_model_is_seen(run: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == ["model"]
+
+
+NETWORK = Network(b"<net/>", b"\x01\x02")
+
+
+@pytest.fixture
+def int8(tmp_path: Path) -> Path:
+    manifest = MANIFEST.model_copy(update={"engine": "openvino", "precision": "int8"})
+    write_artefact(tmp_path / "model", manifest, {"w": torch.ones(2)}, network=NETWORK)
+    return tmp_path
+
+
+def test_a_network_reads_back_and_is_listed(int8: Path) -> None:
+    manifest, tensors = read_artefact(int8)
+    assert list(tensors) == ["w"]
+    for path in (int8, int8 / "model"):
+        assert read_network(path, manifest) == NETWORK
+    listed = {(f.name, f.role, f.engine, f.bytes) for f in manifest.files}
+    assert listed == {
+        ("model.safetensors", "weights", None, (int8 / "model/model.safetensors").stat().st_size),
+        ("model.xml", "ir", "openvino", 6),
+        ("model.bin", "ir", "openvino", 2),
+    }
+
+
+def test_a_model_in_float32_has_no_network(run: Path) -> None:
+    assert read_network(run, read_artefact(run)[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda f: (f / "model.bin").write_bytes(b"\x01\x03"), "SHA-256"),
+        (lambda f: (f / "model.xml").write_bytes(b"<net"), "it has 4"),
+        (lambda f: (f / "model.xml").unlink(), "it is missing"),
+    ],
+)
+def test_a_damaged_network_is_refused(
+    int8: Path, damage: Callable[[Path], object], told: str
+) -> None:
+    damage(int8 / "model")
+    manifest, _ = read_artefact(int8)
+    with pytest.raises(ArtefactError, match=told):
+        read_network(int8, manifest)
+
+
+def test_a_network_that_is_not_listed_is_refused(int8: Path) -> None:
+    content = json.loads((int8 / "model" / "model.json").read_text())
+    content["files"].pop()
+    (int8 / "model" / "model.json").write_text(json.dumps(content))
+    manifest, _ = read_artefact(int8)
+    with pytest.raises(ArtefactError, match=r"lists model\.xml: restore"):
+        read_network(int8, manifest)
+
+
+def test_a_model_of_the_first_format_still_loads(run: Path) -> None:
+    path = run / "model" / "model.json"
+    content = json.loads(path.read_text())
+    content["format"] = 1
+    for file in content["files"]:
+        del file["engine"]
+    path.write_text(json.dumps(content))
+    assert read_artefact(run)[0].format == 1
 
 
 def edit(key: str, value: object) -> Callable[[Path], None]:

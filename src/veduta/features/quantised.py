@@ -53,7 +53,8 @@ class Quantised:
 
 def drawn(images: Sequence[Image], count: int, *, seed: int, purpose: str) -> list[Image]:
     """At most `count` images of different content, drawn by the seed: by content, not by order."""
-    distinct = {image.digest: image for image in sorted(images, key=lambda one: one.sample.name)}
+    by_name = sorted(images, key=lambda one: one.sample.name, reverse=True)
+    distinct = {image.digest: image for image in by_name}  # of copies the first name stays
     digests = sorted(distinct)
     chosen = order(stream(seed, purpose), sample_keys(digests))[:count]
     return [distinct[digests[index]] for index in chosen]
