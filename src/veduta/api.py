@@ -34,8 +34,7 @@ __all__ = ["Model", "cache", "demo", "evaluate", "load", "models", "predict", "s
 
 Read = TypeVar("Read")
 
-RUNS = Path("runs")
-DEMO = Path("demo")
+RUNS, DEMO = Path("runs"), Path("demo")
 DEMO_GRID = {"lr": [1e-3, 3e-3, 1e-2], "batch_size": [32, 64], "weight_decay": [0.0, 1e-4]}
 DEMO_SETTINGS: dict[str, Any] = {"image_size": 64, "epochs": 15}
 
@@ -171,6 +170,7 @@ def models() -> pd.DataFrame:
             "parameters": model.parameters,
             "megabytes": round(model.parameters * 4 / 2**20),
             "features": model.features,
+            "stages": len(model.stages),
             "image_size": model.image_size,
             "top1_percent": model.top1,
             "licence": model.licence,

@@ -108,7 +108,7 @@ def test_both_agree_on_photographs_and_on_noise(cache: Path) -> None:
 def test_both_agree_on_vgg16(cache: Path) -> None:
     backbone = build_backbone("vgg16", "none", image_size=32, cache=cache)
     ours, reference = (
-        run(open_engine(name, backbone, threads=2), noise(3, 32), backbone.features)
+        run(open_engine(name, backbone, threads=2), noise(3, 32), *backbone.shape)
         for name in ("openvino", "torch")
     )
     assert difference(ours, reference) < 1e-3

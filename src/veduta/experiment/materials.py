@@ -23,6 +23,7 @@ from veduta.features.quantised import drawn
 from veduta.features.store import Extractor
 from veduta.features.views import load_views
 from veduta.models.backbones import Backbone, build_backbone, preprocessing_of
+from veduta.models.freezing import Prefix, Tail
 from veduta.models.registry import MODELS
 from veduta.runs.network import Network
 from veduta.runtime.environment import processors
@@ -30,13 +31,14 @@ from veduta.runtime.streams import sample_keys
 from veduta.tracking.console import Console
 from veduta.training.state import Examples, canonical_order
 
-Recipe = tuple[str, str, int, str]
-"""What decides the features of an image: model, weights, image size, resize."""
+Recipe = tuple[str, str, int, str, str | int]
+"""What decides the features of an image: model, weights, image size, resize, freeze."""
 
 
 def recipe_of(settings: Settings) -> Recipe:
     """The recipe that `settings` ask for; the image size is resolved."""
-    return settings.model, settings.weights, settings.image_size or 0, settings.resize
+    size = settings.image_size or 0
+    return settings.model, settings.weights, size, settings.resize, settings.freeze
 
 
 def views_of(settings: Settings) -> tuple[View, ...]:
@@ -75,6 +77,7 @@ class Materials:
     reused: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
     made: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
     seconds: dict[str, float] = field(default_factory=lambda: {"pixels": 0.0, "features": 0.0})
+    _whole: dict[tuple[str, str, int], Backbone] = field(default_factory=dict)
     _kept: dict[Recipe, Extractor] = field(default_factory=dict)
 
     def pixels(self, samples: Sequence[Sample], resize: Resize) -> Pixels:
@@ -90,8 +93,25 @@ class Materials:
         return found
 
     def backbone(self, settings: Settings) -> Backbone:
-        """The frozen network of `settings`."""
-        return self._built(settings).backbone
+        """The whole backbone of `settings`, as it came; the one last asked for is kept."""
+        key = recipe_of(settings)[:3]
+        if key not in self._whole:
+            self._whole.clear()
+            self._whole[key] = build_backbone(
+                settings.model,
+                settings.weights,
+                image_size=settings.image_size,
+                seed=self.seed,
+                cache=self.cache,
+            )
+        return self._whole[key]
+
+    def tail(self, settings: Settings) -> Tail | None:
+        """The stages that `settings` leave to train; None where that is the head alone."""
+        if settings.freeze == "all":
+            return None
+        backbone = self.backbone(settings)
+        return Tail(backbone.model, backbone.network, settings.freeze)
 
     def network(self, settings: Settings) -> Network | None:
         """The backbone in int8, where that is what runs."""
@@ -107,7 +127,7 @@ class Materials:
             return {}
         chosen = drawn(self.training, measuring.IMAGES, seed=self.seed, purpose="engine")
         pixels = self._pixels_of(chosen, resize_of(settings))
-        self.engine, rates = engines.fastest(self.backbone(settings), pixels, self.console)
+        self.engine, rates = engines.fastest(self._built(settings).backbone, pixels, self.console)
         self._kept.clear()
         return {"engine_measured": rates}
 
@@ -123,19 +143,15 @@ class Materials:
         return made
 
     def _built(self, settings: Settings) -> Extractor:
-        """Network and engine of `settings`; those last asked for are kept."""
+        """Frozen network and engine of `settings`; those last asked for are kept."""
         recipe = recipe_of(settings)
         if recipe not in self._kept:
             self._kept.clear()
-            backbone = build_backbone(
-                settings.model,
-                settings.weights,
-                image_size=settings.image_size,
-                seed=self.seed,
-                cache=self.cache,
-            )
+            frozen = self.backbone(settings)
+            if settings.freeze != "all":
+                frozen = Prefix(frozen, settings.freeze)
             resize = resize_of(settings)
-            self._kept[recipe] = Extractor(backbone, self.engine, resize, processors())
+            self._kept[recipe] = Extractor(frozen, self.engine, resize, processors())
         return self._kept[recipe]
 
     def expect_backbones(self, wanted: Iterable[Settings]) -> None:

@@ -5,20 +5,23 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import torch
 
 from veduta.augment.views import TTA
+from veduta.config.settings import Settings
 from veduta.data.decode import DECODER
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
 from veduta.inference.averaging import mean_logits
 from veduta.metrics.classification import accuracy
+from veduta.models.freezing import artefact_states
 from veduta.models.heads import HeadNetwork
 from veduta.runs.artefact import FORMAT, Head, Manifest, Preprocessing, write_artefact
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_arrays
 from veduta.search.space import Trial
+from veduta.training.state import parts
+from veduta.training.step import evaluation_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
         none = dict.fromkeys(("accuracy", "low", "high"))
         return {**none, "images": 0, "tta": tta, "opened": 0, "opened_before": 0}
     rows = made.materials.features(sealed.images, made.winner.settings, TTA[tta])
-    tables = ([torch.from_numpy(view.take())] for view in rows)
+    tables = (parts(view, evaluation_batch(view.shape[1:])) for view in rows)
     logits = mean_logits(made.network, tables).numpy()
     truth = np.array([made.plan.folder.classes.index(label) for label in sealed.open()])
     write_arrays(
@@ -79,11 +82,19 @@ def write_model(made: Made) -> None:
         precision=settings.precision,
         tta=settings.tta,
         decoder=DECODER,
-        weights=backbone.weights_source,
+        weights=backbone.weights_source + _trained_here(settings),
         trial=made.winner.id,
         settings=settings,
     )
-    tensors = {f"backbone.{name}": t for name, t in backbone.state_dict().items()}
-    tensors |= {f"head.{name}": t for name, t in made.network.state_dict().items()}
+    trained, head = artefact_states(made.network)
+    whole = {**backbone.state_dict(), **trained}
+    tensors = {f"backbone.{name}": t for name, t in whole.items()}
+    tensors |= {f"head.{name}": t for name, t in head.items()}
     network = made.materials.network(settings)
     write_artefact(made.directory.model, manifest, tensors, network=network)
+
+
+def _trained_here(settings: Settings) -> str:
+    """What a trial has changed in the weights of its backbone, in words."""
+    frozen = settings.freeze
+    return "" if frozen == "all" else f"; stages behind the first {frozen} trained"

@@ -13,6 +13,7 @@ from veduta.errors import InputError
 from veduta.features.engines import choose_engine
 from veduta.features.openvino_engine import INT8
 from veduta.models.backbones import preprocessing_of
+from veduta.models.freezing import freeze_faults
 from veduta.models.heads import ACTIVATIONS
 from veduta.models.registry import MODELS
 from veduta.models.weights import check_weights
@@ -128,7 +129,8 @@ def _faults_of_cell(settings: Settings) -> list[str]:
             preprocessing_of(MODELS[settings.model], settings.image_size)
         except InputError as error:
             faults += error.faults
-    return faults + _view_faults(settings) + faults_of(settings) + schedule_faults(settings)
+    faults += _view_faults(settings) + freeze_faults(settings)
+    return faults + faults_of(settings) + schedule_faults(settings)
 
 
 def _view_faults(settings: Settings) -> list[str]:

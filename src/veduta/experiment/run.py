@@ -25,6 +25,7 @@ from veduta.experiment.materials import Materials, Recipe, recipe_of, resize_of,
 from veduta.experiment.outcome import Made, score_test, write_model
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
+from veduta.models.freezing import Tail
 from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory, create
 from veduta.runs.files import expect_room
@@ -71,14 +72,14 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         data = _Data(plan, parts, materials)
         places = Places(directory.tensorboard, directory.scores)
         resident = _residency(plan, parts)
-        classes = len(plan.folder.classes)
+        classes, allowed = len(plan.folder.classes), resident.allowed
         board = Leaderboard(differences(list(plan.trials)))
-        study = Study(plan.trials, classes, journal, places, allowed=resident.allowed, board=board)
+        study = Study(plan.trials, classes, journal, places, allowed=allowed, board=board)
         try:
             data(plan.trials[0])  # features before trials, so that each has a progress of its own
             announce(resident, journal, console)
             with console.stage("training", "epochs", board) as advance:
-                study.run(data, advance)
+                study.run(data, advance, tails=data.tail)
             winner, best, ties = _select(plan, study)
             journal.append("selected", winner=winner.id, tied=ties)
         except BaseException:
@@ -179,6 +180,10 @@ class _Data:
         images = [*self._parts["train"], *self._parts["validation"]]
         return self._materials.examples([images], trial.settings, self._classes)[0]
 
+    def tail(self, trial: Trial) -> Tail | None:
+        """The stages of the backbone that `trial` trains."""
+        return self._materials.tail(trial.settings)
+
     def _examples(self, settings: Settings) -> Sequence[Fold]:
         if settings.folds:
             images = self._parts["train"]
@@ -208,4 +213,5 @@ def _final_network(plan: Plan, winner: Trial, best: Finished, data: _Data) -> He
         data.together(winner),
         classes=len(plan.folder.classes),
         epochs=best.outcome.best_epoch,
+        tail=data.tail(winner),
     )

@@ -55,7 +55,7 @@ class Engine(Protocol):
         ...
 
     def features(self, pixels: Pixels, out: Rows, progress: Progress) -> None:
-        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, D).
+        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, ...).
 
         `progress` is called with the number of images done since the last call.
         """
@@ -142,7 +142,7 @@ class TorchEngine:
         self._backbone = own.to(memory_format=torch.channels_last)
 
     def features(self, pixels: Pixels, out: Rows, progress: Progress) -> None:
-        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, D)."""
+        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, ...)."""
         size = BATCH[self._device]
         batch = torch.zeros((size, *pixels.shape[1:]), dtype=torch.uint8)
         with _torch_threads(self._threads), torch.inference_mode(), _full_precision():

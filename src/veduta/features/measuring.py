@@ -34,7 +34,7 @@ def measure(
         clock: tells seconds.
     """
     batch = np.resize(pixels, (IMAGES, *pixels.shape[1:]))
-    out = np.empty((IMAGES, backbone.features), dtype=np.float32)
+    out = np.empty((IMAGES, *backbone.shape), dtype=np.float32)
     rates = {}
     for name in names:
         engine = open_engine(name, backbone, threads=threads)

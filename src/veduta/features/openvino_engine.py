@@ -92,7 +92,7 @@ class OpenVINOEngine:
         self._queue = openvino.AsyncInferQueue(compiled, 2 * threads)
 
     def features(self, pixels: Pixels, out: Rows, progress: Progress) -> None:
-        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, D)."""
+        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, ...)."""
 
         def keep(request: Any, index: int) -> None:  # noqa: ANN401
             out[index] = request.get_output_tensor(0).data[0]

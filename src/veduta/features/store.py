@@ -60,7 +60,7 @@ class Extractor:
             "model": model.architecture,
             "library": f"{model.library} {version(model.library)}",
             "weights": self.backbone.weights_sha256,
-            "cut": model.cut,
+            "cut": self.backbone.cut,
             "mean": list(preprocessing.mean),
             "std": list(preprocessing.std),
             "decoder": DECODER,
@@ -84,7 +84,7 @@ class Features:
     """Features of images.
 
     Attributes:
-        rows: float32, (images, features), aligned with the images.
+        rows: float32, (images, *shape of the backbone's output), aligned with the images.
         reused: how many images had theirs in the cache.
         computed: how many had not.
         engine: name of the engine that computed them.
@@ -128,7 +128,7 @@ def load_features(
     places: dict[str, int] = {}  # of the first image with each content
     for place, image in enumerate(images):
         places.setdefault(image.digest, place)
-    shape = (extractor.backbone.features,)
+    shape = extractor.backbone.shape
     store = RowStore(cache, "features", extractor.spec(view), shape=shape, dtype="float32")
     missing = store.missing(list(places))
     absent = set(missing)
@@ -158,7 +158,7 @@ def load_features(
 def compute_features(
     pixels: NDArray[np.uint8], backbone: Backbone, engine: Engine
 ) -> NDArray[np.float32]:
-    """Features (n, D) of pixels (n, S, S, 3) that are not to be kept, such as in prediction."""
-    out = np.empty((len(pixels), backbone.features), dtype=np.float32)
+    """Features (n, ...) of pixels (n, S, S, 3) that are not to be kept, such as in prediction."""
+    out = np.empty((len(pixels), *backbone.shape), dtype=np.float32)
     engine.features(pixels, out, lambda _: None)
     return out

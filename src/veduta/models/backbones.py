@@ -62,7 +62,8 @@ class Backbone(nn.Module):
     Attributes:
         model: its registry entry.
         preprocessing: what its input must have gone through; it normalises by itself.
-        features: width of its output.
+        shape: of its output, the features of one image.
+        cut: where the network ends, in words.
         weights_sha256: of its tensors (names, shapes and values), whatever file they came in.
         weights_source: where its weights come from, in words.
     """
@@ -76,7 +77,8 @@ class Backbone(nn.Module):
         super().__init__()
         self.model = model
         self.preprocessing = preprocessing
-        self.features = model.features
+        self.shape: tuple[int, ...] = (model.features,)
+        self.cut = model.cut
         self.weights_source = source
         self.network = network
         self.weights_sha256 = digest(network.state_dict())

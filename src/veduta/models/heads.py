@@ -99,6 +99,11 @@ class HeadNetwork(nn.Module):
             layer.bias.requires_grad_(False)
         self.activation = ACTIVATIONS[head.activation]
 
+    @property
+    def trained(self) -> int:
+        """How many numbers it trains."""
+        return self.head.parameters
+
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Logits; with `noise`, as in training, units are dropped and the kept ones rescaled.
 

@@ -44,6 +44,8 @@ class Model:
         features: width of its frozen features, at any image size.
         cut: where the network is cut to give features, in words.
         classifier: the submodule that is left out for features.
+        stages: the parts of the network up to its features, in order, those that belong together
+            in one stage; between two stages it may be cut.
         mean, std: of the channels red, green, blue, for pixels in [0, 1].
         filter: with which images were resized in training: `bicubic` or `bilinear`.
         licence: of the pretrained weights.
@@ -61,6 +63,7 @@ class Model:
     features: int
     cut: str
     classifier: str
+    stages: tuple[tuple[str, ...], ...]
     mean: Channels
     std: Channels
     filter: str
@@ -74,6 +77,18 @@ class Model:
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LITE_STAGES = (
+    ("conv_stem", "bn1"),
+    *((f"blocks.{number}",) for number in range(7)),
+    ("conv_head", "bn2", "global_pool"),
+)
+VGG16_STAGES = (  # each ends in a max-pooling layer
+    *(
+        tuple(f"features.{n}" for n in range(*ends))
+        for ends in ((0, 5), (5, 10), (10, 17), (17, 24))
+    ),
+    (*(f"features.{n}" for n in range(24, 31)), "avgpool"),
+)
 
 
 def _lite(number: int, parameters: int, image_size: int, sha256: str, top1: float) -> Model:
@@ -88,6 +103,7 @@ def _lite(number: int, parameters: int, image_size: int, sha256: str, top1: floa
         features=1280,
         cut="global average pooling",
         classifier="classifier",
+        stages=LITE_STAGES,
         mean=HALF,
         std=HALF,
         filter="bicubic",
@@ -133,6 +149,7 @@ MODELS: dict[str, Model] = {
         features=25_088,
         cut="convolutions, average-pooled to 7 x 7, flattened",
         classifier="classifier",
+        stages=VGG16_STAGES,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         filter="bilinear",

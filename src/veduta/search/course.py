@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from veduta.models.heads import Head, HeadNetwork
+from veduta.models.heads import HeadNetwork
 from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.training.loop import Epoch
@@ -64,11 +64,10 @@ class Course:
         stopped = self._patience.exhausted(epoch.val_loss)
         self.ended = stopped or epoch.number >= self.trial.settings.epochs
 
-    def finished(self, head: Head) -> Finished:
-        """What came of it; `head` describes the network of its weights."""
+    def finished(self, network: HeadNetwork) -> Finished:
+        """What came of it; `network`, one of its kind, takes the weights of its best epoch."""
         assert self._best is not None, "a trial has at least one epoch"  # noqa: S101
         epoch, weights = self._best
-        network = HeadNetwork(head).to(epoch.val_logits.dtype)
         network.load_state_dict(weights)
         epochs, images = len(self._hits), len(epoch.val_logits)
         hits = np.unpackbits(np.stack(self._hits), axis=1, count=images).view(np.bool_)
@@ -76,7 +75,7 @@ class Course:
             trial=self.trial.id,
             best_epoch=epoch.number,
             epochs=epochs,
-            cost=head.parameters * epochs,
+            cost=network.trained * epochs,
             train_loss=epoch.train_loss,
             train_accuracy=epoch.train_accuracy,
             val_loss=epoch.val_loss,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from veduta.config.settings import Settings
-from veduta.models.heads import Head, build_head, head_of
+from veduta.models.heads import Head, HeadNetwork, build_head, head_of
 from veduta.optim.vectorised import VectorisedOptimizer
 from veduta.search.course import Course, Finished
 from veduta.search.fused_head import FusedHead
@@ -174,7 +174,10 @@ class _Run:
             course.ended = True
             return came
         course.take(came, hits, lambda: self.parts[0].head.of_trial(place))
-        return course.finished(self._describe(course.trial)) if course.ended else None
+        if not course.ended:
+            return None
+        network = HeadNetwork(self._describe(course.trial)).to(came.val_logits.dtype)
+        return course.finished(network)
 
     def compacted(self) -> list[Trial] | None:
         """Drop the slots of ended trials, once at most `FULL` of all are at work.

@@ -43,8 +43,10 @@ def tiles(group: Sequence[Trial], parameters: int) -> list[Tile]:
 
     Args:
         group: one of `groups`.
-        parameters: of the head of each trial.
+        parameters: of the head of each trial; one with a tail before it is a tile of its own.
     """
+    if group[0].settings.freeze != "all":
+        return [(trial,) for trial in group]
     ordered = sorted(group, key=lambda trial: trial.settings.dropout)
     count = -(-len(ordered) // min(WIDEST, max(1, NUMBERS // parameters)))
     edges = [len(ordered) * number // count for number in range(count + 1)]

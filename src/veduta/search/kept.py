@@ -7,6 +7,7 @@ written, or other than the journal says, is as good as not there: its trial is r
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 
+from veduta.models.backbones import headless
+from veduta.models.freezing import Tail, TailNetwork
 from veduta.models.heads import Head, HeadNetwork
+from veduta.models.registry import find_model
 from veduta.runs.files import write_arrays, write_atomically
 from veduta.runs.journal import Event
 from veduta.runtime.disk import digest_of
@@ -66,8 +70,11 @@ def write_weights(folder: Path, end: Finished) -> str:
     """The network of a trial as one file; its SHA-256."""
     path = folder / f"{end.outcome.trial}{WEIGHTS}"
     tensors = {name: t.detach().contiguous() for name, t in end.network.state_dict().items()}
-    head = json.dumps(end.network.head.as_dict())
-    write_atomically(path, save(tensors, {"head": head}))
+    described = {"head": json.dumps(end.network.head.as_dict())}
+    if isinstance(end.network, TailNetwork):
+        tail = end.network.tail
+        described["tail"] = json.dumps([tail.model.name, tail.frozen])
+    write_atomically(path, save(tensors, described))
     return digest_of(path)
 
 
@@ -79,11 +86,22 @@ def read_finished(folder: Path, outcome: Outcome, event: Event) -> Finished | No
         return None
     data = path.read_bytes()
     header = json.loads(data[SIZES : SIZES + int.from_bytes(data[:SIZES], "little")])
-    described = json.loads(header["__metadata__"]["head"])
-    network = HeadNetwork(Head(**{**described, "hidden": tuple(described["hidden"])}))
+    network = _described(header["__metadata__"])
     tensors = load(data)
     network.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
     return Finished(outcome, network, torch.from_numpy(scores[0]), scores[1])
+
+
+def _described(words: Mapping[str, str]) -> HeadNetwork:
+    """A network of the kind that `write_weights` wrote; its weights are to be filled in."""
+    head = json.loads(words["head"])
+    network = HeadNetwork(Head(**{**head, "hidden": tuple(head["hidden"])}))
+    if "tail" not in words:
+        return network
+    name, frozen = json.loads(words["tail"])
+    model = find_model(name)
+    whole = TailNetwork(network, Tail(model, headless(model), frozen))
+    return whole.to_empty(device="cpu")  # the tail has had names and shapes alone
 
 
 def forget_weights(folder: Path, best: str) -> None:

@@ -32,7 +32,7 @@ class Outcome:
     trial: str
     best_epoch: int
     epochs: int
-    cost: int  # parameters of the head times epochs trained
+    cost: int  # numbers trained times epochs trained
     train_loss: float
     train_accuracy: float
     val_loss: float

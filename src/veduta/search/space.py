@@ -87,4 +87,5 @@ def differences(found: list[Trial]) -> dict[str, str]:
 
 
 def _canonical(trial: Trial) -> list[tuple[int, Any]]:
-    return [(0, 0) if v is None else (1, v) for v in trial.parameters.values()]
+    """Missing values before numbers before words: `freeze` may be a number or `all`."""
+    return [(0, 0) if v is None else (1 + isinstance(v, str), v) for v in trial.parameters.values()]

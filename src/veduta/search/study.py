@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from veduta.config.settings import plain
+from veduta.models.freezing import Tail
 from veduta.models.heads import head_of
 from veduta.runs.journal import Event, Journal, latest_attempts
 from veduta.search.course import Finished
@@ -17,6 +18,7 @@ from veduta.search.kept import forget_weights, write_scores, write_weights
 from veduta.search.reloaded import Past
 from veduta.search.residency import allowed_bytes, side_by_side_of, sizes_of, tile_bytes
 from veduta.search.selection import Outcome
+from veduta.search.serial import run_alone
 from veduta.search.space import Trial
 from veduta.search.workers import side_by_side
 from veduta.tracking.leaderboard import Leaderboard
@@ -26,6 +28,9 @@ from veduta.training.loop import Epoch
 
 Data = Callable[[Trial], Sequence[Fold]]
 """Training and validation examples of a trial, once or fold by fold."""
+
+Tails = Callable[[Trial], Tail | None]
+"""The stages that a trial trains with its head; None where the whole backbone is frozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +57,17 @@ class Study:
     best: Finished | None = None
     seconds: float = 0.0  # in training, features apart
 
-    def run(self, data: Data, progress: Callable[[int, int], None]) -> None:
+    def run(
+        self, data: Data, progress: Callable[[int, int], None], *, tails: Tails = lambda _: None
+    ) -> None:
         """Run every trial, group by group, the tiles of a group side by side.
 
-        The fused executor runs all of them, a trial alone too, which takes it 0.5 to 0.9 of the
-        serial one's time. The plan is journalled first: groups when the study starts, the tiles
-        of a group when its features are there. A trial that fails is recorded with its reason and
-        the search goes on; `best` is None where all have failed. What earlier attempts of the run
-        have ended is taken over, see `search.reloaded`.
+        The fused executor runs heads, one alone too, which takes it 0.5 to 0.9 of the serial
+        one's time; the serial executor runs a head with a tail. The plan is journalled first:
+        groups when the study starts, the tiles of a group when its features are there. A trial
+        that fails is recorded with its reason and the search goes on; `best` is None where all
+        have failed. What earlier attempts of the run have ended is taken over, see
+        `search.reloaded`.
         """
         self.places.scores.mkdir(exist_ok=True)
         plan = groups(self.trials)
@@ -74,15 +82,17 @@ class Study:
             if self.past.ended(group):
                 self._draw(group, parameters, first)
                 continue
-            folds = data(group[0])
-            head = head_of(group[0].settings, folds[0].train.shape[0], self.classes)
+            folds, tail = data(group[0]), tails(group[0])
+            features = folds[0].train.shape[0] if tail is None else tail.features
+            head = head_of(group[0].settings, features, self.classes)
             old, fresh = self.past.cut(group, partial(tiles, parameters=head.parameters))
             if fresh:
                 self.journal.append("tiles", tiles=[[trial.id for trial in t] for t in fresh])
             cut = [tile for tile in (*old, *fresh) if not self.past.ended(tile)]
             each = max(tile_bytes(tile, head, sizes_of(folds, self.classes)) for tile in cut)
             workers = side_by_side_of(cut, each, self.allowed)
-            work = partial(run_tile, folds=folds, classes=self.classes)
+            run = run_tile if tail is None else partial(run_alone, tail=tail)
+            work = partial(run, folds=folds, classes=self.classes)
             started = time.perf_counter()
             with closing(side_by_side(cut, work, workers=workers)) as seen:
                 for tile, came in seen:

@@ -21,8 +21,8 @@ from veduta.optim.schedules import schedule_of
 from veduta.runtime.streams import order, stream
 from veduta.training.state import Examples
 from veduta.training.step import (
-    EVALUATION_BATCH,
     dropout_noise,
+    evaluation_batch,
     failed_epoch,
     logits_of,
     loss_and_accuracy,
@@ -100,9 +100,9 @@ def fit(
     started = time.perf_counter()
     for number, lr_now in train_epochs(network, train, settings):
         train_loss, train_accuracy = loss_and_accuracy(
-            logits_of(network, train.parts(EVALUATION_BATCH)), train.labels
+            logits_of(network, train.parts(evaluation_batch(train.shape))), train.labels
         )
-        logits = logits_of(network, validation.parts(EVALUATION_BATCH))
+        logits = logits_of(network, validation.parts(evaluation_batch(validation.shape)))
         val_loss, val_accuracy = loss_and_accuracy(logits, validation.labels)
         if not np.isfinite(train_loss + val_loss):
             raise failed_epoch(number, train_loss, val_loss)

@@ -61,8 +61,13 @@ class Examples:
 
     def parts(self, size: int) -> Iterator[Tensor]:
         """Features of the plain images, `size` images at a time, in order."""
-        for start in range(0, len(self), size):
-            yield _rows(self.features, np.arange(start, min(start + size, len(self))))
+        return parts(self.features, size)
+
+
+def parts(table: Table, size: int) -> Iterator[Tensor]:
+    """The rows of a table, `size` at a time, in order."""
+    for start in range(0, len(table), size):
+        yield _rows(table, np.arange(start, min(start + size, len(table))))
 
 
 def _rows(table: Table, chosen: NDArray[np.intp]) -> Tensor:

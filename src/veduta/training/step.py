@@ -12,7 +12,10 @@ from veduta.models.heads import HeadNetwork, Noise
 from veduta.runtime.streams import Keys, stream, uniforms
 
 EVALUATION_BATCH = 512
-"""Images at a time where nothing is learned."""
+"""Feature vectors at a time where nothing is learned."""
+
+EVALUATION_MAPS = 32
+"""Feature maps at a time: they go through convolutions, which take megabytes an image."""
 
 
 class NotFiniteError(VedutaError):
@@ -77,6 +80,11 @@ def train_step(
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return value
+
+
+def evaluation_batch(shape: tuple[int, ...]) -> int:
+    """How many images at a time, of features of this shape, where nothing is learned."""
+    return EVALUATION_BATCH if len(shape) == 1 else EVALUATION_MAPS
 
 
 def logits_of(network: HeadNetwork, parts: Iterable[Tensor]) -> Tensor:
