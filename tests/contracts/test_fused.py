@@ -23,6 +23,7 @@ from tests.contracts.test_heads import (
 from veduta.config.settings import Settings
 from veduta.foundations import regularisation, training
 from veduta.models.heads import ACTIVATIONS, Head, build_head
+from veduta.optim import vectorised
 from veduta.optim.optimizers import OPTIMIZERS
 from veduta.optim.schedules import SCHEDULES
 from veduta.optim.vectorised import VectorisedOptimizer
@@ -183,6 +184,16 @@ def test_in_float32_twenty_epochs_give_the_same_labels(
         for name in mine
     ]
     assert torch.stack(other).double().mean() <= 0.002
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_large_parameters_are_updated_as_small_ones(
+    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectorised, "LARGE", 10)  # all but biases
+    test_in_float64_each_trial_is_the_serial_one({**kind, **DROPPED}, REGULAR)
+    test_in_float32_one_epoch_is_equal_but_for_rounding({**kind, **DROPPED}, REGULAR)
+    test_in_float32_one_epoch_is_equal_but_for_rounding({**kind, "dropout": 0.3}, REGULAR)
 
 
 @pytest.mark.parametrize("base", [{}, DROPPED], ids=["linear", "mlp"])

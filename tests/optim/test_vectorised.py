@@ -57,12 +57,17 @@ def test_it_has_a_rule_for_every_optimiser() -> None:
     assert set(RULES) == {*OPTIMIZERS, "nesterov"}
 
 
-@pytest.mark.parametrize("piece", [2**16, 24, 5], ids=["one piece", "two rows", "part of a row"])
+@pytest.mark.parametrize(
+    ("piece", "large"),
+    [(2**16, 2**15), (24, 2**15), (5, 2**15), (2**16, 5), (2**16, 1)],
+    ids=["one piece", "two rows", "part of a row", "weights in one pass", "all in one pass"],
+)
 @pytest.mark.parametrize("rule", RULES)
 def test_each_trial_moves_as_with_torchs_own(
-    rule: str, piece: int, monkeypatch: pytest.MonkeyPatch
+    rule: str, piece: int, large: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vectorised, "PIECE", piece)
+    monkeypatch.setattr(vectorised, "LARGE", large)
     trials, parameters, gradients = varied(rule), drawn(99, 3), drawn(0, 3)
     optimizer = VectorisedOptimizer(trials, parameters, gradients, steps=EPOCH)
     for step in range(STEPS):
@@ -74,8 +79,12 @@ def test_each_trial_moves_as_with_torchs_own(
             assert same(parameters[name][place], expected), (rule, place, name)
 
 
+@pytest.mark.parametrize("large", [2**15, 1], ids=["pieces", "one pass"])
 @pytest.mark.parametrize("rule", RULES)
-def test_those_that_are_kept_go_on_as_before(rule: str) -> None:
+def test_those_that_are_kept_go_on_as_before(
+    rule: str, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectorised, "LARGE", large)
     trials, parameters, gradients = varied(rule), drawn(99, 3), drawn(0, 3)
     optimizer = VectorisedOptimizer(trials, parameters, gradients, steps=EPOCH)
     kept = torch.tensor([0, 1, 2])

@@ -3,15 +3,17 @@ r"""Updates of many trials at once: what `optim.optimizers` does for one, with v
 A parameter of T trials is one tensor (T, ...), and learning rate, weight decay, momentum and betas
 are vectors with one entry a trial. Everything happens in place, piece by piece: a piece is as many
 rows (or as much of one row) as stay in the cache while an update passes over them several times.
-What an update does is said in `optim.rules`.
+What an update does is said in `optim.rules`; large parameters are those of `optim.one_pass`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from veduta.config.settings import Settings
+from veduta.optim import one_pass
+from veduta.optim.one_pass import LARGE, ONE_PASS, Single
 from veduta.optim.rules import RULES, Piece
 from veduta.optim.schedules import is_constant, schedule_of
 
@@ -42,7 +44,8 @@ class VectorisedOptimizer:
     ) -> None:
         first = settings[0]
         self._decoupled = first.optimizer == "adamw"
-        self._rule = RULES["nesterov" if _is_nesterov(first) else first.optimizer]
+        self._name = "nesterov" if _is_nesterov(first) else first.optimizer
+        self._rule = RULES[self._name]
         self._steps = 0
         self._of = _vectors(settings)
         self._schedules = [schedule_of(one, steps) for one in settings]
@@ -63,13 +66,11 @@ class VectorisedOptimizer:
         for place, values in zip(self._scalars, self._values(), strict=True):
             place.copy_(values[:, None])
         for piece in self._pieces:
-            if piece.l1 is not None:
-                piece.g.addcmul_(torch.sign(piece.w, out=piece.scratch), piece.l1)
-            if piece.decay is not None and self._decoupled:
-                piece.w.mul_(piece.decay)
-            elif piece.decay is not None:
-                piece.g.addcmul_(piece.w, piece.decay)
-            self._rule.update(piece)
+            self._update(piece)
+        if self._singles:
+            of = self._of_trials()
+            for single in self._singles:
+                one_pass.update(self._name, single, of[single.trial], self._steps)
 
     def keep(
         self, places: Tensor, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
@@ -87,32 +88,56 @@ class VectorisedOptimizer:
         decay = 1 - of["lr"] * of["weight_decay"] if self._decoupled else of["weight_decay"]
         return decay, of["l1"], *self._rule.scalars(of, self._steps)
 
+    def _update(self, piece: Piece) -> None:
+        if piece.l1 is not None:
+            piece.g.addcmul_(torch.sign(piece.w, out=piece.scratch), piece.l1)
+        if piece.decay is not None and self._decoupled:
+            piece.w.mul_(piece.decay)
+        elif piece.decay is not None:
+            piece.g.addcmul_(piece.w, piece.decay)
+        self._rule.update(piece)
+
+    def _of_trials(self) -> list[dict[str, float]]:
+        """The settings of each trial at this step."""
+        of = {**self._of, "lr": self.lr}
+        columns = [values.tolist() for values in of.values()]
+        return [dict(zip(of, row, strict=True)) for row in zip(*columns, strict=True)]
+
     def _cut(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
-        """Cut everything into pieces of at most `PIECE` numbers."""
+        """Cut everything into pieces of at most `PIECE` numbers, or large parameters by trial."""
         example = next(iter(parameters.values()))
-        trials = len(example)
-        self._scalars = [example.new_zeros(trials, 1) for _ in self._values()]
-        decay, l1, *scalars = self._scalars
-        scratch = example.new_empty(PIECE)
-        has = {name: bool(self._of[name].any()) for name in ("weight_decay", "l1")}
-        self._pieces = []
+        self._scalars = [example.new_zeros(len(example), 1) for _ in self._values()]
+        self._scratch = example.new_empty(PIECE)
+        self._pieces: list[Piece] = []
+        self._singles: list[Single] = []
         for name, parameter in parameters.items():
-            flat = [t.view(trials, -1) for t in (parameter, gradients[name])]
-            flat += [moments[name].view(trials, -1) for moments in self._moments]
-            for rows, columns in _pieces(*flat[0].shape):
-                w, g, *moments = (tensor[rows, columns] for tensor in flat)
-                weight = parameter.dim() > 2
-                self._pieces.append(
-                    Piece(
-                        w,
-                        g,
-                        moments=tuple(moments),
-                        scalars=tuple(place[rows] for place in scalars),
-                        scratch=scratch[: w.numel()].view(w.shape),
-                        decay=decay[rows] if weight and has["weight_decay"] else None,
-                        l1=l1[rows] if weight and has["l1"] else None,
-                    )
-                )
+            tensors = [parameter, gradients[name], *(moments[name] for moments in self._moments)]
+            if self._name in ONE_PASS and parameter[0].numel() >= LARGE:
+                self._singles += [
+                    Single(trial, w, g, moments=tuple(moments), penalised=parameter.dim() > 2)
+                    for trial, (w, g, *moments) in enumerate(zip(*tensors, strict=True))
+                ]
+            else:
+                self._pieces += self._in_pieces(tensors, penalised=parameter.dim() > 2)
+
+    def _in_pieces(self, tensors: Sequence[Tensor], *, penalised: bool) -> Iterator[Piece]:
+        """The pieces of a parameter, its gradient and its moments."""
+        decay, l1, *scalars = self._scalars
+        decays, has_l1 = (
+            penalised and bool(self._of[name].any()) for name in ("weight_decay", "l1")
+        )
+        flat = [tensor.view(len(tensor), -1) for tensor in tensors]
+        for rows, columns in _pieces(*flat[0].shape):
+            w, g, *moments = (tensor[rows, columns] for tensor in flat)
+            yield Piece(
+                w,
+                g,
+                moments=tuple(moments),
+                scalars=tuple(place[rows] for place in scalars),
+                scratch=self._scratch[: w.numel()].view(w.shape),
+                decay=decay[rows] if decays else None,
+                l1=l1[rows] if has_l1 else None,
+            )
 
 
 def _is_nesterov(settings: Settings) -> bool:

@@ -19,6 +19,7 @@ from veduta.search.fused_layers import (
     SLOPES,
     Normalised,
     dropout_scale,
+    kept,
     normalise,
     normalise_backward,
     output_errors,
@@ -134,7 +135,7 @@ class FusedHead:
             return [(slice(None), x)]
         numbers = noise(0, x.shape[1])
         return [
-            (part, (numbers >= rate).to(x.dtype).mul_(1 / (1 - rate)).mul_(x) if rate else x)
+            (part, kept(numbers, rate).to(x.dtype).mul_(1 / (1 - rate)).mul_(x) if rate else x)
             for part, rate in self._segments
         ]
 

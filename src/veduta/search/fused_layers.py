@@ -33,7 +33,7 @@ SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "elu": lambda z, a: torch.where(z > 0, 1.0, a + 1).to(z.dtype),
     "gelu": _gelu_slope,
     "leaky_relu": lambda z, a: torch.where(z > 0, 1.0, 0.01).to(z.dtype),  # noqa: ARG005
-    "relu": lambda z, a: (z > 0).to(z.dtype),  # noqa: ARG005
+    "relu": lambda z, a: a.sign(),  # noqa: ARG005
     "sigmoid": lambda z, a: a * (1 - a),  # noqa: ARG005
     "silu": _silu_slope,
     "tanh": lambda z, a: 1 - a * a,  # noqa: ARG005
@@ -61,7 +61,7 @@ def normalise(z: Tensor) -> Normalised:
 
 def scale_and_shift(z_hat: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     r"""Equation 40: \tilde{z} = \gamma \hat{z} + \beta; gamma and beta are (T, n)."""
-    return torch.addcmul(beta[..., None], z_hat, gamma[..., None])
+    return (z_hat * gamma[..., None]).add_(beta[..., None])  # addcmul takes three times as long
 
 
 def update_running(mean: Tensor, variance: Tensor, batch: Normalised) -> None:
@@ -83,6 +83,15 @@ def normalise_backward(
     return centred.mul_(scale[..., None]), dgamma, dbeta
 
 
+def kept(numbers: Tensor, rates: Tensor | float) -> Tensor:
+    """1 where a number is at least the rate, else 0, in the type of the numbers.
+
+    The comparison writes it at once: a tensor of booleans and its conversion take ten times as
+    long.
+    """
+    return torch.ge(numbers, rates, out=numbers.new_empty(0))
+
+
 def dropout_scale(noise: Tensor, rates: Tensor) -> Tensor:
     """Section 4.3: 1 / (1 - rate) where a node stays, else 0; (T, n, B).
 
@@ -90,9 +99,9 @@ def dropout_scale(noise: Tensor, rates: Tensor) -> Tensor:
         noise: numbers in [0, 1), (B, n): the same for all trials.
         rates: (T,).
     """
-    numbers = noise.T.contiguous()
-    kept = numbers[None] >= rates.to(numbers.dtype)[:, None, None]
-    return kept / (1 - rates)[:, None, None]
+    rows = rates[:, None, None]
+    stays = kept(noise.T.contiguous(), rows.to(noise.dtype)).to(rates.dtype)
+    return stays.div_(1 - rows)
 
 
 def output_errors(
