@@ -16,14 +16,14 @@ from veduta.data.rows import Rows
 from veduta.data.sample import Sample, some
 from veduta.errors import VedutaError
 from veduta.experiment import engines
+from veduta.experiment.networks import Networks
 from veduta.features import agreement, measuring, quantised
 from veduta.features.engines import FASTEST
 from veduta.features.openvino_engine import F32
 from veduta.features.quantised import drawn
 from veduta.features.store import Extractor
 from veduta.features.views import load_views
-from veduta.models.backbones import Backbone, build_backbone, preprocessing_of
-from veduta.models.freezing import Prefix, Tail
+from veduta.models.backbones import preprocessing_of
 from veduta.models.registry import MODELS
 from veduta.runs.network import Network
 from veduta.runtime.environment import processors
@@ -77,8 +77,11 @@ class Materials:
     reused: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
     made: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
     seconds: dict[str, float] = field(default_factory=lambda: {"pixels": 0.0, "features": 0.0})
-    _whole: dict[tuple[str, str, int], Backbone] = field(default_factory=dict)
+    networks: Networks = field(init=False)
     _kept: dict[Recipe, Extractor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.networks = Networks(self.seed, self.cache)
 
     def pixels(self, samples: Sequence[Sample], resize: Resize) -> Pixels:
         """Pixels of `samples`; what cannot be read is listed, never replaced."""
@@ -91,27 +94,6 @@ class Materials:
         if found.rejected:
             self.console.warn(f"{len(found.rejected)} files cannot be read and are left out")
         return found
-
-    def backbone(self, settings: Settings) -> Backbone:
-        """The whole backbone of `settings`, as it came; the one last asked for is kept."""
-        key = recipe_of(settings)[:3]
-        if key not in self._whole:
-            self._whole.clear()
-            self._whole[key] = build_backbone(
-                settings.model,
-                settings.weights,
-                image_size=settings.image_size,
-                seed=self.seed,
-                cache=self.cache,
-            )
-        return self._whole[key]
-
-    def tail(self, settings: Settings) -> Tail | None:
-        """The stages that `settings` leave to train; None where that is the head alone."""
-        if settings.freeze == "all":
-            return None
-        backbone = self.backbone(settings)
-        return Tail(backbone.model, backbone.network, settings.freeze)
 
     def network(self, settings: Settings) -> Network | None:
         """The backbone in int8, where that is what runs."""
@@ -147,10 +129,7 @@ class Materials:
         recipe = recipe_of(settings)
         if recipe not in self._kept:
             self._kept.clear()
-            frozen = self.backbone(settings)
-            if settings.freeze != "all":
-                frozen = Prefix(frozen, settings.freeze)
-            resize = resize_of(settings)
+            frozen, resize = self.networks.frozen(settings), resize_of(settings)
             self._kept[recipe] = Extractor(frozen, self.engine, resize, processors())
         return self._kept[recipe]
 
@@ -162,7 +141,7 @@ class Materials:
         """
         recipes = {recipe_of(settings)[:2]: settings for settings in wanted}
         for settings in reversed(recipes.values()):
-            self.backbone(settings)
+            self.networks.backbone(settings)
 
     def examples(
         self,

@@ -63,7 +63,7 @@ def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
 def write_model(made: Made) -> None:
     """The winner, backbone and head, as `model/`."""
     settings = made.winner.settings
-    backbone = made.materials.backbone(settings)
+    backbone = made.materials.networks.backbone(settings)
     how = backbone.preprocessing
     manifest = Manifest(
         format=FORMAT,

@@ -182,7 +182,7 @@ class _Data:
 
     def tail(self, trial: Trial) -> Tail | None:
         """The stages of the backbone that `trial` trains."""
-        return self._materials.tail(trial.settings)
+        return self._materials.networks.tail(trial.settings)
 
     def _examples(self, settings: Settings) -> Sequence[Fold]:
         if settings.folds:

@@ -1,0 +1,50 @@
+"""The networks of a run: whole backbones, their frozen stages, the stages that trials train.
+
+Backbones that differ only in where they are cut are one in memory.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from veduta.config.settings import Settings
+from veduta.models.backbones import Backbone, build_backbone
+from veduta.models.freezing import Prefix, Tail
+
+
+@dataclass(slots=True)
+class Networks:
+    """Builds them on demand; the backbone last asked for is kept."""
+
+    seed: int
+    cache: Path
+    _kept: dict[tuple[str, str, int | None], Backbone] = field(default_factory=dict)
+
+    def backbone(self, settings: Settings) -> Backbone:
+        """The whole backbone of `settings`, as it came.
+
+        Raises:
+            WeightsError: weights are missing, damaged or of another architecture.
+        """
+        key = settings.model, settings.weights, settings.image_size
+        if key not in self._kept:
+            self._kept.clear()
+            self._kept[key] = build_backbone(
+                settings.model,
+                settings.weights,
+                image_size=settings.image_size,
+                seed=self.seed,
+                cache=self.cache,
+            )
+        return self._kept[key]
+
+    def frozen(self, settings: Settings) -> Backbone:
+        """The part of it that is frozen: all of it, or its leading stages."""
+        whole = self.backbone(settings)
+        return whole if settings.freeze == "all" else Prefix(whole, settings.freeze)
+
+    def tail(self, settings: Settings) -> Tail | None:
+        """The stages that train with the head; None where that is the head alone."""
+        if settings.freeze == "all":
+            return None
+        whole = self.backbone(settings)
+        return Tail(whole.model, whole.network, settings.freeze)
