@@ -229,7 +229,9 @@ def _run(
 def _told(spec: Mapping[str, Any]) -> str:
     inner = spec.get("spec", {})
     return ", ".join(
-        str(inner[name]) for name in ("model", "size", "fit", "engine") if name in inner
+        str(inner[name])
+        for name in ("model", "size", "fit", "engine", "precision")
+        if name in inner
     )
 
 
