@@ -26,6 +26,7 @@ NUMBER = np.random.default_rng(0).permutation(
     np.arange(IMAGES) % 3
 )  # images of each fold: 28, 28, 27
 DEEP = {"hidden": (8,), "batch_norm": True}
+ALL = {"schedule": "cosine", "warmup": 1.5, "label_smoothing": 0.1, "l1": 1e-4}
 GRID = {"lr": (3e-3, 3e-2), "dropout": (0.0, 0.3), "weight_decay": (0.0, 1e-2)}
 
 
@@ -81,7 +82,7 @@ def serial(found: list[Trial], folds: tuple[Fold, ...]) -> dict[str, tuple[list[
 
 
 @pytest.mark.parametrize("executor", [fused, serial])
-@pytest.mark.parametrize("base", [{}, DEEP], ids=["linear", "mlp"])
+@pytest.mark.parametrize("base", [{}, DEEP, ALL], ids=["linear", "mlp", "schedule"])
 def test_every_image_is_judged_once_by_a_training_without_it(
     executor: Any,
     base: dict[str, Any],

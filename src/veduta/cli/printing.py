@@ -27,8 +27,9 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
     if summary["trials"] > 1:
         console.table(run.leaderboard(), f"best of {summary['trials']} trials, by validation")
     winner = summary["winner"]
-    again = ", trained again so long on all images but the test's" if winner["refit"] else ""
-    console.say(f"winner      {winner['trial']}, at epoch {winner['best_epoch']}{again}")
+    said = f"winner      {winner['trial']}, at epoch {winner['best_epoch']}"
+    again = "; trained again for as many epochs on all images but the test's"
+    console.say(said + (again if winner["refit"] else ""))
     folds = f"pooled over {summary['folds']} folds, " if summary["folds"] else ""
     console.say(f"validation  {score(summary['validation'])}, {folds}which chose it")
     if (corrected := summary["corrected"]) and summary["trials"] > 1:
