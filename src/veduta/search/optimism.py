@@ -4,10 +4,10 @@ The best of many trials on the validation images owes part of its score to these
 bootstrap repeats the choice on images drawn with replacement, and looks at the chosen one on those
 that were not drawn: no image serves for both, and the choice of trial and epoch is repeated whole.
 
-Where labels mean nothing (`tests/search/test_null.py`: 64 trials, 100 images that choose, 100 times)
-the winner's own score is 8.8 points above chance; the corrected one is 0.2 below, with a standard
-error of 0.4. The interval is a cautious one: a draw leaves out 37 % of the images, and so few spread
-wider than all would; there it covered chance every time.
+Where labels mean nothing (`tests/search/test_null.py`: 64 trials, 100 images that choose, 100
+times) the winner's own score is 8.8 points above chance; the corrected one is 0.2 below, with a
+standard error of 0.4. The interval is a cautious one: a draw leaves out 37 % of the images, and so
+few spread wider than all would; there it covered chance every time.
 
 Source: I. Tsamardinos, E. Greasidou, G. Borboudakis, Machine Learning 107 (2018) 1895-1922
 (bootstrap bias corrected cross-validation).
