@@ -10,17 +10,18 @@ from benchmarks.command import search
 
 RECIPE: dict[str, object] = {
     "model": "efficientnet_lite2",
-    "image_size": 260,
+    "image_size": 224,
     "precision": "int8",
     "views": 8,
     "hidden": "256",
     "batch_norm": True,
     "dropout": [0.3, 0.5],
     "lr": [1e-3, 3e-3],
+    "optimizer": "adamw",
     "weight_decay": 1e-4,
     "label_smoothing": 0.1,
     "schedule": "cosine",
-    "epochs": 24,
+    "epochs": 20,
     "batch_size": 64,
     "tta": "flip",
 }

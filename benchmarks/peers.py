@@ -15,8 +15,9 @@ fastai-images    a Learner a trial as its guide has it, the body in every epoch;
 
 Every peer runs in a process of its own, in an environment of its own below DIR, which is made
 with pip where it is missing (6 GB each for two of them); what one call measured is kept there, and
-another with `--only` measures again what it names and shows the rest as it was. Seconds are those
-of whole processes, loading included; on our features, those that Veduta took to make them too.
+another with `--only` measures again what it names and shows the rest as it was. Seconds of a
+process are those from its start to its end, loading included; `whole` is from images: on our
+features, what Veduta took to make them is added.
 """
 
 import argparse
@@ -41,17 +42,19 @@ GRID = {
 }
 OURS = "veduta"
 MODEL, SIZE, BATCH = "efficientnet_lite0", 150, 64
-WAYS = {  # environment, way, whether it starts from our features
-    "optuna-images": ("optuna", "images", False),
-    "optuna-ours": ("optuna", "features", True),
-    "sklearn-sgd": ("sklearn", "sgd", True),
-    "sklearn-ridge": ("sklearn", "ridge", True),
-    "fastai-features": ("fastai", "features", False),
-    "fastai-images": ("fastai", "images", False),
+WAYS = {  # environment, and what its worker calls the way
+    "optuna-images": ("optuna", "images"),
+    "optuna-ours": ("optuna", "ours"),
+    "sklearn-sgd": ("sklearn", "sgd"),
+    "sklearn-ridge": ("sklearn", "ridge"),
+    "fastai-features": ("fastai", "features"),
+    "fastai-images": ("fastai", "images"),
 }
+FROM_OURS = ("optuna-ours", "sklearn-sgd", "sklearn-ridge")  # start from our features
 Row = dict[str, Any]
 HEADER = (
-    f"{'way':16} {'features':>9} {'search':>9} {'whole':>9} {'times':>7}  validation   test  note"
+    f"{'way':16} {'features':>9} {'search':>9} {'process':>9} {'whole':>9} {'times':>7}"
+    "  validation   test  note"
 )
 
 
@@ -65,7 +68,7 @@ def ours(given: argparse.Namespace, place: Path) -> Row:
     return {
         "features": stages["pixels"] + stages["features"],
         "search": stages["training"],
-        "whole": whole,
+        "process": whole,
         "validation": summary["validation"]["accuracy"],
         "test": summary["test"]["accuracy"],
         "chosen": str(summary["winner"]["varied"]),
@@ -75,12 +78,12 @@ def ours(given: argparse.Namespace, place: Path) -> Row:
 
 def peer(name: str, python: Path, place: Path, threads: int) -> Row:
     """One peer on the job: its row of the table."""
-    environment, way, _ = WAYS[name]
+    environment, way = WAYS[name]
     answer = place / "answer.json"
     module = f"benchmarks.workers.by_{environment}"
     clean = {n: v for n, v in os.environ.items() if not n.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    separate = "1" if environment == "sklearn" else str(threads)  # there processes run, not threads
-    clean |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), separate)
+    each = "1" if way == "sgd" else str(threads)  # there it is processes that share the work
+    clean |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), each)
     started = time.perf_counter()
     subprocess.run(
         [python, "-W", "ignore", "-m", module, way, place / "job.json", answer],
@@ -91,11 +94,8 @@ def peer(name: str, python: Path, place: Path, threads: int) -> Row:
     seconds, versions = found.pop("seconds"), found.pop("versions")
     whole += found.pop("added")
     found["note"] += f" ({', '.join(' '.join(pair) for pair in versions.items())})"
-    return {
-        "features": seconds.get("features"),
-        "search": seconds["search"],
-        "whole": whole,
-    } | found
+    told = {"features": seconds.get("features"), "search": seconds["search"], "process": whole}
+    return told | found
 
 
 def measure(given: argparse.Namespace, wanted: list[str], place: Path) -> dict[str, Row]:
@@ -116,26 +116,34 @@ def measure(given: argparse.Namespace, wanted: list[str], place: Path) -> dict[s
               "loops": given.loops, "some": given.some},
     )  # fmt: skip
     (place / "job.json").write_text(json.dumps(asdict(job)))
-    for name in WAYS:
-        if name in wanted:
+    for name in (name for name in WAYS if name in wanted):
+        try:
             python = python_of(given.environments, WAYS[name][0])
             rows[name] = peer(name, python, place, job.threads)
-            if WAYS[name][2]:
-                rows[name]["whole"] += rows[OURS]["features"]
-            show(name, rows)
-            kept.write_text(json.dumps({"asked": asked, "rows": rows}))
+        except subprocess.CalledProcessError as error:  # the others can still be measured
+            print(f"{name:16} failed with exit code {error.returncode}", flush=True)
+            continue
+        show(name, rows)
+        kept.write_text(json.dumps({"asked": asked, "rows": rows}))
     return rows
+
+
+def from_images(name: str, rows: dict[str, Row]) -> float:
+    """Seconds from images; those of our features belong to whom they were given."""
+    given = rows[OURS]["features"] if name in FROM_OURS else 0.0
+    return float(rows[name]["process"] + given)
 
 
 def show(name: str, rows: dict[str, Row]) -> None:
     """One line of the table: seconds, how many times ours, accuracies."""
     row = rows[name]
     features = "ours" if row["features"] is None else f"{row['features']:.1f}"
-    times = row["whole"] / rows[OURS]["whole"]
+    whole = from_images(name, rows)
+    times = whole / from_images(OURS, rows)
     right = [f"{row[part]:.1%}" if row[part] is not None else "-" for part in PARTS[1:]]
     print(
-        f"{name:16} {features:>9} {row['search']:9,.1f} {row['whole']:9,.1f} {times:7,.1f}"
-        f"  {right[0]:>10} {right[1]:>6}  {row['note']}",
+        f"{name:16} {features:>9} {row['search']:9,.1f} {row['process']:9,.1f} {whole:9,.1f}"
+        f" {times:7,.1f}  {right[0]:>10} {right[1]:>6}  {row['note']}",
         flush=True,
     )
 
@@ -163,9 +171,10 @@ def main() -> None:
         show(name, rows)
     if given.csv:
         with given.csv.open("w", newline="") as file:
-            table = csv.DictWriter(file, ["way", *rows[OURS]])
+            table = csv.DictWriter(file, ["way", "whole", *rows[OURS]])
             table.writeheader()
-            table.writerows({"way": name, **row} for name, row in rows.items())
+            for name, row in rows.items():
+                table.writerow({"way": name, "whole": from_images(name, rows), **row})
 
 
 if __name__ == "__main__":

@@ -112,4 +112,4 @@ def accuracy(head: nn.Module, part: tuple[torch.Tensor, torch.Tensor]) -> float:
 
 
 if __name__ == "__main__":
-    serve({"images": whole, "features": given})
+    serve({"images": whole, "ours": given})
