@@ -68,8 +68,8 @@ def test_the_plan_counts_the_group_that_takes_most(monkeypatch: pytest.MonkeyPat
     assert (found.trials, found.groups, found.tiles) == (66, 2, 4)
     alone = residency(wide, sizes, 10**9)
     assert alone.side_by_side == alone.tiles
-    assert alone.planned == alone.side_by_side * alone.largest
-    assert found.planned == max(alone.planned, residency(linear, sizes, 10**9).planned)
+    assert alone.planned == alone.side_by_side * alone.largest + 2 * 50
+    assert found.planned == alone.planned + 64 * 50
 
 
 def test_memory_changes_no_result(

@@ -40,8 +40,7 @@ def test_a_trial_that_failed_is_counted_and_leads_no_more() -> None:
     made.ended("t2", failed=False)
     assert [one.trial for one in made.best()] == ["t2"]
     assert made.line() == (
-        "2 of 8 trials done, 1 failed; best so far 0.6000, t2 (lr 2e-3, [b]dropout[/b] 0.2), "
-        "epoch 1"
+        "2 of 8 trials done, 1 failed; best so far 60.0%, t2 (lr 2e-3, [b]dropout[/b] 0.2), epoch 1"
     )
     assert Leaderboard(VARIED).line() == "0 of 8 trials done"
 
@@ -57,7 +56,7 @@ def test_the_table_fits_and_keeps_its_figures(width: int) -> None:
     lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= width
     (first,) = [line for line in lines if line.split()[:1] == ["t1"]]
-    assert first.split()[-2:] == ["2", "0.7000"]
+    assert first.split()[-2:] == ["2", "70.0%"]
     (second,) = [line for line in lines if line.split()[:1] == ["t2"]]
     assert width < 80 or "[b]dropout[/b]" in second
 
@@ -70,7 +69,7 @@ def test_on_plain_output_a_line_now_and_then(
         advance(4, 16)
     out = capsys.readouterr().out
     assert "training: 4 of 16 epochs, about" in out
-    assert "left; 0 of 8 trials done; best so far 0.7000, t1 (lr 1e-3" in out
+    assert "left; 0 of 8 trials done; best so far 70.0%, t1 (lr 1e-3" in out
 
 
 def test_on_a_terminal_the_table_stands_above_the_bars_of_its_stage() -> None:
@@ -86,7 +85,7 @@ def test_on_a_terminal_the_table_stands_above_the_bars_of_its_stage() -> None:
         with console.stage("features", "images") as inner:
             inner(1, 2)
     drawn = seen.get()
-    assert drawn.index("0 of 8 trials done") < drawn.index("0.7000") < drawn.index("training")
+    assert drawn.index("0 of 8 trials done") < drawn.index("70.0%") < drawn.index("training")
     with console.stage("features", "images"), screen.capture() as seen:
         assert console._bars is not None
         screen.print(console._bars.get_renderable())

@@ -15,7 +15,7 @@ from veduta.data.decode import read_file
 from veduta.errors import DecodeError
 
 CHUNK = 64  # files a task: one file a task spends more on hand-over than on decoding
-HELD = 256 * 2**20  # bytes of files in memory; what does not fit is read a second time
+HELD = 32 * 2**20  # bytes of files in memory; what does not fit is read a second time
 
 Outcome = str | DecodeError  # of reading a file: the digest of its content, or why there is none
 Item = TypeVar("Item")

@@ -55,7 +55,7 @@ class Residency:
     Attributes:
         trials, groups, tiles: how many there are.
         side_by_side: tiles that run at the same time, where most do.
-        planned: bytes of these tiles.
+        planned: bytes of these tiles, and of what is kept of trials that have ended.
         largest: bytes of the largest tile.
         allowed: bytes that tiles may take.
     """
@@ -137,7 +137,8 @@ def residency(trials: Sequence[Trial], sizes: Sizes, allowed: int) -> Residency:
         workers = side_by_side_of(mine, each, allowed)
         cut.append(len(mine))
         most = max(most, (workers * each, workers, each))
-    return Residency(len(trials), len(cut), sum(cut), most[1], most[0], most[2], allowed)
+    kept = len(trials) * sizes.validation  # what the best epoch of each got right
+    return Residency(len(trials), len(cut), sum(cut), most[1], most[0] + kept, most[2], allowed)
 
 
 def announce(resident: Residency, journal: Journal, console: Console) -> None:

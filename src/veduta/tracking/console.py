@@ -44,7 +44,7 @@ class _Bars(Progress):
     board: Leaderboard | None = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        if self.board is not None:
+        if self.board is not None and self.board.best(1):
             yield self.board.table()
         yield from super().get_renderables()
 

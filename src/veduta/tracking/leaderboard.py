@@ -70,7 +70,7 @@ class Leaderboard:
         (first,) = leading
         what = self.trials[first.trial]
         named = f"{first.trial} ({what})" if what else first.trial
-        return f"{self.counts()}; best so far {first.accuracy:.4f}, {named}, epoch {first.epoch}"
+        return f"{self.counts()}; best so far {first.accuracy:.1%}, {named}, epoch {first.epoch}"
 
     def table(self) -> Table:
         """The leading trials as a table that fits any width: what they vary is cut first."""
@@ -83,5 +83,5 @@ class Leaderboard:
         drawn.add_column("validation", justify="right", no_wrap=True, min_width=10)
         for one in self.best():
             what = Text(self.trials[one.trial], overflow="ellipsis", no_wrap=True)
-            drawn.add_row(one.trial, what, str(one.epoch), f"{one.accuracy:.4f}")
+            drawn.add_row(one.trial, what, str(one.epoch), f"{one.accuracy:.1%}")
         return drawn

@@ -90,4 +90,4 @@ def canonical_order(
 
     Images that are equal in both are copies, and may stand either way.
     """
-    return np.lexsort((np.array(labels), np.array(digests)))
+    return np.lexsort((np.array(labels), np.array(digests, dtype=np.bytes_)))
