@@ -10,9 +10,11 @@
     module, torch.optim, a permutation an epoch, indexing; it measures both parts after an epoch,
     as ours does. `--loops` of the 64 are timed, spread over the grid, and scaled to 64. Features
     are random numbers here: no time depends on what they are.
-(c) The plain loop, which runs every image of every epoch of every trial through the backbone,
-    against the grid of (a): `--some` images of one epoch are timed, and scaled to 64 trials.
-(d) Seconds from images and test accuracy of the best recipe on frozen features.
+    What bounds 256 hidden units: an epoch of a trial is 4.5 Gflop in steps and 2.8 in measuring,
+    and adam moves 9.2 MB a step at least: weights and moments read and written, gradients read.
+    At 190 Gflop/s and 14 GB/s of a core that is 38 ms and 35 ms, less where the cache holds it.
+    The loop has the same bound: a product of one trial, 256 rows high, is as fast as a wider one.
+    Fusing saves what a loop wastes above it: passes of adam, small calls, gathering of batches.
 """
 
 import argparse

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veduta.config.settings import OF_A_TRIAL, Settings
-from veduta.search.groups import NUMBERS, VARYING, groups, tiles
+from veduta.search.groups import HALVED, NUMBERS, VARYING, groups, tiles
 from veduta.search.space import cells, trials
 
 GRID = {
@@ -44,6 +44,7 @@ def test_tiles_hold_each_trial_once_and_fit(parameters: int, generator: random.R
     widths = [len(tile) for tile in cut]
     assert max(widths) - min(widths) <= 1
     assert max(widths) == 1 or max(widths) * parameters <= NUMBERS
+    assert len(cut) >= min(2, len(group)) or len(group) * parameters <= HALVED
     for tile in cut:  # equal rates side by side: one product each
         rates = [trial.settings.dropout for trial in tile]
         assert rates == sorted(rates)
