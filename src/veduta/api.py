@@ -228,11 +228,8 @@ def _run(
 
 def _told(spec: Mapping[str, Any]) -> str:
     inner = spec.get("spec", {})
-    return ", ".join(
-        str(inner[name])
-        for name in ("model", "size", "fit", "engine", "precision")
-        if name in inner
-    )
+    names = ("model", "size", "fit", "engine", "precision")
+    return ", ".join(str(inner[name]) for name in names if name in inner)
 
 
 def _evaluate(classifier: Classifier, data: str | Path, console: Console) -> Evaluation:
