@@ -68,6 +68,7 @@ def child(data: Path, cache: Path, given: dict[str, Any]) -> None:
 
     print("STAGE imports", flush=True)
     time.sleep(0.5)
+    print("STAGE finding files", flush=True)
     veduta.search(data, out=cache / "run", console=Telling(stderr=True), **given)
     print("STAGE end", flush=True)
 

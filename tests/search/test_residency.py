@@ -90,5 +90,5 @@ def test_memory_changes_no_result(
         assert 0 < event["in_use"] <= memory.anonymous_memory() * 10 or sys.platform != "linux"
     out, err = capsys.readouterr()
     assert found["1MB"].equals(found["4GB"])
-    assert "3 tiles of trials in 2 groups" in out
+    assert "groups 2, tiles 3, side by side 1: " in out
     assert err.count("a tile of trials should fit in --memory") == 1

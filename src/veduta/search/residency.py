@@ -146,8 +146,8 @@ def announce(resident: Residency, journal: Journal, console: Console) -> None:
     now = anonymous_memory()
     journal.append("residency", in_use=now, **asdict(resident))
     console.say(
-        f"memory      {resident.tiles} tiles of trials in {resident.groups} groups, "
-        f"{resident.side_by_side} side by side: {decimal(resident.planned)} of the "
+        f"memory      groups {resident.groups}, tiles {resident.tiles}, "
+        f"side by side {resident.side_by_side}: {decimal(resident.planned)} of the "
         f"{decimal(resident.allowed)} allowed, besides {decimal(now)} in use"
     )
     if resident.largest > resident.allowed:
