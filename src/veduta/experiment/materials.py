@@ -195,7 +195,9 @@ class Materials:
         started = time.perf_counter()
         extractor = self._extractor(settings)
         several = f", {len(views)} views" if len(views) > 1 else ""
-        with self.console.stage(f"features by {settings.model}{several}", "images") as advance:
+        cut = "" if settings.freeze == "all" else f", {settings.freeze} stages"
+        title = f"features by {settings.model}{cut}{several}"
+        with self.console.stage(title, "images") as advance:
             found = load_views(
                 images, pixels, extractor, views=views, cache=self.cache, progress=advance
             )
