@@ -20,7 +20,7 @@ RECIPE: dict[str, object] = {
     "optimizer": "adamw",
     "weight_decay": 1e-4,
     "label_smoothing": 0.1,
-    "schedule": "cosine",
+    "schedule": "one_cycle",
     "epochs": 20,
     "batch_size": 64,
     "tta": "flip",
