@@ -23,6 +23,7 @@ from veduta.experiment import prediction
 from veduta.experiment.plan import make_plan
 from veduta.experiment.prediction import Evaluation, Predictions
 from veduta.experiment.result import Run
+from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
 from veduta.inference.classifier import Classifier, load_classifier
 from veduta.models.registry import MODELS
@@ -74,11 +75,12 @@ class Model:
 
 
 def search(
-    data: str | Path,
+    data: str | Path | None = None,
     *,
-    grid: Mapping[str, Any],
+    grid: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     config: str | Path | None = None,
+    resume: str | Path | None = None,
     console: Console | None = None,
     **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
 ) -> Run:
@@ -89,6 +91,9 @@ def search(
         grid: several values a setting, by name: `{"lr": [3e-4, 3e-3], "batch_size": [32, 64]}`.
         out: where the run directory shall stand; default `runs/search-N`.
         config: a YAML file of settings, `grid` among them; what is given here comes first.
+        resume: the directory of a run that goes on, with its own data and settings: killed or
+            interrupted, it ends as if it had not been; what `grid` gives is added to its grid, and
+            the new cells are run. What would change earlier results is refused.
         console: what shows progress; default prints to standard output.
         settings: what all trials share, by name, such as `epochs=20`.
 
@@ -96,17 +101,21 @@ def search(
         InputError: something given is wrong; every fault is listed, nothing was written.
     """
     filed = read_file(Path(config)) if config else {}
+    grid = grid or {}
     filed_grid = {n: v for n, v in filed.pop("grid", {}).items() if n not in settings}
     shared = {n: v for n, v in filed.items() if n not in grid}
     values, merged = {**shared, **settings}, {**filed_grid, **grid}
-    return _run("search", data, values, grid=merged, out=out, console=console)
+    place = place_for(out, RUNS, "search")
+    plan = plan_of("search", data, values, grid=merged, place=place, resume=resume)
+    return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
 
 
 def train(
-    data: str | Path,
+    data: str | Path | None = None,
     *,
     out: str | Path | None = None,
     config: str | Path | None = None,
+    resume: str | Path | None = None,
     console: Console | None = None,
     **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
 ) -> Run:
@@ -114,7 +123,9 @@ def train(
     filed = read_file(Path(config)) if config else {}
     if "grid" in filed:
         raise InputError(f"train takes one value a setting; {config} has a grid: call search")
-    return _run("train", data, {**filed, **settings}, grid={}, out=out, console=console)
+    place = place_for(out, RUNS, "train")
+    plan = plan_of("train", data, {**filed, **settings}, grid={}, place=place, resume=resume)
+    return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
 
 
 def load(path: str | Path, *, engine: Literal["torch", "openvino"] | None = None) -> Model:
@@ -208,21 +219,6 @@ def demo(*, out: str | Path | None = None, console: Console | None = None) -> Ru
     console.say(f"{write_digits(digits):,} handwritten digits stand in {digits}, a folder a class")
     place = place_for(out, DEMO, "run")
     plan = make_plan(digits, DEMO_SETTINGS, grid=DEMO_GRID, place=place, command="search")
-    return Run(run(plan, cache=cache_folder(), console=console).path)
-
-
-def _run(
-    command: str,
-    data: str | Path,
-    values: Mapping[str, Any],
-    *,
-    grid: Mapping[str, Any],
-    out: str | Path | None,
-    console: Console | None,
-) -> Run:
-    console = console or Console()
-    place = place_for(out, RUNS, command)
-    plan = make_plan(data, values, grid=grid, place=place, command=command)
     return Run(run(plan, cache=cache_folder(), console=console).path)
 
 

@@ -17,7 +17,20 @@ from veduta.errors import InputError
 COLLECT = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 Data = Annotated[
-    Path, typer.Argument(help="Folder of images (class folders, or train/ test/), or a CSV file.")
+    Path | None,
+    typer.Argument(
+        metavar="DATA",
+        help="Folder of images (class folders, or train/ test/), or a CSV file; with --resume, "
+        "where it is now, if it has moved.",
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN",
+        help="Go on with the run in this directory, with its data and settings: killed or "
+        "interrupted, it ends as if it had not been.",
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option(help="New directory (default: the next free number in runs/).")

@@ -42,7 +42,8 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
         before = test["opened_before"]
         often = f"; opened before on this machine: {before}" if before else ""
         how = ", each with its mirror" if test["tta"] == "flip" else ""
-        console.say(f"test        {score(test)}{how}, opened once{often}")
+        times = "once" if test["opened"] == 1 else f"{test['opened']} times"
+        console.say(f"test        {score(test)}{how}, opened {times}{often}")
     else:
         console.warn("no test image could be read, so there is no test score")
     console.say(f"run         {run.directory.path}")

@@ -4,27 +4,33 @@ from typing import Annotated, Any
 
 import typer
 
-from veduta.cli.options import Config, Data, Json, Out, unknown_flags
+from veduta.cli.options import Config, Data, Json, Out, Resume, unknown_flags
 
 Grid = Annotated[
     list[str] | None,
-    typer.Option(help="NAME=VALUE,VALUE,...: several values of a setting. Give it once a setting."),
+    typer.Option(
+        help="NAME=VALUE,VALUE,...: several values of a setting. Give it once a setting. "
+        "With --resume the values are added to those of the run, and only new cells are run."
+    ),
 ]
 
 
 def search(
     context: typer.Context,
-    data: Data,
+    data: Data = None,
     *,
     grid: Grid = None,
     out: Out = None,
     config: Config = None,
+    resume: Resume = None,
     as_json: Json = False,
     **settings: Any,  # noqa: ANN401
 ) -> None:
     """Train every cell of a grid, choose by validation, open the test once for the winner.
 
     Example: veduta search photos --grid lr=3e-4,3e-3 --grid batch_size=32,64 --epochs 20
+
+    Example: veduta search --resume runs/search-1 --grid lr=1e-2
     """
     from veduta import api
     from veduta.cli.printing import finish_run
@@ -34,5 +40,6 @@ def search(
     settings |= unknown_flags(context.args)
     values = parse_assignments(grid or [])
     console = Console(stderr=as_json)
-    run = api.search(data, grid=values, out=out, config=config, console=console, **settings)
+    given: dict[str, Any] = {"grid": values, "out": out, "config": config, "resume": resume}
+    run = api.search(data, **given, console=console, **settings)
     finish_run(run, console, as_json=as_json)

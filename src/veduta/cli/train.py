@@ -4,15 +4,16 @@ from typing import Any
 
 import typer
 
-from veduta.cli.options import Config, Data, Json, Out, unknown_flags
+from veduta.cli.options import Config, Data, Json, Out, Resume, unknown_flags
 
 
 def train(
     context: typer.Context,
-    data: Data,
+    data: Data = None,
     *,
     out: Out = None,
     config: Config = None,
+    resume: Resume = None,
     as_json: Json = False,
     **settings: Any,  # noqa: ANN401
 ) -> None:
@@ -26,5 +27,6 @@ def train(
 
     settings |= unknown_flags(context.args)
     console = Console(stderr=as_json)
-    run = api.train(data, out=out, config=config, console=console, **settings)
+    given: dict[str, Any] = {"out": out, "config": config, "resume": resume}
+    run = api.train(data, **given, console=console, **settings)
     finish_run(run, console, as_json=as_json)

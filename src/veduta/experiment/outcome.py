@@ -1,14 +1,18 @@
 """What a run is for: the one test score, and the winner as files that predict."""
 
+import io
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from veduta.augment.views import TTA
 from veduta.config.settings import Settings
 from veduta.data.decode import DECODER
+from veduta.errors import ArtefactError
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
@@ -16,9 +20,17 @@ from veduta.inference.averaging import mean_logits
 from veduta.metrics.classification import accuracy
 from veduta.models.freezing import artefact_states
 from veduta.models.heads import HeadNetwork
-from veduta.runs.artefact import FORMAT, Head, Manifest, Preprocessing, write_artefact
+from veduta.runs.artefact import (
+    FORMAT,
+    Head,
+    Manifest,
+    Preprocessing,
+    read_artefact,
+    write_artefact,
+)
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_arrays
+from veduta.search.kept import DAMAGED
 from veduta.search.space import Trial
 from veduta.training.state import parts
 from veduta.training.step import evaluation_batch
@@ -38,30 +50,51 @@ class Made:
 def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
     """Open the sealed test once and score the winner on it; the scores of each image are kept.
 
-    An image's logits are the mean over the views that `tta` asks for, as in prediction.
-    Where no test image could be read there is no score: the accuracy is None, nothing was opened.
+    An image's logits are the mean over the views that `tta` asks for, as in prediction. Where the
+    winner's scores of the last opening stand in `scores/test.npz`, as in a run that was killed
+    after it, or extended without a new winner, it is not opened again. Where no test image could
+    be read there is no score: the accuracy is None, nothing was opened.
     """
     tta = made.plan.settings.tta
     if not sealed.images:
         none = dict.fromkeys(("accuracy", "low", "high"))
         return {**none, "images": 0, "tta": tta, "opened": 0, "opened_before": 0}
-    rows = made.materials.features(sealed.images, made.winner.settings, TTA[tta])
-    tables = (parts(view, evaluation_batch(view.shape[1:])) for view in rows)
-    logits = mean_logits(made.network, tables).numpy()
-    truth = np.array([made.plan.folder.classes.index(label) for label in sealed.open()])
-    write_arrays(
-        made.directory.scores / "test.npz",
-        paths=np.array([image.sample.name for image in sealed.images]),
-        truth=truth,
-        logits=logits,
-    )
-    score = accuracy(truth, logits.argmax(1)).as_dict()
+    found = _kept(made, sealed)
+    if found is None:
+        rows = made.materials.features(sealed.images, made.winner.settings, TTA[tta])
+        tables = (parts(view, evaluation_batch(view.shape[1:])) for view in rows)
+        logits = mean_logits(made.network, tables).numpy()
+        truth = np.array([made.plan.folder.classes.index(label) for label in sealed.open()])
+        write_arrays(
+            made.directory.test,
+            paths=np.array([image.sample.name for image in sealed.images]),
+            truth=truth,
+            logits=logits,
+            trial=np.array(made.winner.id),
+            opened=np.array(sealed.opened),
+        )
+        found = truth, logits
+    score = accuracy(found[0], found[1].argmax(1)).as_dict()
     openings = {"opened": sealed.opened, "opened_before": sealed.opened_before}
     return {**score, "tta": tta, **openings}
 
 
+def _kept(made: Made, sealed: SealedTest) -> tuple[NDArray[np.intp], NDArray[np.float32]] | None:
+    """Truth and logits of the last opening, where it was for this winner and they are whole."""
+    try:
+        with np.load(io.BytesIO(made.directory.test.read_bytes())) as kept:
+            whose = str(kept["trial"]), int(kept["opened"])
+            found = kept["truth"], kept["logits"]
+    except DAMAGED:
+        return None
+    return found if whose == (made.winner.id, sealed.opened) else None
+
+
 def write_model(made: Made) -> None:
-    """The winner, backbone and head, as `model/`."""
+    """The winner, backbone and head, as `model/`, where it does not stand there whole."""
+    with suppress(ArtefactError):
+        if read_artefact(made.directory.path)[0].trial == made.winner.id:
+            return
     settings = made.winner.settings
     backbone = made.materials.networks.backbone(settings)
     how = backbone.preprocessing

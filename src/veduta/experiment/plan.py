@@ -10,6 +10,7 @@ from veduta.config.parsing import Grid, parse_grid, parse_settings, unknown
 from veduta.config.settings import Settings
 from veduta.data.folder import Folder, read_folder
 from veduta.errors import InputError
+from veduta.experiment.earlier import Earlier
 from veduta.features.engines import choose_engine
 from veduta.features.openvino_engine import INT8
 from veduta.models.backbones import preprocessing_of
@@ -43,6 +44,8 @@ class Plan:
     idle: tuple[str, ...]  # settings that the user gave and no trial uses
     engine: str
     place: Place
+    data: Path  # as it was given, absolute
+    earlier: Earlier | None = None  # where a run goes on
 
     @property
     def refit(self) -> bool:
@@ -80,7 +83,7 @@ def make_plan(
     ]
     candidates = cells(settings, parsed)
     faults += dict.fromkeys(fault for cell in candidates for fault in _faults_of_cell(cell))
-    faults += new_directory_faults(place.path)
+    faults += [] if place.resumed else new_directory_faults(place.path)
     faults += _inside_faults(Path(data), place.path)
     engine, folder = "", None
     try:
@@ -108,7 +111,13 @@ def make_plan(
         idle=tuple(sorted(idle)),
         engine=engine,
         place=place,
+        data=Path(data).absolute(),
     )
+
+
+def trials_of(settings: Settings, grid: Grid) -> tuple[Trial, ...]:
+    """The trials of a grid that was checked before, in canonical order."""
+    return tuple(trials([_with_size(cell) for cell in cells(settings, grid)]))
 
 
 def _faults_of_cell(settings: Settings) -> list[str]:

@@ -1,5 +1,6 @@
 """What a run says and writes besides its journal: configuration, splits, tables, summary."""
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from veduta.config.parsing import PROVENANCE
 from veduta.config.settings import as_plain, plain
 from veduta.data.pixels import Image, Pixels, Rejection
 from veduta.data.splits import shared
+from veduta.experiment.earlier import Earlier
 from veduta.experiment.folding import announce_folds, write_splits
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
@@ -81,6 +83,19 @@ def start_of(plan: Plan, gate: Pixels, parts: Parts) -> dict[str, Any]:
     }
 
 
+def begin(journal: Journal, plan: Plan, start: Mapping[str, Any]) -> dict[str, Any]:
+    """Journal that a run starts, or goes on; what it stood on when it started."""
+    now = {"pid": os.getpid(), "settings": settings_of(plan)}
+    if plan.earlier is None:
+        journal.append("start", **start, given=str(plan.data), **now)
+        return dict(start)
+    if now["settings"] == plan.earlier.settings[-1]:
+        del now["settings"]
+    journal.append("resumed", versions=start["versions"], **now)
+    apart = ("event", "given", *now, "settings")
+    return {name: value for name, value in journal.events[0].items() if name not in apart}
+
+
 def announce(plan: Plan, start: Mapping[str, Any], console: Console) -> None:
     """What is about to happen, and what a user should know before it does."""
     counts = {part: n for part, n in start["images"].items() if n or part != "validation"}
@@ -99,6 +114,22 @@ def announce(plan: Plan, start: Mapping[str, Any], console: Console) -> None:
         console.warn(f"{conflicts} images came with more than one label; see splits.csv")
     for name in plan.idle:
         console.warn(f"{name} has no effect here")
+    if plan.earlier is not None:
+        _announce_earlier(plan.earlier, start["versions"], console)
+
+
+def _announce_earlier(earlier: Earlier, now: Mapping[str, str], console: Console) -> None:
+    """That a run goes on, and what is not as it was."""
+    console.say(
+        f"resumed     {earlier.directory.path}: goes on after {len(earlier.events):,} events"
+    )
+    if earlier.torn:
+        console.warn(f"the last line of the journal was torn; {earlier.torn} bytes were cut off")
+    was = earlier.start["versions"]
+    names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    if names:
+        changes = ", ".join(f"{name} {was.get(name)} -> {now.get(name)}" for name in names)
+        console.warn(f"versions differ, so what runs now may differ in its last bits: {changes}")
 
 
 def settings_of(plan: Plan) -> dict[str, Any]:
@@ -146,6 +177,7 @@ def summary_of(
         "trials": len(plan.trials),
         "cells": plan.cells,
         "failed": len(study.failed),
+        "resumed": sum(event["event"] == "resumed" for event in study.journal.events),
         "class_order": "by name, in code point order",
     }
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from veduta.augment.views import View
 from veduta.config.settings import Settings
@@ -20,6 +21,7 @@ from veduta.data.pixels import Image, Pixels
 from veduta.data.splits import assign
 from veduta.errors import InputError, VedutaError
 from veduta.experiment import records
+from veduta.experiment.earlier import begun, expect_same_images
 from veduta.experiment.folding import divided_examples
 from veduta.experiment.materials import Materials, Recipe, recipe_of, resize_of, views_of
 from veduta.experiment.outcome import Made, score_test, write_model
@@ -27,11 +29,11 @@ from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
 from veduta.models.freezing import Tail
 from veduta.models.heads import HeadNetwork
-from veduta.runs.directory import RunDirectory, create
+from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room
-from veduta.runs.journal import Journal
 from veduta.runtime.process import one_thread
 from veduta.search.course import Finished
+from veduta.search.reloaded import Past
 from veduta.search.residency import Residency, Sizes, allowed_bytes, announce, residency
 from veduta.search.selection import tied
 from veduta.search.serial import refit
@@ -53,6 +55,10 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         InputError: the images or the weights do not do; nothing was written.
         VedutaError: every trial failed; the tables say why.
     """
+    earlier = plan.earlier
+    done = earlier is not None and earlier.covers(plan.trials)
+    if earlier is not None and done and not earlier.compare:
+        return earlier.concluded(console)
     started = time.perf_counter()
     settings = plan.settings
     materials = Materials(plan.engine, settings.seed, cache, console, precision=settings.precision)
@@ -63,18 +69,23 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     measured = materials.settle_engine(plan.trials[0].settings)
     plan = replace(plan, engine=materials.engine)
     start = {**records.start_of(plan, gate, parts), **measured}
+    if earlier is not None:
+        expect_same_images(earlier, parts, start["data_fingerprint"])
+        if done:
+            return earlier.concluded(console)
     records.announce(plan, start, console)
 
-    directory = create(plan.place)
-    with expect_room(directory.path), Journal(directory.journal) as journal, one_thread():
-        journal.append("start", **start, settings=records.settings_of(plan))
+    directory, journal = earlier.reopened() if earlier else begun(plan.place)
+    with expect_room(directory.path), journal, one_thread():
+        start = records.begin(journal, plan, start)
         records.write_start(directory, plan, gate, start=start, parts=parts)
         data = _Data(plan, parts, materials)
         places = Places(directory.tensorboard, directory.scores)
         resident = _residency(plan, parts)
+        past = earlier.past(plan.trials, console) if earlier else Past()
         classes, allowed = len(plan.folder.classes), resident.allowed
         board = Leaderboard(differences(list(plan.trials)))
-        study = Study(plan.trials, classes, journal, places, allowed=allowed, board=board)
+        study = Study(plan.trials, classes, journal, places, past, allowed=allowed, board=board)
         try:
             data(plan.trials[0])  # features before trials, so that each has a progress of its own
             announce(resident, journal, console)
@@ -90,15 +101,25 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
 
         network = _final_network(plan, winner, best, data)
         made = Made(directory, plan, winner, network, materials)
-        test = score_test(made, SealedTest(parts["test"], journal, cache))
-        write_model(made)
-        summary = {**records.summary_of(plan, study, best.outcome, ties=ties), "test": test}
-        summary["corrected"] = records.corrected_of(directory, study, settings.seed)
-        summary["engine_check"] = materials.checks.get(recipe_of(winner.settings))
+        sealed = SealedTest(parts["test"], journal, cache)
+        summary = _judged(made, study, best, ties=ties, sealed=sealed)
         seconds = {**materials.seconds, "training": study.seconds}
         seconds["total"] = time.perf_counter() - started
         records.write_end(directory, journal, summary, materials=materials, seconds=seconds)
     return directory
+
+
+def _judged(
+    made: Made, study: Study, best: Finished, *, ties: list[str], sealed: SealedTest
+) -> dict[str, Any]:
+    """Open the test for the winner, write it as files that predict; the run in figures."""
+    plan = made.plan
+    test = score_test(made, sealed)
+    write_model(made)
+    summary = {**records.summary_of(plan, study, best.outcome, ties=ties), "test": test}
+    summary["corrected"] = records.corrected_of(made.directory, study, plan.settings.seed)
+    summary["engine_check"] = made.materials.checks.get(recipe_of(made.winner.settings))
+    return summary
 
 
 def _gate(plan: Plan, materials: Materials) -> Pixels:

@@ -9,12 +9,12 @@ import fcntl
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from veduta.data.pixels import Image
 from veduta.runs.files import expect_room
-from veduta.runs.journal import Journal
+from veduta.runs.journal import Event, Journal
 
 LEDGER = "test-openings.jsonl"
 
@@ -37,20 +37,30 @@ def record_opening(cache: Path, test: str, by: str) -> int:
     return before
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SealedTest:
     """Test images whose labels are behind `open`."""
 
     images: Sequence[Image]
     journal: Journal
     cache: Path
-    opened: int = field(default=0, init=False)
-    opened_before: int = field(default=0, init=False)
+
+    @property
+    def opened(self) -> int:
+        """How often this run opened it; a run that was killed or extended may need it again."""
+        return len(self._openings())
+
+    @property
+    def opened_before(self) -> int:
+        """How often it was opened on this machine before, by others than this run."""
+        return int(self._openings()[-1]["before"]) if self.opened else 0
 
     def open(self) -> list[str]:
         """The labels, and one more opening on record."""
         test = fingerprint(self.images)
-        self.opened_before = record_opening(self.cache, test, str(self.journal.path.parent))
-        self.opened += 1
-        self.journal.append("test opened", fingerprint=test, before=self.opened_before)
+        before = record_opening(self.cache, test, str(self.journal.path.parent)) - self.opened
+        self.journal.append("test opened", fingerprint=test, before=max(0, before))
         return [str(image.sample.label) for image in self.images]
+
+    def _openings(self) -> list[Event]:
+        return [event for event in self.journal.events if event["event"] == "test opened"]

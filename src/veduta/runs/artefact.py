@@ -89,10 +89,10 @@ class Manifest(_Part):
 def write_artefact(
     folder: Path, manifest: Manifest, tensors: dict[str, Tensor], *, network: Network | None = None
 ) -> None:
-    """Write a model; `manifest.files` is filled in from what was written.
+    """Write a model, in place of one that is there; `manifest.files` is filled in.
 
     Args:
-        folder: a new folder.
+        folder: where; its parent is there.
         manifest: everything but tensors and files.
         tensors: weights of backbone and head, by name.
         network: the backbone as its engine runs it, where weights do not give that.
@@ -101,6 +101,8 @@ def write_artefact(
         building = Path(scratch) / folder.name
         building.mkdir()
         _write_files(building, manifest, tensors, network)
+        if folder.exists():
+            folder.rename(Path(scratch) / "former")
         building.rename(folder)
     sync(folder.parent)
 

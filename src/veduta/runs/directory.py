@@ -1,10 +1,15 @@
 """The directory of a run: where each file stands, and the rule that none is ever overwritten."""
 
 import os
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from veduta.errors import InputError
+
+SCRATCH = re.compile(r"\.(.+\.(csv|json|yaml|npz|safetensors)|model)\.[a-z0-9_]{8}")
+"""Names of what a process that was killed was about to put in place."""
 
 LONGEST_NAME = 200  # bytes; file systems take 255, and some files beside it have longer names
 
@@ -77,8 +82,13 @@ class RunDirectory:
 
     @property
     def scores(self) -> Path:
-        """Logits and correctness of every trial."""
+        """Logits and correctness of every trial, and the weights of the best."""
         return self.path / "scores"
+
+    @property
+    def test(self) -> Path:
+        """Truth and logits of the test images, written when the test was opened."""
+        return self.scores / "test.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +96,12 @@ class Place:
     """Where a run directory shall stand.
 
     `numbered` says that nobody asked for this very name: where another run is quicker to take it,
-    the next number will do.
+    the next number will do. `resumed` says that it stands there already, and its run goes on.
     """
 
     path: Path
     numbered: bool = False
+    resumed: bool = False
 
 
 def place_for(out: str | Path | None, folder: Path, stem: str) -> Place:
@@ -115,6 +126,13 @@ def create(place: Place) -> RunDirectory:
         faults = new_directory_faults(path)
         raise InputError(*faults or [_not_writable(path, error.strerror or "")]) from error
     return RunDirectory(path)
+
+
+def tidy(directory: RunDirectory) -> None:
+    """Remove what a process that was killed was about to put in place."""
+    for path in (*directory.path.glob(".*"), *directory.scores.glob(".*")):
+        if SCRATCH.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def new_directory_faults(path: Path) -> list[str]:

@@ -4,6 +4,7 @@ So a search that was killed needs no finished trial again. What reads back other
 written, or other than the journal says, is as good as not there: its trial is run again.
 """
 
+import io
 import json
 import zipfile
 import zlib
@@ -54,7 +55,7 @@ def read_scores(path: Path, event: Event) -> tuple[NDArray[np.float32], NDArray[
         (images, classes) and (epochs, images); None where they do not agree.
     """
     try:
-        with np.load(path) as kept:
+        with np.load(io.BytesIO(path.read_bytes())) as kept:  # a damaged file would stay open
             images, best = int(kept["images"]), int(kept["best_epoch"])
             logits = kept["val_logits"]
             hits = np.unpackbits(kept["hits"], axis=1, count=images).astype(bool)
@@ -88,7 +89,8 @@ def read_finished(folder: Path, outcome: Outcome, event: Event) -> Finished | No
     header = json.loads(data[SIZES : SIZES + int.from_bytes(data[:SIZES], "little")])
     network = _described(header["__metadata__"])
     tensors = load(data)
-    network.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
+    dtype = next(t.dtype for t in tensors.values() if t.is_floating_point())
+    network.to(dtype).load_state_dict(tensors)
     return Finished(outcome, network, torch.from_numpy(scores[0]), scores[1])
 
 

@@ -75,8 +75,9 @@ class Study:
         self.journal.append("plan", trials=[trial.id for trial in self.trials], groups=names)
         shown = hyper_parameters([plain(trial.parameters) for trial in self.trials])
         parameters = dict(zip((trial.id for trial in self.trials), shown, strict=True))
-        meter = Meter({trial.id: trial.settings.epochs for trial in self.trials}, progress)
-        self._take_over(meter)
+        pending = [trial for trial in self.trials if not self.past.ended([trial])]
+        meter = Meter({trial.id: trial.settings.epochs for trial in pending}, progress)
+        self._take_over()
         for group in plan:
             first = 0 if self.past.tiles else len(self.journal.events)
             if self.past.ended(group):
@@ -104,13 +105,12 @@ class Study:
         self.outcomes.sort(key=lambda outcome: self._place(outcome.trial))
         meter.done()
 
-    def _take_over(self, meter: "Meter") -> None:
+    def _take_over(self) -> None:
         """What earlier attempts of the run have ended."""
         self.outcomes += self.past.outcomes.values()
         self.failed |= self.past.failed
         self.best = self.past.best
         for trial in (*self.past.outcomes, *self.past.failed):
-            meter.ended(trial)
             self.board.ended(trial, failed=trial in self.past.failed)
         for outcome in self.past.outcomes.values():
             self.board.epoch(outcome.trial, outcome.best_epoch, outcome.val_accuracy)

@@ -1,0 +1,183 @@
+"""What a run directory says of the run in it, and whether that run may go on here.
+
+The journal is the truth: it holds the settings that each attempt began with, what was decided then,
+and every event since. A run goes on only with the images it began with: other images under the
+same name would mix two experiments in one table.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from veduta.data.pixels import Image
+from veduta.data.sample import some
+from veduta.errors import InputError
+from veduta.runs.directory import Place, RunDirectory, create, tidy
+from veduta.runs.files import expect_room, write_json
+from veduta.runs.journal import Event, Journal
+from veduta.search.reloaded import Past, reload
+from veduta.search.space import Trial
+from veduta.tracking.console import Console
+
+Row = tuple[str, str, str]
+"""Label, split and SHA-256 of an image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A run that began before.
+
+    Attributes:
+        directory: where it is.
+        events: of its journal.
+        torn: bytes of a torn last line that were cut off.
+        ages: by trial, with which of the run's grids it came first.
+        compare: whether the images are to be compared even where nothing is left to do.
+    """
+
+    directory: RunDirectory
+    events: Sequence[Event]
+    torn: int
+    ages: Mapping[str, int]
+    compare: bool
+
+    @property
+    def start(self) -> Event:
+        """What was decided when it began."""
+        return self.events[0]
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """The settings, grid among them, that it began with, and each time it was extended."""
+        return [event["settings"] for event in self.events if "settings" in event]
+
+    def covers(self, trials: Sequence[Trial]) -> bool:
+        """Whether its last attempt reached the end, and none of `trials` is new."""
+        planned = {name for e in self.events if e["event"] == "plan" for name in e["trials"]}
+        return self.events[-1]["event"] == "end" and planned.issuperset(t.id for t in trials)
+
+    def concluded(self, console: Console) -> RunDirectory:
+        """Say that nothing is left to do; a missing summary.json is written."""
+        full = {name: value for name, value in self.events[-1].items() if name != "event"}
+        directory, journal = self.reopened()
+        with expect_room(directory.path), journal:
+            write_json(directory.summary, full)
+        console.say(f"{directory.path} is finished and has no new trial: nothing was run")
+        return directory
+
+    def past(self, trials: Sequence[Trial], console: Console) -> Past:
+        """Those of `trials` that need not run again."""
+        past = reload(self.events, trials, scores=self.directory.scores, ages=self.ages)
+        ended = sum(past.ended([trial]) for trial in trials)
+        console.say(f"taken over  {ended} of {len(trials)} trials; the others are run")
+        return past
+
+    def reopened(self) -> tuple[RunDirectory, Journal]:
+        """Its directory, without what a kill left half done, and its journal, to go on with.
+
+        Raises:
+            InputError: another process is writing it, or has since it was read.
+        """
+        journal = Journal.reopened(self.directory.journal)
+        if len(journal.events) != len(self.events):
+            journal.__exit__()
+            raise InputError(
+                "a run is written by one process at a time; another went on with "
+                f"{self.directory.path} just now: look at it, and resume it again if need be"
+            )
+        tidy(self.directory)
+        return self.directory, journal
+
+
+def begun(place: Place) -> tuple[RunDirectory, Journal]:
+    """A new run directory, and its journal."""
+    directory = create(place)
+    return directory, Journal(directory.journal)
+
+
+def read_earlier(path: Path, *, compare: bool) -> Earlier:
+    """The run in a directory; a torn last line of its journal is cut off.
+
+    Raises:
+        InputError: there is none, it is being written, or it had not begun.
+        JournalError: its journal is damaged.
+    """
+    directory = RunDirectory(path)
+    rule = "--resume takes the directory of a run of `veduta search` or `veduta train`"
+    if not directory.journal.is_file():
+        raise InputError(f"{rule}, which has a journal.jsonl; {path} has none: give another")
+    try:
+        with Journal.reopened(directory.journal) as journal:
+            events, torn = journal.events, journal.torn
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{rule} that can be written; {directory.journal}: {reason}") from error
+    if not events or events[0]["event"] != "start":
+        raise InputError(
+            f"{rule} that had begun; {path} ended before its first event: remove it, and start anew"
+        )
+    return Earlier(directory, events, torn, {}, compare)
+
+
+def expect_same_images(earlier: Earlier, parts: Mapping[str, Sequence[Image]], now: str) -> None:
+    """The images must be those that the run began with; names of files may differ.
+
+    Args:
+        earlier: the run.
+        parts: images now, by split.
+        now: fingerprint of all of them.
+
+    Raises:
+        InputError: with what was added, went, changed, was relabelled or stands in another split.
+    """
+    rows = {
+        image.sample.name: (str(image.sample.label), part, image.digest)
+        for part, images in parts.items()
+        for image in images
+    }
+    before = _rows_of(earlier.directory.splits)
+    same_rows = before is None or Counter(before.values()) == Counter(rows.values())
+    if same_rows and earlier.start["data_fingerprint"] == now:
+        return
+    was = earlier.start["data_fingerprint"]
+    changes = _changes(before or {}, rows) if not same_rows else "splits.csv was altered"
+    raise InputError(
+        "a resumed run needs the images that it began with; their fingerprint was "
+        f"{was[:12]}, now it is {now[:12]}: {changes}; restore the images, or start a new run"
+    )
+
+
+def _rows_of(splits: Path) -> dict[str, Row] | None:
+    """splits.csv by name of the file; None where the run ended before it was written."""
+    if not splits.is_file():
+        return None
+    try:
+        table = pd.read_csv(
+            splits, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
+        )
+        columns = table[["path", "label", "split", "sha256"]]
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{splits} must be as the run wrote it; it is not: restore it") from error
+    return {str(n): (str(a), str(b), str(c)) for n, a, b, c in columns.itertuples(index=False)}
+
+
+def _changes(before: Mapping[str, Row], now: Mapping[str, Row]) -> str:
+    """What became of the images, a few names of each kind."""
+    both = sorted(before.keys() & now.keys())
+    labels = [f"{n}: {before[n][0]} -> {now[n][0]}" for n in both if before[n][0] != now[n][0]]
+    kinds = {
+        "added": sorted(now.keys() - before.keys()),
+        "gone or unreadable": sorted(before.keys() - now.keys()),
+        "changed": [n for n in both if before[n][2] != now[n][2]],
+        "relabelled": labels,
+    }
+    if not any(kinds.values()):
+        moved = [f"{n}: {before[n][1]} -> {now[n][1]}" for n in both if before[n] != now[n]]
+        kinds = {"in another split": moved}
+    return ", ".join(
+        f"{len(names)} {kind} ({some(names)})" for kind, names in kinds.items() if names
+    )
