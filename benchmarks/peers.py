@@ -137,7 +137,9 @@ def from_images(name: str, rows: dict[str, Row]) -> float:
 def show(name: str, rows: dict[str, Row]) -> None:
     """One line of the table: seconds, how many times ours, accuracies."""
     row = rows[name]
-    features = "ours" if row["features"] is None else f"{row['features']:.1f}"
+    features = "ours" if name in FROM_OURS else "-"
+    if row["features"] is not None:
+        features = f"{row['features']:.1f}"
     whole = from_images(name, rows)
     times = whole / from_images(OURS, rows)
     right = [f"{row[part]:.1%}" if row[part] is not None else "-" for part in PARTS[1:]]
