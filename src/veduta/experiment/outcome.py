@@ -52,14 +52,14 @@ def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
 
     An image's logits are the mean over the views that `tta` asks for, as in prediction. Where the
     winner's scores of the last opening stand in `scores/test.npz`, as in a run that was killed
-    after it, or extended without a new winner, it is not opened again. Where no test image could
-    be read there is no score: the accuracy is None, nothing was opened.
+    after it, it is not opened again; after an extension it is. Where no test image could be read
+    there is no score: the accuracy is None, nothing was opened.
     """
     tta = made.plan.settings.tta
     if not sealed.images:
         none = dict.fromkeys(("accuracy", "low", "high"))
         return {**none, "images": 0, "tta": tta, "opened": 0, "opened_before": 0}
-    found = _kept(made, sealed)
+    found = _kept(made, sealed) if sealed.fresh else None
     if found is None:
         rows = made.materials.features(sealed.images, made.winner.settings, TTA[tta])
         tables = (parts(view, evaluation_batch(view.shape[1:])) for view in rows)

@@ -55,6 +55,21 @@ class SealedTest:
         """How often it was opened on this machine before, by others than this run."""
         return int(self._openings()[-1]["before"]) if self.opened else 0
 
+    @property
+    def fresh(self) -> bool:
+        """Whether the last opening was for the trials that there are now.
+
+        Whoever takes more trials after a look at the test score chooses with it in mind: what it
+        says of the new winner is another opening, even where the winner is the old one.
+        """
+        planned, judged = None, None
+        for event in self.journal.events:
+            if event["event"] == "plan":
+                planned = event["trials"]
+            elif event["event"] == "test opened":
+                judged = planned
+        return judged is not None and judged == planned
+
     def open(self) -> list[str]:
         """The labels, and one more opening on record."""
         test = fingerprint(self.images)
