@@ -77,6 +77,21 @@ def test_take_agrees_with_numpy(tmp_path: Path) -> None:
     assert one.rows([]).take().shape == (0, 2, 3)
 
 
+@pytest.mark.parametrize("count", [1, 5, 79, 80, 200])
+@pytest.mark.parametrize("parts", [1, 5])
+def test_scattered_rows_come_in_any_number(tmp_path: Path, parts: int, count: int) -> None:
+    """Few rows a part are copied one by one, many part by part: 80 are 16 for each of 5 parts."""
+    one = store(tmp_path)
+    names = [str(number) for number in range(50)]
+    for start in range(0, 50, 50 // parts):
+        fill(one, names[start : start + 50 // parts])
+    chosen = np.random.default_rng(0).integers(0, 50, count)
+    found = one.rows(names).take(chosen)
+    assert np.array_equal(found, np.stack([row(names[place]) for place in chosen]))
+    assert found.flags.c_contiguous
+    assert found.flags.owndata
+
+
 def test_write_equals_assignment(tmp_path: Path) -> None:
     one = store(tmp_path)
     with one.fill(["1", "2", "3"]) as block:

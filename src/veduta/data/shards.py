@@ -23,6 +23,7 @@ from veduta.runtime.disk import sync
 FINISHED, PARTIAL = "shard-", "partial-"
 ROWS, KEYS = "rows.npy", "keys.json"
 RESERVE = 64 * 2**20  # bytes that stay free on the disk for everything else
+SCATTERED = 16  # rows a part, below which they are quicker copied row by row than part by part
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ class Rows:
         self.shape: tuple[int, ...] = (len(row), *like.shape[1:])
         self.dtype = like.dtype
         self._parts, self._part, self._row = parts, part, row
+        alone = len(part) > 0 and bool((part == part[0]).all())
+        self._only = parts[part[0]] if alone else None
 
     def __len__(self) -> int:
         return len(self._row)
@@ -143,19 +146,17 @@ class Rows:
     def take(self, indices: NDArray[Any] | slice | None = None) -> NDArray[Any]:
         """A copy of some rows, (n, *row shape), contiguous; all of them for None."""
         chosen = slice(None) if indices is None else indices
-        part, row = self._part[chosen], self._row[chosen]
-        if not len(row):
-            return np.empty((0, *self.shape[1:]), self.dtype)
-        first = part[0]
-        if (part == first).all():
-            rows = self._parts[first]
-            if (np.diff(row) == 1).all():
-                return np.array(rows[row[0] : row[-1] + 1])
-            return np.ascontiguousarray(rows[row])
+        row = self._row[chosen]
+        if self._only is not None:
+            return self._only.take(row, axis=0)
+        part = self._part[chosen]
+        if 0 < len(row) < SCATTERED * len(self._parts):
+            places = zip(part.tolist(), row.tolist(), strict=True)
+            return np.concatenate([self._parts[p][r : r + 1] for p, r in places])
         out = np.empty((len(row), *self.shape[1:]), self.dtype)
         for number in np.unique(part):
             mask = part == number
-            out[mask] = self._parts[number][row[mask]]
+            out[mask] = self._parts[number].take(row[mask], axis=0)
         return out
 
 
