@@ -148,7 +148,7 @@ class Rows:
         chosen = slice(None) if indices is None else indices
         row = self._row[chosen]
         if self._only is not None:
-            return self._only.take(row, axis=0)
+            return np.take(self._only, row, axis=0)
         part = self._part[chosen]
         if 0 < len(row) < SCATTERED * len(self._parts):
             places = zip(part.tolist(), row.tolist(), strict=True)
@@ -156,7 +156,7 @@ class Rows:
         out = np.empty((len(row), *self.shape[1:]), self.dtype)
         for number in np.unique(part):
             mask = part == number
-            out[mask] = self._parts[number].take(row[mask], axis=0)
+            out[mask] = np.take(self._parts[number], row[mask], axis=0)
         return out
 
 
