@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from safetensors.torch import save_file
 
 import veduta
 from tests.conftest import paint
 from tests.experiment.test_run import untimed
 from veduta.errors import InputError
 from veduta.experiment.result import Run
+from veduta.models.backbones import build_backbone
 from veduta.runs.journal import Journal, encode, read_journal
 from veduta.tracking.console import Console
 
@@ -350,6 +352,52 @@ def test_other_settings_are_refused(finished: Path, given: dict[str, Any], words
     with pytest.raises(InputError) as caught:
         resume(finished, **given)
     assert words in str(caught.value)
+
+
+def test_a_grid_is_the_cure_only_where_one_may_be(finished: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        resume(finished, tta="flip", epochs=5)
+    epochs, tta = sorted(caught.value.faults)
+    assert epochs.endswith("leave it out, start a new run, or add it with --grid epochs=5")
+    assert tta.endswith("now it is flip: leave it out, start a new run")
+
+
+def test_a_run_killed_for_its_memory_goes_on_with_less(whole: Run, finished: Path) -> None:
+    cut(finished, last("trial finished", 3))
+    run = resume(finished, memory="1MB")
+    assert yaml.safe_load(run.directory.config.read_text())["memory"] == "1MB"
+    expect_same(run, whole)
+    cut(finished, last("selected"))
+    resume(finished)  # the amount that was given last is not an edit
+    events = read_journal(finished / "journal.jsonl")
+    allowed = [event["allowed"] for event in events if event["event"] == "residency"]
+    assert allowed[-2:] == [10**6, 10**6]
+
+
+def test_weights_of_trials_that_were_the_best_for_a_while_go(whole: Run, finished: Path) -> None:
+    cut(finished, last("trial finished", 8))  # killed before they were removed
+    (winner,) = (finished / "scores").glob("*.safetensors")
+    shutil.copy(winner, winner.with_name("t000000000.safetensors"))
+    expect_same(resume(finished), whole)
+
+
+def test_other_weights_are_refused(colours: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+
+    def write(scale: float) -> None:
+        network = build_backbone("efficientnet_lite0", "none", cache=tmp_path).network
+        state = network.state_dict()
+        state["conv_stem.weight"] = state["conv_stem.weight"] * scale
+        save_file(state, weights)
+
+    write(1.0)
+    given = {**SMALL, "epochs": 1, "weights": str(weights), "freeze": 7}
+    veduta.search(colours, grid={"lr": [1e-2]}, out=tmp_path / "run", console=QUIET, **given)
+    write(1.5)
+    with pytest.raises(InputError, match=f"weights that it began with; those of .*{weights.name}"):
+        resume(tmp_path / "run", grid={"lr": [3e-2]})
+    write(1.0)
+    assert len(resume(tmp_path / "run", grid={"lr": [3e-2]}).trials) == 2
 
 
 def test_what_is_no_run_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import veduta
 from veduta.augment.sampling import augment
 from veduta.config.settings import Settings
 from veduta.data.folder import read_folder
+from veduta.errors import InputError
 from veduta.experiment.materials import Materials, resize_of
 from veduta.experiment.result import Run
 from veduta.features.engines import open_engine
@@ -153,6 +154,20 @@ def test_trials_that_differ_in_views_run_side_by_side(colours: Path, tmp_path: P
     assert table["augment"][:2].isna().all()
     losses = table["val_loss"].to_numpy()
     assert not np.isclose(losses[:2], losses[2:]).any()
+
+
+def test_a_shorter_trial_takes_the_first_of_the_views(colours: Path, tmp_path: Path) -> None:
+    given = {name: value for name, value in GIVEN.items() if name != "epochs"}
+    rows = {}
+    for epochs in ([1, EPOCHS], [EPOCHS]):  # the first epoch alone, and as one of several
+        out = tmp_path / str(len(epochs))
+        run = veduta.search(colours, grid={"epochs": epochs}, out=out, **given)
+        rows[len(epochs)] = run.epochs[run.epochs["epoch"] == 1]
+    losses = [loss for table in rows.values() for loss in table["train_loss"]]
+    assert len(losses) == 3
+    assert max(losses) - min(losses) < 1e-5
+    with pytest.raises(InputError, match=f"views={EPOCHS} with epochs=3"):
+        veduta.search(colours, grid={"epochs": [1, 3]}, out=tmp_path / "refused", **given)
 
 
 @pytest.fixture(scope="module")

@@ -151,6 +151,29 @@ def expect_same_images(earlier: Earlier, parts: Mapping[str, Sequence[Image]], n
     )
 
 
+def expect_same_backbones(earlier: Earlier, now: Mapping[str, str]) -> None:
+    """A file of weights must hold what it held: other weights are another experiment.
+
+    Args:
+        earlier: the run.
+        now: SHA-256 of the tensors of each backbone that trials need.
+
+    Raises:
+        InputError: with every backbone that is another.
+    """
+    was: dict[str, str] = {}
+    for event in earlier.events:
+        was |= event.get("backbones", {})
+    faults = [
+        f"a resumed run needs the weights that it began with; those of {name} had the SHA-256 "
+        f"{was[name][:12]}, now it is {digest[:12]}: restore the file, or start a new run"
+        for name, digest in now.items()
+        if was.get(name, digest) != digest
+    ]
+    if error := InputError.unless_empty(faults):
+        raise error
+
+
 def _rows_of(splits: Path) -> dict[str, Row] | None:
     """splits.csv by name of the file; None where the run ended before it was written."""
     if not splits.is_file():

@@ -133,15 +133,20 @@ class Materials:
             self._kept[recipe] = Extractor(frozen, self.engine, resize, processors())
         return self._kept[recipe]
 
-    def expect_backbones(self, wanted: Iterable[Settings]) -> None:
+    def expect_backbones(self, wanted: Iterable[Settings]) -> dict[str, str]:
         """Build the backbone of every recipe, so that weights that do not fit are known early.
+
+        Returns:
+            SHA-256 of their tensors, by model and weights.
 
         Raises:
             WeightsError: weights are missing, damaged or of another architecture.
         """
         recipes = {recipe_of(settings)[:2]: settings for settings in wanted}
-        for settings in reversed(recipes.values()):
-            self.networks.backbone(settings)
+        return {
+            " ".join(recipe): self.networks.backbone(settings).weights_sha256
+            for recipe, settings in reversed(recipes.items())
+        }
 
     def examples(
         self,

@@ -1,6 +1,6 @@
 """The plan of a run: everything a user gave, checked, all faults found before anything starts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ def make_plan(
     ]
     candidates = cells(settings, parsed)
     faults += dict.fromkeys(fault for cell in candidates for fault in _faults_of_cell(cell))
+    faults += _idle_view_faults(candidates)
     faults += [] if place.resumed else new_directory_faults(place.path)
     faults += _inside_faults(Path(data), place.path)
     engine, folder = "", None
@@ -154,12 +155,17 @@ def _view_faults(settings: Settings) -> list[str]:
             f"views need an augmentation that makes them; got views={settings.views} with "
             "augment=none: give names such as augment=crop+flip, or leave views out"
         )
-    if settings.views and settings.views > settings.epochs:
-        faults.append(
-            "an epoch trains on one view, so there are at most as many views as epochs; got "
-            f"views={settings.views} with epochs={settings.epochs}: raise epochs, or lower views"
-        )
     return faults
+
+
+def _idle_view_faults(candidates: Sequence[Settings]) -> list[str]:
+    """The fault of views that no trial comes to; a shorter trial takes the first of them."""
+    views = max(settings.views or 0 for settings in candidates)
+    epochs = max(settings.epochs for settings in candidates)
+    if views <= epochs:
+        return []
+    rule = "an epoch trains on one view, so there are at most as many views as epochs"
+    return [f"{rule}; got views={views} with epochs={epochs}: raise epochs, or lower views"]
 
 
 def _inside_faults(data: Path, out: Path) -> list[str]:

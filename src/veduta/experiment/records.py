@@ -91,8 +91,9 @@ def begin(journal: Journal, plan: Plan, start: Mapping[str, Any]) -> dict[str, A
         return dict(start)
     if now["settings"] == plan.earlier.settings[-1]:
         del now["settings"]
+    now["backbones"] = start["backbones"]
     journal.append("resumed", versions=start["versions"], **now)
-    apart = ("event", "given", *now, "settings")
+    apart = ("event", "given", "pid", "settings")
     return {name: value for name, value in journal.events[0].items() if name not in apart}
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from veduta.config.parsing import Grid, parse_grid, parse_settings, read_file
-from veduta.config.settings import Settings, as_text
+from veduta.config.settings import OF_A_TRIAL, Settings, as_text
 from veduta.errors import InputError
 from veduta.experiment.earlier import Earlier, read_earlier
 from veduta.experiment.plan import Plan, make_plan, trials_of
 from veduta.features.engines import choose_engine
 from veduta.runs.directory import Place
+
+FREE = frozenset({"memory"})
+"""Settings that no result depends on: a run that was killed for its memory goes on with less."""
 
 
 def plan_of(
@@ -60,7 +63,8 @@ def resumed_plan(
     Args:
         path: its directory.
         data: where its images are now; None: where they were.
-        values: settings as the user gave them, by name; they must be those of the run.
+        values: settings as the user gave them, by name; they must be those of the run, `FREE`
+            ones apart.
         grid: values that are added to those of the run, by name.
         command: what was called.
 
@@ -107,9 +111,12 @@ def _merged(
     given, faults = parse_settings(values)
     added, more = parse_grid(grid)
     faults += more
-    for name in (name for name in values if name in Settings.model_fields and not faults):
+    comparable = [] if faults else [name for name in values if name in Settings.model_fields]
+    for name in comparable:
         had, came = merged.get(name, (getattr(settings, name),)), getattr(given, name)
-        if came not in had:
+        if name in FREE:
+            settings = settings.model_copy(update={name: came})
+        elif came not in had:
             faults.append(_other(name, had, came))
     faults += _edited(earlier)
     if faults:
@@ -123,10 +130,10 @@ def _merged(
 
 def _other(name: str, had: tuple[Any, ...], came: object) -> str:
     """The fault of a setting that the run did not have."""
+    added = f", or add it with --grid {name}={as_text(came)}" if name in OF_A_TRIAL else ""
     return (
         f"a resumed run keeps its settings; {name} was {' and '.join(map(as_text, had))}, now it "
-        f"is {as_text(came)}: leave it out, start a new run, or add a value with --grid "
-        f"{name}={as_text(came)} where {name} may vary"
+        f"is {as_text(came)}: leave it out, start a new run{added}"
     )
 
 

@@ -21,7 +21,7 @@ from veduta.data.pixels import Image, Pixels
 from veduta.data.splits import assign
 from veduta.errors import InputError, VedutaError
 from veduta.experiment import records
-from veduta.experiment.earlier import begun, expect_same_images
+from veduta.experiment.earlier import begun, expect_same_backbones, expect_same_images
 from veduta.experiment.folding import divided_examples
 from veduta.experiment.materials import Materials, Recipe, recipe_of, resize_of, views_of
 from veduta.experiment.outcome import Made, score_test, write_model
@@ -65,12 +65,13 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     gate = _gate(plan, materials)
     parts = _split(plan, gate)
     materials.training = parts["train"]
-    materials.expect_backbones(trial.settings for trial in plan.trials)
+    backbones = materials.expect_backbones(trial.settings for trial in plan.trials)
     measured = materials.settle_engine(plan.trials[0].settings)
     plan = replace(plan, engine=materials.engine)
-    start = {**records.start_of(plan, gate, parts), **measured}
+    start = {**records.start_of(plan, gate, parts), "backbones": backbones, **measured}
     if earlier is not None:
         expect_same_images(earlier, parts, start["data_fingerprint"])
+        expect_same_backbones(earlier, backbones)
         if done:
             return earlier.concluded(console)
     records.announce(plan, start, console)

@@ -60,9 +60,10 @@ def read_journal(path: Path) -> list[Event]:
     events = [decode(line) for line in lines]
     if None in events[:-1]:
         number = events.index(None) + 1
+        kept = f", or keep its first {number - 1} lines in a copy of the run" if number > 1 else ""
         raise JournalError(
             f"every line of a journal but the last must be whole; {path}, line {number} is not: "
-            f"restore the file, or keep its first {number - 1} lines in a copy of the run"
+            f"restore the file{kept}"
         )
     return [event for event in events if event is not None]
 

@@ -100,8 +100,7 @@ class Study:
                     self._take(tile, came, meter)
             self.seconds += time.perf_counter() - started
             self._draw(group, parameters, first)
-            if self.best is not None:
-                forget_weights(self.places.scores, self.best.outcome.trial)
+            self._forget()
         self.outcomes.sort(key=lambda outcome: self._place(outcome.trial))
         meter.done()
 
@@ -114,6 +113,12 @@ class Study:
             self.board.ended(trial, failed=trial in self.past.failed)
         for outcome in self.past.outcomes.values():
             self.board.epoch(outcome.trial, outcome.best_epoch, outcome.val_accuracy)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Remove weights of trials that were the best for a while."""
+        if self.best is not None:
+            forget_weights(self.places.scores, self.best.outcome.trial)
 
     def _take(self, tile: Tile, came: TileEpoch | Exception | None, meter: "Meter") -> None:
         """Record that a tile starts, one epoch of it, or why none of its trials can go on."""
