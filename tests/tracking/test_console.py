@@ -38,3 +38,53 @@ def test_quiet_and_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "for people\n"
+
+
+WINNERS = pd.DataFrame(
+    {
+        "trial": ["t0123456789", "t9876543210"],
+        **{f"setting_{n}": [0.00012345 * 10**n, 0.003] for n in range(6)},
+        "best_epoch": [12, 7],
+        "validation": ["91.2%", "90.8%"],
+        "95 % interval": ["89.9% to 92.6%", "89.4% to 92.0%"],
+    }
+)
+
+
+def printed(table: pd.DataFrame, width: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    console = Console()
+    console._rich.width = width
+    console.table(table, "best of 2")
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_table_that_is_too_wide_goes_on_below(
+    width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = printed(WINNERS, width, capsys)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    for name in WINNERS.columns:
+        assert name in text
+    for value in WINNERS.to_numpy().ravel():
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        assert f" {shown} " in text
+    parts = sum("trial" in line for line in lines)
+    assert sum("t9876543210" in line for line in lines) == parts > 1
+    assert text.count("best of 2") == 1
+
+
+def test_a_table_that_fits_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = printed(WINNERS, 200, capsys)
+    exact = max(len(line) for line in whole)  # what it draws is as wide as its columns
+    assert printed(WINNERS, exact, capsys) == whole
+    assert len(printed(WINNERS, exact - 1, capsys)) > len(whole)
+
+
+def test_a_text_wider_than_the_terminal_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "holiday/" + "x" * 60 + ".jpg"
+    lines = printed(pd.DataFrame({"path": [path], "label": ["cat"]}), 40, capsys)
+    assert max(map(len, lines)) <= 40
+    assert sum(line.count("x") for line in lines) == 60
+    assert "cat" in "\n".join(lines)

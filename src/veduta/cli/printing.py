@@ -36,7 +36,8 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
         expected = "{accuracy:.1%} ({low:.1%} to {high:.1%})".format(**corrected)
         console.say(f"corrected   {expected}, what such a choice is expected to reach elsewhere")
     if ties := summary["ties"]:
-        console.say(f"tied        {len(ties)} trials cannot be told from it: {', '.join(ties[:8])}")
+        many = "1 trial" if len(ties) == 1 else f"{len(ties)} trials"
+        console.say(f"tied        {many} cannot be told from it: {', '.join(ties[:8])}")
     test = summary["test"]
     if test["images"]:
         before = test["opened_before"]

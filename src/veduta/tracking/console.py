@@ -27,7 +27,8 @@ Advance = Callable[[int, int], None]
 
 REDRAWN = 4  # times a second
 LINE_EVERY = 15.0  # seconds between lines of progress where there is no terminal
-WIDE = 200  # columns where there is no terminal: nothing is cut
+WIDE = 200  # columns where there is no terminal
+BESIDE, EDGE = 3, 1  # characters that a table draws beside each column, and at its edge
 
 
 class _Rate(ProgressColumn):
@@ -75,14 +76,25 @@ class Console:
         self._warnings.print(Text.assemble(("warning: ", "yellow"), text))
 
     def table(self, table: pd.DataFrame, title: str) -> None:
-        """A table, numbers to the right."""
-        drawn = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
-        for name in table.columns:
-            number = pd.api.types.is_numeric_dtype(table[name])
-            drawn.add_column(_cell(name), justify="right" if number else "left", no_wrap=True)
-        for row in table.itertuples(index=False):
-            drawn.add_row(*map(_cell, row))
-        self._rich.print(drawn)
+        """A table, numbers to the right.
+
+        Where it is too wide, nothing is cut: the columns that do not fit stand below, beside the
+        first one again. A text that is too wide by itself takes several lines.
+        """
+        head = Text(title) if title else None
+        for places in _fitting(table, self._rich.width):
+            drawn = Table(title=head, title_justify="left", box=box.SIMPLE_HEAD)
+            for place in places:
+                number = pd.api.types.is_numeric_dtype(table.iloc[:, place])
+                drawn.add_column(
+                    _cell(table.columns[place]),
+                    justify="right" if number else "left",
+                    overflow="fold",
+                )
+            for row in table.iloc[:, places].itertuples(index=False):
+                drawn.add_row(*map(_cell, row))
+            self._rich.print(drawn)
+            head = None
 
     @contextmanager
     def stage(self, label: str, unit: str, board: Leaderboard | None = None) -> Iterator[Advance]:
@@ -151,6 +163,22 @@ class Console:
                 self.say(f"{label}: {done:,} of {total:,} {unit}, about {left:.0f} s left{more}")
 
         yield show
+
+
+def _fitting(table: pd.DataFrame, width: int) -> Iterator[list[int]]:
+    """Numbers of the columns that stand side by side in `width` characters, the first in each."""
+    taken = [
+        BESIDE
+        + max(_cell(value).cell_len for value in (table.columns[place], *table.iloc[:, place]))
+        for place in range(table.shape[1])
+    ]
+    together = [0]
+    for place in range(1, len(taken)):
+        if len(together) > 1 and EDGE + sum(taken[one] for one in (*together, place)) > width:
+            yield together
+            together = [0]
+        together.append(place)
+    yield together
 
 
 def _cell(value: object) -> Text:
