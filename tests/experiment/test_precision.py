@@ -1,5 +1,6 @@
 """Runs in int8 and runs that measure: what they decide once, write down, and give back."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import torch
 
 import veduta
 from veduta.data.folder import read_images
-from veduta.errors import EngineError, InputError
+from veduta.errors import ArtefactError, EngineError, InputError
 from veduta.experiment.result import Run
 from veduta.features import agreement, quantised
 from veduta.features.store import compute_features
@@ -127,8 +128,66 @@ def test_a_model_in_int8_is_refused_to_torch(int8: Run, monkeypatch: pytest.Monk
         veduta.load(int8.directory.path, engine="torch")
     assert veduta.load(int8.directory.path, engine="openvino").classes
     monkeypatch.setattr("veduta.features.openvino_engine.installed", lambda _: False)
-    with pytest.raises(EngineError, match=r"pip install 'veduta\[openvino\]'"):
+    cure = r"pip install 'veduta\[openvino\]', or train with precision=f32$"
+    with pytest.raises(EngineError, match=cure):
         veduta.load(int8.directory.path)
+
+
+def test_a_model_of_openvino_names_a_cure_that_works_without_it(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = search(colours, tmp_path / "run", engine="openvino").directory.path
+    monkeypatch.setattr("veduta.features.openvino_engine.installed", lambda _: False)
+    with pytest.raises(EngineError, match=r"veduta\.load\(path, engine='torch'\)$"):
+        veduta.load(path)
+    assert veduta.load(path, engine="torch").classes
+
+
+def relist(model: Path, **networks: bytes) -> None:
+    """Other networks, and a manifest that vouches for them."""
+    content = json.loads((model / "model.json").read_text())
+    for file in content["files"]:
+        if data := networks.get(Path(file["name"]).suffix[1:]):
+            (model / file["name"]).write_bytes(data)
+            file |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (model / "model.json").write_text(json.dumps(content))
+
+
+def test_a_network_of_another_model_is_refused(int8: Run, colours: Path, tmp_path: Path) -> None:
+    other = search(colours, tmp_path / "other", precision="int8", image_size=40)
+    shutil.copytree(int8.directory.model, tmp_path / "mixed")
+    names = {"xml": "model.xml", "bin": "model.bin"}
+    relist(
+        tmp_path / "mixed",
+        **{kind: (other.directory.model / name).read_bytes() for kind, name in names.items()},
+    )
+    with pytest.raises(ArtefactError, match=r"must take \(1, 32, 32, 3\).*takes \(1, 40, 40, 3\)"):
+        load_classifier(tmp_path / "mixed")
+    relist(tmp_path / "mixed", xml=b"no network")
+    with pytest.raises(ArtefactError, match=r"mixed: OpenVINO must be able to read the network"):
+        load_classifier(tmp_path / "mixed")
+
+
+def test_int8_on_torch_is_refused(int8: Run, tmp_path: Path) -> None:
+    shutil.copytree(int8.directory.model, tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    path.write_text(
+        path.read_text().replace('"engine": "openvino",\n  "prec', '"engine": "torch",\n  "prec')
+    )
+    with pytest.raises(ArtefactError, match=r"int8 must run on openvino; it names torch"):
+        load_classifier(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.xml", "model.bin"])
+def test_an_extended_run_repairs_its_model(int8: Run, tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(int8.directory.path, run)
+    whole = (run / "model" / name).read_bytes()
+    (run / "model" / name).write_bytes(whole[:-1])
+    lines = (run / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "journal.jsonl").write_bytes(b"".join(lines[:-1]))  # killed before its end
+    veduta.search(resume=run, console=Console(quiet=True))
+    assert (run / "model" / name).read_bytes() == whole
 
 
 def test_fastest_is_no_engine_for_a_model(int8: Run) -> None:

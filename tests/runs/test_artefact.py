@@ -117,6 +117,14 @@ def test_a_network_that_is_not_listed_is_refused(int8: Path) -> None:
         read_network(int8, manifest)
 
 
+def test_a_network_of_a_model_in_float32_is_refused(int8: Path) -> None:
+    manifest = read_artefact(int8)[0].model_copy(update={"precision": "f32"})
+    with pytest.raises(
+        ArtefactError, match=r"no network where.* f32; it lists model\.bin, model\.xml"
+    ):
+        read_network(int8, manifest)
+
+
 def test_a_model_of_the_first_format_still_loads(run: Path) -> None:
     path = run / "model" / "model.json"
     content = json.loads(path.read_text())

@@ -26,6 +26,7 @@ from veduta.runs.artefact import (
     Manifest,
     Preprocessing,
     read_artefact,
+    read_network,
     write_artefact,
 )
 from veduta.runs.directory import RunDirectory
@@ -93,7 +94,9 @@ def _kept(made: Made, sealed: SealedTest) -> tuple[NDArray[np.intp], NDArray[np.
 def write_model(made: Made) -> None:
     """The winner, backbone and head, as `model/`, where it does not stand there whole."""
     with suppress(ArtefactError):
-        if read_artefact(made.directory.path)[0].trial == made.winner.id:
+        manifest, _ = read_artefact(made.directory.path)
+        read_network(made.directory.path, manifest)
+        if manifest.trial == made.winner.id:
             return
     settings = made.winner.settings
     backbone = made.materials.networks.backbone(settings)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from veduta.errors import EngineError
+from veduta.errors import ArtefactError, EngineError
 from veduta.models.backbones import Backbone
 from veduta.runs.network import Network
 from veduta.runtime.environment import installed
@@ -30,8 +30,8 @@ INT8: Final = "int8"
 REPORT = 32  # images between two calls of progress
 
 
-def require_openvino() -> None:
-    """Do nothing where OpenVINO is installed.
+def require_openvino(otherwise: str = "choose engine=torch") -> None:
+    """Do nothing where OpenVINO is installed; `otherwise` is the cure besides installing it.
 
     Raises:
         EngineError: it is not.
@@ -39,7 +39,7 @@ def require_openvino() -> None:
     if not installed(OPENVINO):
         raise EngineError(
             "engine=openvino needs the package openvino, which is not installed; "
-            "pip install 'veduta[openvino]', or choose engine=torch"
+            f"pip install 'veduta[openvino]', or {otherwise}"
         )
 
 
@@ -68,6 +68,10 @@ class OpenVINOEngine:
         backbone: what it runs, in float32.
         threads: how many threads may run.
         network: what it runs instead, in int8: the backbone, quantised.
+
+    Raises:
+        EngineError: OpenVINO is not installed.
+        ArtefactError: `network` cannot be read, or its shapes are not those of the backbone.
     """
 
     name: Final = OPENVINO
@@ -78,10 +82,7 @@ class OpenVINOEngine:
         core = openvino.Core()
         self.version = openvino_version()
         self.precision = INT8 if network else F32
-        if network:
-            graph = core.read_model(network.operations, network.constants)
-        else:
-            graph = convert(backbone)
+        graph = _read(core, network, backbone) if network else convert(backbone)
         settings = {
             "INFERENCE_PRECISION_HINT": F32,  # of what is not quantised
             "NUM_STREAMS": threads,
@@ -108,6 +109,24 @@ class OpenVINOEngine:
         finally:
             self._queue.wait_all()
         progress(len(pixels) - reported)
+
+
+def _read(core: Any, network: Network, backbone: Backbone) -> Any:  # noqa: ANN401
+    """The graph of `network`, which must be one of `backbone`."""
+    try:
+        graph = core.read_model(network.operations, network.constants)
+        found = tuple(tuple(port.shape) for port in (graph.input(0), graph.output(0)))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ArtefactError(f"OpenVINO must be able to read the network; {reason}") from error
+    size = backbone.preprocessing.image_size
+    wanted = (1, size, size, 3), (1, *backbone.shape)
+    if found != wanted:
+        raise ArtefactError(
+            f"the network must take {wanted[0]} and give {wanted[1]}; it takes {found[0]} and "
+            f"gives {found[1]}"
+        )
+    return graph
 
 
 def import_openvino() -> Any:  # noqa: ANN401

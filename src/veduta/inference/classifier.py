@@ -21,7 +21,7 @@ from veduta.data.reading import in_chunks
 from veduta.data.sample import Sample
 from veduta.errors import ArtefactError, DecodeError, EngineError, InputError
 from veduta.features.engines import TORCH, Engine, Setting, choose_engine, open_engine
-from veduta.features.openvino_engine import INT8, require_openvino
+from veduta.features.openvino_engine import INT8, OPENVINO, require_openvino
 from veduta.features.store import compute_features
 from veduta.inference.averaging import mean_logits
 from veduta.models.backbones import Backbone, Preprocessing, backbone_from_state
@@ -140,7 +140,10 @@ def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:
         raise ArtefactError(f"{path}: the head must fit its manifest; {detail}") from error
     chosen = _engine_of(path, manifest, engine)
     network = read_network(path, manifest)
-    opened = open_engine(chosen, backbone, threads=processors(), network=network)
+    try:
+        opened = open_engine(chosen, backbone, threads=processors(), network=network)
+    except ArtefactError as error:
+        raise ArtefactError(f"{path}: {error}; restore the model, or train it again") from error
     return Classifier(path, manifest, backbone=backbone, head=head, engine=opened)
 
 
@@ -152,13 +155,15 @@ def _engine_of(path: Path, manifest: Manifest, wanted: Setting | None) -> str:
             "it out for the one that the model was trained with"
         )
     if manifest.precision != INT8:
+        if wanted is None and manifest.engine == OPENVINO:
+            require_openvino("load it in Python with veduta.load(path, engine='torch')")
         return choose_engine(wanted or manifest.engine)
     if wanted == TORCH:
         raise EngineError(
             f"a model in int8 runs on OpenVINO alone, for its head was fitted there; {path} is "
             "one, and engine=torch was asked for: leave the engine out, or train with precision=f32"
         )
-    require_openvino()
+    require_openvino("train with precision=f32")
     return manifest.engine
 
 
@@ -176,6 +181,8 @@ def _expect_consistent(path: Path, manifest: Manifest) -> None:
     if head.classes != len(set(manifest.classes)):
         names = len(set(manifest.classes))
         faults.append(f"it must name each of its {head.classes} classes once; it names {names}")
+    if manifest.precision == INT8 and manifest.engine != OPENVINO:
+        faults.append(f"a model in int8 must run on openvino; it names {manifest.engine}")
     if faults:
         raise ArtefactError(*(f"{path}: {fault}; restore model.json" for fault in faults))
 

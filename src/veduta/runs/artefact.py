@@ -150,14 +150,19 @@ def read_artefact(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
 
 
 def read_network(path: Path, manifest: Manifest) -> Network | None:
-    """The network that the model of `manifest` in `path` brings, checked; None where it needs none.
+    """The network that the model of `manifest` in `path` brings, checked; None in float32.
 
     Raises:
-        ArtefactError: a file is not listed, missing, cut or altered.
+        ArtefactError: a file is not listed, missing, cut or altered; a model in float32 lists one.
     """
     folder = _folder(path)
     listed = {file.name: file for file in manifest.files if file.role == "ir"}
-    if manifest.precision != "int8" and not listed:
+    if manifest.precision != "int8":
+        if listed:
+            raise ArtefactError(
+                f"{folder / MANIFEST} must list no network where the precision is f32; it lists "
+                f"{', '.join(sorted(listed))}: restore the file"
+            )
         return None
     if set(listed) != {OPERATIONS, CONSTANTS}:
         raise ArtefactError(
