@@ -69,8 +69,19 @@ def test_threads_mean_nothing(size: int) -> None:
 def test_the_number_at_once_means_nothing(
     together: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subject, "AT_ONCE", 4)
-    np.testing.assert_array_equal(views(), together)
+    at_once: list[int] = []
+    transform = subject.transform
+
+    def counted(pixels: np.ndarray, *matrices: np.ndarray | None) -> np.ndarray:
+        at_once.append(len(pixels))
+        return transform(pixels, *matrices)
+
+    monkeypatch.setattr(subject, "transform", counted)
+    for pixels, most in ((4 * SIZE**2, 4), (SIZE**2 - 1, 1)):  # a single image always goes
+        monkeypatch.setattr(subject, "AT_ONCE", pixels)
+        np.testing.assert_array_equal(views(), together)
+        assert max(at_once) == most
+        at_once.clear()
 
 
 def test_the_order_of_names_means_nothing(together: np.ndarray) -> None:

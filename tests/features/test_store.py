@@ -31,10 +31,12 @@ class CountingEngine:
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
         self.seen = 0
+        self.blocks: list[int] = []
 
     def features(
         self, pixels: NDArray[np.uint8], out: NDArray[np.float32], progress: Callable[[int], None]
     ) -> None:
+        self.blocks.append(len(pixels))
         for index, image in enumerate(pixels):
             out[index] = self.backbone(torch.from_numpy(image[None]))[0].numpy()
             self.seen += 1
@@ -134,6 +136,19 @@ def test_blocks_and_shards_do_not_change_the_result(
     found = load_features(images, pixels, extractor, cache=tmp_path)
     assert_right(found, extractor.backbone, pixels)
     assert engine.seen == 20
+
+
+def test_large_images_are_handed_over_a_few_at_a_time(
+    tmp_path: Path, extractor: Extractor, engine: CountingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, pixels = data(20, tmp_path)
+    row = pixels.take().nbytes // 20
+    for room, largest in ((7 * row + 1, 7), (row - 1, 1)):  # a single image always goes
+        monkeypatch.setattr(subject, "BLOCK_BYTES", room)
+        found = load_features(images, pixels, extractor, cache=tmp_path / str(largest))
+        assert_right(found, extractor.backbone, pixels)
+        assert max(engine.blocks) == largest
+        engine.blocks.clear()
 
 
 def test_what_was_computed_before_an_interruption_is_kept(

@@ -135,4 +135,7 @@ AUGMENTATIONS: Final[dict[str, Augmentation]] = {
     "perspective": Augmentation("positions", 8, perspective),
     "colour": Augmentation("colours", 3, colour),
 }
-"""In the order in which they act on an image, whatever the order of a request."""
+"""In the order in which those of a kind act on an image, whatever the order of a request.
+
+Colours are mixed first: the mean grey is that of the whole image, not of what a crop leaves of it.
+"""

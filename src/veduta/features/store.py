@@ -25,7 +25,8 @@ from veduta.models.backbones import Backbone
 
 CODE = 1  # grows when this package changes what it computes
 KEPT = 2048  # images after which the rows are safe in the cache, whatever happens next
-BLOCK = 256  # images handed to the engine at once: at 224 px 38 MB of pixels
+BLOCK = 256  # images handed to the engine at once, at most: at 224 px 38 MB of pixels
+BLOCK_BYTES = 256 * 2**20  # of their pixels, at most: at 2048 px 21 images
 
 Progress = Callable[[int, int], None]
 
@@ -148,7 +149,8 @@ def load_features(
             with store.fill(wanted) as block:
                 more(len(wanted) - len(block.keys))  # made by another process meanwhile
                 chosen = [places[key] for key in block.keys]
-                seen = blocks(pixels, chosen, digests=block.keys, view=view, size=BLOCK)
+                size = max(1, min(BLOCK, BLOCK_BYTES // (3 * extractor.resize.size**2)))
+                seen = blocks(pixels, chosen, digests=block.keys, view=view, size=size)
                 for part, shown in seen:
                     engine.features(shown, block.rows[part], more)
     rows = store.rows([image.digest for image in images])
