@@ -25,7 +25,14 @@ def test_text_and_typed_values_mean_the_same() -> None:
 
 
 def test_augmentations_are_a_set() -> None:
-    spellings = ("flip+crop", "crop+flip", "crop+flip+crop", ["flip", "crop"], ("crop", "flip"))
+    spellings = (
+        "flip+crop",
+        "crop+flip",
+        "crop + flip",
+        "crop+flip+crop",
+        ["flip", "crop"],
+        ("crop", "flip"),
+    )
     found = {parse_settings({"augment": spelling})[0].augment for spelling in spellings}
     assert found == {("crop", "flip")}
     assert Settings(augment=Settings().augment) == Settings()  # the default is in that order too

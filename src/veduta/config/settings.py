@@ -26,7 +26,8 @@ def _sequence(value: object) -> object:
 def _words(value: object) -> object:
     """'crop+flip' -> ['crop', 'flip']; 'none' -> []."""
     if isinstance(value, str):
-        return [] if value.strip().lower() == "none" else value.strip().split(JOIN)
+        words = [word.strip() for word in value.split(JOIN)]
+        return [] if value.strip().lower() == "none" else words
     return [] if value is None else value
 
 
