@@ -18,7 +18,9 @@ from veduta.augment.sampling import augment
 from veduta.config.settings import Settings
 from veduta.data.folder import read_folder
 from veduta.errors import InputError
-from veduta.experiment.materials import Materials, resize_of
+from veduta.experiment.examples import examples
+from veduta.experiment.materials import Materials
+from veduta.experiment.recipes import resize_of
 from veduta.experiment.result import Run
 from veduta.features.engines import open_engine
 from veduta.features.store import compute_features
@@ -77,7 +79,7 @@ def made(colours: Path) -> tuple[Examples, Examples, list[State]]:
     materials = Materials("torch", 5, cache_folder(), QUIET)
     images = materials.pixels(read_folder(colours).samples, resize_of(SETTINGS)).images
     groups = [images[::2], images[1::2]]
-    train, validation = materials.examples(groups, SETTINGS, CLASSES)
+    train, validation = examples(materials, groups, SETTINGS, classes=CLASSES)
     ordered = sorted(groups[0], key=lambda image: image.digest)
     paths = [image.sample.path for image in ordered]
     return train, validation, augmented_afresh(paths, [image.digest for image in ordered])
@@ -116,8 +118,8 @@ def test_only_what_trains_has_views_and_all_is_measured_plain(colours: Path) -> 
     images = materials.pixels(read_folder(colours).samples, resize_of(SETTINGS)).images
     groups = [images[:20], images[20:40], images[40:]]
     plain = SETTINGS.model_copy(update={"views": None})
-    without = materials.examples(groups, plain, CLASSES)
-    several = materials.examples(groups, SETTINGS, CLASSES, training=(0, 2))
+    without = examples(materials, groups, plain, classes=CLASSES)
+    several = examples(materials, groups, SETTINGS, classes=CLASSES, training=(0, 2))
     assert [len(one.views) for one in without] == [0, 0, 0]
     assert [len(one.views) for one in several] == [EPOCHS, 0, EPOCHS]
     for one, other in zip(several, without, strict=True):

@@ -9,14 +9,8 @@ import torch
 
 from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
-from veduta.runs.artefact import (
-    Head,
-    Manifest,
-    Preprocessing,
-    read_artefact,
-    read_network,
-    write_artefact,
-)
+from veduta.runs.artefact import read_artefact, read_network, write_artefact
+from veduta.runs.manifest import Head, Manifest, Preprocessing
 from veduta.runs.network import Network
 
 STATISTICS = (0.5, 0.5, 0.5)

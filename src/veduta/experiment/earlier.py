@@ -5,16 +5,11 @@ and every event since. A run goes on only with the images it began with: other i
 same name would mix two experiments in one table.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from veduta.data.pixels import Image
-from veduta.data.sample import some
 from veduta.errors import InputError
 from veduta.runs.directory import Place, RunDirectory, create, tidy
 from veduta.runs.files import expect_room, write_json
@@ -22,9 +17,6 @@ from veduta.runs.journal import Event, Journal
 from veduta.search.reloaded import Past, reload
 from veduta.search.space import Trial
 from veduta.tracking.console import Console
-
-Row = tuple[str, str, str]
-"""Label, split and SHA-256 of an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,86 +113,3 @@ def read_earlier(path: Path, *, compare: bool) -> Earlier:
             f"{rule} that had begun; {path} ended before its first event: remove it, and start anew"
         )
     return Earlier(directory, events, torn, {}, compare)
-
-
-def expect_same_images(earlier: Earlier, parts: Mapping[str, Sequence[Image]], now: str) -> None:
-    """The images must be those that the run began with; names of files may differ.
-
-    Args:
-        earlier: the run.
-        parts: images now, by split.
-        now: fingerprint of all of them.
-
-    Raises:
-        InputError: with what was added, went, changed, was relabelled or stands in another split.
-    """
-    rows = {
-        image.sample.name: (str(image.sample.label), part, image.digest)
-        for part, images in parts.items()
-        for image in images
-    }
-    before = _rows_of(earlier.directory.splits)
-    same_rows = before is None or Counter(before.values()) == Counter(rows.values())
-    if same_rows and earlier.start["data_fingerprint"] == now:
-        return
-    was = earlier.start["data_fingerprint"]
-    changes = _changes(before or {}, rows) if not same_rows else "splits.csv was altered"
-    raise InputError(
-        "a resumed run needs the images that it began with; their fingerprint was "
-        f"{was[:12]}, now it is {now[:12]}: {changes}; restore the images, or start a new run"
-    )
-
-
-def expect_same_backbones(earlier: Earlier, now: Mapping[str, str]) -> None:
-    """A file of weights must hold what it held: other weights are another experiment.
-
-    Args:
-        earlier: the run.
-        now: SHA-256 of the tensors of each backbone that trials need.
-
-    Raises:
-        InputError: with every backbone that is another.
-    """
-    was: dict[str, str] = {}
-    for event in earlier.events:
-        was |= event.get("backbones", {})
-    faults = [
-        f"a resumed run needs the weights that it began with; those of {name} had the SHA-256 "
-        f"{was[name][:12]}, now it is {digest[:12]}: restore the file, or start a new run"
-        for name, digest in now.items()
-        if was.get(name, digest) != digest
-    ]
-    if error := InputError.unless_empty(faults):
-        raise error
-
-
-def _rows_of(splits: Path) -> dict[str, Row] | None:
-    """splits.csv by name of the file; None where the run ended before it was written."""
-    if not splits.is_file():
-        return None
-    try:
-        table = pd.read_csv(
-            splits, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
-        )
-        columns = table[["path", "label", "split", "sha256"]]
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{splits} must be as the run wrote it; it is not: restore it") from error
-    return {str(n): (str(a), str(b), str(c)) for n, a, b, c in columns.itertuples(index=False)}
-
-
-def _changes(before: Mapping[str, Row], now: Mapping[str, Row]) -> str:
-    """What became of the images, a few names of each kind."""
-    both = sorted(before.keys() & now.keys())
-    labels = [f"{n}: {before[n][0]} -> {now[n][0]}" for n in both if before[n][0] != now[n][0]]
-    kinds = {
-        "added": sorted(now.keys() - before.keys()),
-        "gone or unreadable": sorted(before.keys() - now.keys()),
-        "changed": [n for n in both if before[n][2] != now[n][2]],
-        "relabelled": labels,
-    }
-    if not any(kinds.values()):
-        moved = [f"{n}: {before[n][1]} -> {now[n][1]}" for n in both if before[n] != now[n]]
-        kinds = {"in another split": moved}
-    return ", ".join(
-        f"{len(names)} {kind} ({some(names)})" for kind, names in kinds.items() if names
-    )

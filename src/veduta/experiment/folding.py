@@ -1,4 +1,4 @@
-"""A run with folds: what it announces, the examples of each fold, and who judged where.
+"""A run with folds: what it announces, and who judged where.
 
 Folds are dealt by content (`data.splits.fold_of`), so they are the same for every trial, model and
 image size, and the features of all images serve every fold.
@@ -6,17 +6,13 @@ image size, and the features of all images serve every fold.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image
 from veduta.data.splits import fold_of
-from veduta.experiment.materials import Materials, canonical
 from veduta.experiment.plan import Plan
 from veduta.runs.directory import RunDirectory
 from veduta.tracking.console import Console
 from veduta.tracking.tables import rows_to_csv
-from veduta.training.folds import Fold, divided
 
 
 def announce_folds(plan: Plan, folds: int, *, images: int, console: Console) -> None:
@@ -27,21 +23,6 @@ def announce_folds(plan: Plan, folds: int, *, images: int, console: Console) -> 
     )
     if any(sample.split == "validation" for sample in plan.folder.samples):
         console.say("            the validation images that came are divided with the others")
-
-
-def divided_examples(
-    images: Sequence[Image],
-    settings: Settings,
-    *,
-    classes: Sequence[str],
-    materials: Materials,
-) -> tuple[Fold, ...]:
-    """The folds of `images`; all judge together in canonical order."""
-    assert settings.folds, "who calls this has folds"  # noqa: S101
-    (examples,) = materials.examples([images], settings, classes)
-    fold = fold_of(images, settings.folds, settings.seed)
-    ordered = canonical(images, {name: number for number, name in enumerate(classes)})
-    return divided(examples, np.array([fold[image.digest] for image in ordered]))
 
 
 def write_splits(

@@ -1,15 +1,12 @@
-"""From files to what a head learns from: pixels, splits, frozen features, each computed once."""
+"""From files to frozen features: pixels, engines, networks, each made once."""
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from veduta.augment.views import PLAIN, Augmented, View
+from veduta.augment.views import View
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Pixels, Resize, load_pixels, pixel_store
 from veduta.data.rows import Rows
@@ -17,46 +14,16 @@ from veduta.data.sample import Sample, some
 from veduta.errors import VedutaError
 from veduta.experiment import engines
 from veduta.experiment.networks import Networks
+from veduta.experiment.recipes import Recipe, recipe_of, resize_of
 from veduta.features import agreement, measuring, quantised
 from veduta.features.engines import FASTEST
 from veduta.features.openvino_engine import F32
 from veduta.features.quantised import drawn
 from veduta.features.store import Extractor
 from veduta.features.views import load_views
-from veduta.models.backbones import preprocessing_of
-from veduta.models.registry import MODELS
 from veduta.runs.network import Network
 from veduta.runtime.environment import processors
-from veduta.runtime.streams import sample_keys
 from veduta.tracking.console import Console
-from veduta.training.state import Examples, canonical_order
-
-Recipe = tuple[str, str, int, str, str | int]
-"""What decides the features of an image: model, weights, image size, resize, freeze."""
-
-
-def recipe_of(settings: Settings) -> Recipe:
-    """The recipe that `settings` ask for; the image size is resolved."""
-    size = settings.image_size or 0
-    return settings.model, settings.weights, size, settings.resize, settings.freeze
-
-
-def views_of(settings: Settings) -> tuple[View, ...]:
-    """What `settings` show of an image in training besides the image itself."""
-    numbers = range(settings.views or 0)
-    return tuple(Augmented(settings.augment, settings.seed, number) for number in numbers)
-
-
-def resize_of(settings: Settings) -> Resize:
-    """How files become pixels under `settings`."""
-    wanted = preprocessing_of(MODELS[settings.model], settings.image_size)
-    return Resize(wanted.image_size, wanted.filter, settings.resize)
-
-
-def canonical(images: Sequence[Image], number: Mapping[str, int]) -> list[Image]:
-    """Images in canonical order: by content, then by the number of their class."""
-    labels = [number[str(image.sample.label)] for image in images]
-    return [images[int(i)] for i in canonical_order([image.digest for image in images], labels)]
 
 
 @dataclass(slots=True)
@@ -147,48 +114,6 @@ class Materials:
             " ".join(recipe): self.networks.backbone(settings).weights_sha256
             for recipe, settings in reversed(recipes.items())
         }
-
-    def examples(
-        self,
-        groups: Sequence[Sequence[Image]],
-        settings: Settings,
-        classes: Sequence[str],
-        *,
-        training: Collection[int] = (0,),
-    ) -> list[Examples]:
-        """Each group of images with features, and labels that `classes` number.
-
-        Inside a group the images stand in canonical order. Plain features are made in one pass for
-        all groups; augmented views of those that train alone.
-
-        Args:
-            groups: images that serve for the same.
-            settings: of the trials.
-            classes: names of the classes, in order.
-            training: numbers of the groups that train.
-        """
-        number = {name: index for index, name in enumerate(classes)}
-        ordered = [canonical(group, number) for group in groups]
-        trained = [group for place, group in enumerate(ordered) if place in training]
-        plain = self._tables(ordered, settings, (PLAIN,))
-        views = iter(self._tables(trained, settings, views_of(settings)))
-        return [
-            Examples(
-                plain[place][0],
-                torch.tensor([number[str(image.sample.label)] for image in group]),
-                sample_keys([image.digest for image in group]),
-                next(views) if place in training else (),
-            )
-            for place, group in enumerate(ordered)
-        ]
-
-    def _tables(
-        self, groups: Sequence[Sequence[Image]], settings: Settings, views: Sequence[View]
-    ) -> list[tuple[Rows, ...]]:
-        """For each group one table of features a view."""
-        rows = self.features([image for group in groups for image in group], settings, views)
-        edges = [0, *accumulate(len(group) for group in groups)]
-        return [tuple(view.among(slice(*part)) for view in rows) for part in pairwise(edges)]
 
     def features(
         self, images: Sequence[Image], settings: Settings, views: Sequence[View]

@@ -20,17 +20,10 @@ from veduta.inference.averaging import mean_logits
 from veduta.metrics.classification import accuracy
 from veduta.models.freezing import artefact_states
 from veduta.models.heads import HeadNetwork
-from veduta.runs.artefact import (
-    FORMAT,
-    Head,
-    Manifest,
-    Preprocessing,
-    read_artefact,
-    read_network,
-    write_artefact,
-)
+from veduta.runs.artefact import read_artefact, read_network, write_artefact
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_arrays
+from veduta.runs.manifest import FORMAT, Head, Manifest, Preprocessing
 from veduta.search.kept import DAMAGED
 from veduta.search.space import Trial
 from veduta.training.state import parts

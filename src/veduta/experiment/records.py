@@ -1,4 +1,4 @@
-"""What a run says and writes besides its journal: configuration, splits, tables, summary."""
+"""What a run writes when it starts: what it stands on, configuration, splits."""
 
 import os
 import platform
@@ -6,36 +6,20 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import yaml
 
 from veduta.config.parsing import PROVENANCE
 from veduta.config.settings import as_plain, plain
-from veduta.data.pixels import Image, Pixels, Rejection
+from veduta.data.pixels import Pixels, Rejection
 from veduta.data.splits import shared
-from veduta.experiment.earlier import Earlier
-from veduta.experiment.folding import announce_folds, write_splits
-from veduta.experiment.materials import Materials
+from veduta.experiment.folding import write_splits
+from veduta.experiment.parts import Parts
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import fingerprint
-from veduta.metrics.classification import Accuracy
-from veduta.metrics.intervals import wilson
 from veduta.runs.directory import RunDirectory
-from veduta.runs.files import write_atomically, write_json
+from veduta.runs.files import write_atomically
 from veduta.runs.journal import Journal
-from veduta.search.optimism import correct
-from veduta.search.selection import Outcome
-from veduta.search.space import varied
-from veduta.search.study import Study
-from veduta.tracking.console import Console
-from veduta.tracking.tables import epochs_table, rows_to_csv, trials_table, write_csv
-
-Parts = Mapping[str, Sequence[Image]]
-STANDS_ON = (
-    *("classes", "images", "rejected", "in_two_splits", "in_two_classes"),
-    *("engine", "precision", "engine_measured"),
-)
-"""What the summary repeats of the start."""
+from veduta.tracking.tables import rows_to_csv
 
 LIBRARIES = (
     "veduta",
@@ -97,42 +81,6 @@ def begin(journal: Journal, plan: Plan, start: Mapping[str, Any]) -> dict[str, A
     return {name: value for name, value in journal.events[0].items() if name not in apart}
 
 
-def announce(plan: Plan, start: Mapping[str, Any], console: Console) -> None:
-    """What is about to happen, and what a user should know before it does."""
-    counts = {part: n for part, n in start["images"].items() if n or part != "validation"}
-    sizes = ", ".join(f"{count:,} {part}" for part, count in counts.items())
-    console.say(f"images      {sizes} (sealed); {len(plan.folder.classes)} classes")
-    if plan.settings.folds:
-        announce_folds(plan, plan.settings.folds, images=counts["train"], console=console)
-    fewer = f" ({plan.cells} cells, of which some differ only in what they do not use)"
-    console.say(
-        f"trials      {len(plan.trials)}{fewer if plan.cells != len(plan.trials) else ''}, "
-        f"{sum(trial.settings.epochs for trial in plan.trials):,} epochs at most"
-    )
-    if leaks := start["in_two_splits"]:
-        console.warn(f"{leaks} images came in more than one split; splits.csv has their sha256")
-    if conflicts := start["in_two_classes"]:
-        console.warn(f"{conflicts} images came with more than one label; see splits.csv")
-    for name in plan.idle:
-        console.warn(f"{name} has no effect here")
-    if plan.earlier is not None:
-        _announce_earlier(plan.earlier, start["versions"], console)
-
-
-def _announce_earlier(earlier: Earlier, now: Mapping[str, str], console: Console) -> None:
-    """That a run goes on, and what is not as it was."""
-    console.say(
-        f"resumed     {earlier.directory.path}: goes on after {len(earlier.events):,} events"
-    )
-    if earlier.torn:
-        console.warn(f"the last line of the journal was torn; {earlier.torn} bytes were cut off")
-    was = earlier.start["versions"]
-    names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
-    if names:
-        changes = ", ".join(f"{name} {was.get(name)} -> {now.get(name)}" for name in names)
-        console.warn(f"versions differ, so what runs now may differ in its last bits: {changes}")
-
-
 def settings_of(plan: Plan) -> dict[str, Any]:
     """The resolved settings, and the grid: what `--config` takes to run this again."""
     common = {k: v for k, v in plan.settings.model_dump().items() if k not in plan.grid}
@@ -155,67 +103,3 @@ def write_rejected(directory: RunDirectory, rejected: Sequence[Rejection]) -> No
     """rejected.csv: the files left out, each once, with the reason."""
     rows = [(r.name, r.problem, r.detail, r.action) for r in rejected]
     rows_to_csv(directory.rejected, ("path", "problem", "detail", "action"), rows)
-
-
-def summary_of(
-    plan: Plan, study: Study, outcome: Outcome, *, ties: Sequence[str]
-) -> dict[str, Any]:
-    """What a search found, before the test is opened."""
-    hits, images = int(outcome.hits.sum()), len(outcome.hits)
-    winner = next(trial for trial in plan.trials if trial.id == outcome.trial)
-    return {
-        "command": plan.command,
-        "winner": {
-            "trial": winner.id,
-            "hyper_parameters": plain(winner.parameters),
-            "varied": {name: winner.parameters[name] for name in varied(list(plan.trials))},
-            "best_epoch": outcome.best_epoch,
-            "refit": plan.refit,
-        },
-        "folds": plan.settings.folds,
-        "validation": Accuracy(outcome.val_accuracy, *wilson(hits, images), images).as_dict(),
-        "ties": list(ties),
-        "trials": len(plan.trials),
-        "cells": plan.cells,
-        "failed": len(study.failed),
-        "resumed": sum(event["event"] == "resumed" for event in study.journal.events),
-        "class_order": "by name, in code point order",
-    }
-
-
-def corrected_of(directory: RunDirectory, study: Study, seed: int) -> dict[str, Any] | None:
-    """What the choice is expected to be worth on other images; cheaper trials come first."""
-    hits = []
-    for outcome in sorted(study.outcomes, key=lambda one: one.cost):
-        with np.load(directory.scores / f"{outcome.trial}.npz") as kept:
-            packed, images = kept["hits"], int(kept["images"])
-        hits.append(np.unpackbits(packed, axis=1, count=images).astype(bool))
-    found = correct(hits, seed)
-    return found.as_dict() if found else None
-
-
-def write_tables(directory: RunDirectory, journal: Journal) -> None:
-    """epochs.csv and trials.csv, from the journal."""
-    write_csv(directory.epochs, epochs_table(journal.events))
-    write_csv(directory.trials, trials_table(journal.events))
-
-
-def write_end(
-    directory: RunDirectory,
-    journal: Journal,
-    summary: Mapping[str, Any],
-    *,
-    materials: Materials,
-    seconds: Mapping[str, float],
-) -> None:
-    """summary.json, and the journal's last line, which says the same."""
-    start = journal.events[0]
-    full = {
-        **summary,
-        **{name: start[name] for name in STANDS_ON if name in start},
-        "reused": dict(materials.reused),
-        "computed": dict(materials.made),
-        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-    }
-    journal.append("end", **full)
-    write_json(directory.summary, full)

@@ -9,25 +9,24 @@ artefact   the winner as files that predict
 """
 
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from veduta.augment.views import View
-from veduta.config.settings import Settings
-from veduta.data.pixels import Image, Pixels
-from veduta.data.splits import assign
-from veduta.errors import InputError, VedutaError
+from veduta.errors import VedutaError
 from veduta.experiment import records
-from veduta.experiment.earlier import begun, expect_same_backbones, expect_same_images
-from veduta.experiment.folding import divided_examples
-from veduta.experiment.materials import Materials, Recipe, recipe_of, resize_of, views_of
+from veduta.experiment.announcing import announce_plan
+from veduta.experiment.earlier import begun
+from veduta.experiment.examples import Data
+from veduta.experiment.materials import Materials
 from veduta.experiment.outcome import Made, score_test, write_model
+from veduta.experiment.parts import Parts, gate_of, split
 from veduta.experiment.plan import Plan
+from veduta.experiment.recipes import recipe_of
 from veduta.experiment.sealed import SealedTest
-from veduta.models.freezing import Tail
+from veduta.experiment.summary import corrected_of, summary_of, write_end, write_tables
+from veduta.experiment.unchanged import expect_same_backbones, expect_same_images
 from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room
@@ -41,11 +40,6 @@ from veduta.search.space import Trial, differences
 from veduta.search.study import Places, Study
 from veduta.tracking.console import Console
 from veduta.tracking.leaderboard import Leaderboard
-from veduta.training.folds import Fold, undivided
-from veduta.training.state import Examples
-
-Parts = Mapping[str, list[Image]]
-Views = tuple[View, ...]
 
 
 def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
@@ -62,8 +56,8 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     started = time.perf_counter()
     settings = plan.settings
     materials = Materials(plan.engine, settings.seed, cache, console, precision=settings.precision)
-    gate = _gate(plan, materials)
-    parts = _split(plan, gate)
+    gate = gate_of(plan, materials)
+    parts = split(plan, gate)
     materials.training = parts["train"]
     backbones = materials.expect_backbones(trial.settings for trial in plan.trials)
     measured = materials.settle_engine(plan.trials[0].settings)
@@ -74,13 +68,13 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         expect_same_backbones(earlier, backbones)
         if done:
             return earlier.concluded(console)
-    records.announce(plan, start, console)
+    announce_plan(plan, start, console)
 
     directory, journal = earlier.reopened() if earlier else begun(plan.place)
     with expect_room(directory.path), journal, one_thread():
         start = records.begin(journal, plan, start)
         records.write_start(directory, plan, gate, start=start, parts=parts)
-        data = _Data(plan, parts, materials)
+        data = Data(plan, parts, materials)
         places = Places(directory.tensorboard, directory.scores)
         resident = _residency(plan, parts)
         past = earlier.past(plan.trials, console) if earlier else Past()
@@ -96,9 +90,9 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
             journal.append("selected", winner=winner.id, tied=ties)
         except BaseException:
             with suppress(OSError):  # what went wrong first is what is reported
-                records.write_tables(directory, journal)
+                write_tables(directory, journal)
             raise
-        records.write_tables(directory, journal)
+        write_tables(directory, journal)
 
         network = _final_network(plan, winner, best, data)
         made = Made(directory, plan, winner, network, materials)
@@ -106,7 +100,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         summary = _judged(made, study, best, ties=ties, sealed=sealed)
         seconds = {**materials.seconds, "training": study.seconds}
         seconds["total"] = time.perf_counter() - started
-        records.write_end(directory, journal, summary, materials=materials, seconds=seconds)
+        write_end(directory, journal, summary, materials=materials, seconds=seconds)
     return directory
 
 
@@ -117,60 +111,10 @@ def _judged(
     plan = made.plan
     test = score_test(made, sealed)
     write_model(made)
-    summary = {**records.summary_of(plan, study, best.outcome, ties=ties), "test": test}
-    summary["corrected"] = records.corrected_of(made.directory, study, plan.settings.seed)
+    summary = {**summary_of(plan, study, best.outcome, ties=ties), "test": test}
+    summary["corrected"] = corrected_of(made.directory, study, plan.settings.seed)
     summary["engine_check"] = made.materials.checks.get(recipe_of(made.winner.settings))
     return summary
-
-
-def _gate(plan: Plan, materials: Materials) -> Pixels:
-    """Every labelled image, decoded; all of them must not be unreadable."""
-    samples = [sample for sample in plan.folder.samples if sample.label is not None]
-    gate = materials.pixels(samples, resize_of(plan.trials[0].settings))
-    if not any(image.sample.split != "test" for image in gate.images):
-        first = gate.rejected[0]
-        raise InputError(
-            f"training needs images that can be read; none of {len(gate.rejected)} can: "
-            f"{first.name} is {first.problem} ({first.detail})"
-        )
-    return gate
-
-
-def _split(plan: Plan, gate: Pixels) -> Parts:
-    """Which image serves for what; splits that came with the data are kept."""
-    settings = plan.settings
-    came = {sample.split for sample in plan.folder.samples}
-    where = assign(
-        gate.images,
-        test=None if "test" in came else settings.test,
-        validation=None if "validation" in came else settings.validation,
-        seed=settings.seed,
-        folds=settings.folds,
-    )
-    parts: dict[str, list[Image]] = {"train": [], "validation": [], "test": []}
-    for image, part in zip(gate.images, where, strict=True):
-        parts[part].append(image)
-    _expect_parts(plan, parts)
-    return parts
-
-
-def _expect_parts(plan: Plan, parts: Parts) -> None:
-    """Every class trains, and something chooses: splits that came may hold nothing readable."""
-    trained = {image.sample.label for image in parts["train"]}
-    lost = [repr(name) for name in plan.folder.classes if name not in trained]
-    faults = []
-    if lost:
-        faults.append(
-            "each class needs at least one training image that can be read; there is none of "
-            f"{', '.join(lost)}: repair the files, or leave the class out"
-        )
-    if not parts["validation"] and not plan.settings.folds:
-        faults.append(
-            "the validation images choose the winner; none of them can be read: repair them, or "
-            "leave them out, and a share of the training images will choose"
-        )
-    if error := InputError.unless_empty(faults):
-        raise error
 
 
 def _residency(plan: Plan, parts: Parts) -> Residency:
@@ -182,41 +126,6 @@ def _residency(plan: Plan, parts: Parts) -> Residency:
     return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory))
 
 
-class _Data:
-    """Training and validation examples of a trial; those of the last recipe are kept."""
-
-    def __init__(self, plan: Plan, parts: Parts, materials: Materials) -> None:
-        self._classes = plan.folder.classes
-        self._parts = parts
-        self._materials = materials
-        self._kept: tuple[tuple[Recipe, Views], Sequence[Fold]] | None = None
-
-    def __call__(self, trial: Trial) -> Sequence[Fold]:
-        recipe = recipe_of(trial.settings), views_of(trial.settings)
-        if self._kept is None or self._kept[0] != recipe:
-            self._kept = recipe, self._examples(trial.settings)
-        return self._kept[1]
-
-    def together(self, trial: Trial) -> Examples:
-        """Training and validation images as one, for the last training of a winner."""
-        images = [*self._parts["train"], *self._parts["validation"]]
-        return self._materials.examples([images], trial.settings, self._classes)[0]
-
-    def tail(self, trial: Trial) -> Tail | None:
-        """The stages of the backbone that `trial` trains."""
-        return self._materials.networks.tail(trial.settings)
-
-    def _examples(self, settings: Settings) -> Sequence[Fold]:
-        if settings.folds:
-            images = self._parts["train"]
-            return divided_examples(
-                images, settings, classes=self._classes, materials=self._materials
-            )
-        groups = [self._parts["train"], self._parts["validation"]]
-        train, validation = self._materials.examples(groups, settings, self._classes)
-        return undivided(train, validation)
-
-
 def _select(plan: Plan, study: Study) -> tuple[Trial, Finished, list[str]]:
     """The winner on validation, and the names of the trials that tie with it."""
     if study.best is None:
@@ -226,7 +135,7 @@ def _select(plan: Plan, study: Study) -> tuple[Trial, Finished, list[str]]:
     return winner, study.best, tied(study.outcomes)
 
 
-def _final_network(plan: Plan, winner: Trial, best: Finished, data: _Data) -> HeadNetwork:
+def _final_network(plan: Plan, winner: Trial, best: Finished, data: Data) -> HeadNetwork:
     """The winner at its best epoch; with `refit` or folds, trained anew on all images."""
     if not plan.refit:
         return best.network

@@ -27,7 +27,8 @@ from veduta.inference.averaging import mean_logits
 from veduta.models.backbones import Backbone, Preprocessing, backbone_from_state
 from veduta.models.heads import ACTIVATIONS, Head, HeadNetwork
 from veduta.models.registry import MODELS
-from veduta.runs.artefact import Manifest, read_artefact, read_network
+from veduta.runs.artefact import read_artefact, read_network
+from veduta.runs.manifest import Manifest
 from veduta.runtime.environment import processors
 from veduta.tracking.console import Advance
 

@@ -5,85 +5,22 @@ every file with its role, size and SHA-256, because safetensors notices a trunca
 flipped bit in a weight.
 """
 
-import json
 import tempfile
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
 from veduta.runs.files import write_atomically, write_json
+from veduta.runs.manifest import MANIFEST, File, Manifest, read_manifest
 from veduta.runs.network import Network
 from veduta.runtime.disk import sync
 
-FORMAT = 2  # 1 had no networks of an engine
-MANIFEST = "model.json"
 TENSORS = "model.safetensors"
 OPERATIONS, CONSTANTS = "model.xml", "model.bin"
-MOST_MANIFEST_BYTES = 16 * 2**20
-
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-Triple = tuple[float, float, float]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class File(_Part):
-    """One file of an artefact."""
-
-    name: Name
-    role: Literal["weights", "ir"]
-    engine: Literal["openvino"] | None = None  # that a network is for
-    bytes: Annotated[int, Field(ge=0)]
-    sha256: Digest
-
-
-class Preprocessing(_Part):
-    """How pixels reach the network: resized to `image_size`, then (x / 255 - mean) / std."""
-
-    image_size: Annotated[int, Field(ge=1, le=8192)]
-    filter: str
-    fit: Literal["squash", "crop"]
-    mean: Triple
-    std: Triple
-
-
-class Head(_Part):
-    """The head's description; the network is built from it."""
-
-    features: Annotated[int, Field(ge=1)]
-    classes: Annotated[int, Field(ge=2)]
-    hidden: tuple[int, ...]
-    activation: str
-    batch_norm: bool
-    dropout: float
-
-
-class Manifest(_Part):
-    """Everything about a model but its tensors."""
-
-    format: int
-    veduta: str
-    model: str
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]
-    preprocessing: Preprocessing
-    head: Head
-    engine: Literal["torch", "openvino"]
-    precision: Literal["f32", "int8"]
-    tta: Literal["none", "flip"] = "none"  # older manifests do not say
-    decoder: str
-    weights: str  # where those of the backbone came from, in words
-    trial: str
-    settings: Settings
-    files: tuple[File, ...] = ()  # filled in by `write_artefact`
 
 
 def write_artefact(
@@ -138,7 +75,7 @@ def read_artefact(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
             f"a run directory with a finished model (model/{MANIFEST}) is needed; {path} has none: "
             "give the directory that `veduta search` or `veduta train` named at its end"
         )
-    manifest = _read_manifest(folder / MANIFEST)
+    manifest = read_manifest(folder / MANIFEST)
     weights = [file for file in manifest.files if file.role == "weights"]
     if len(weights) != 1:
         raise ArtefactError(
@@ -174,29 +111,6 @@ def read_network(path: Path, manifest: Manifest) -> Network | None:
 
 def _folder(path: Path) -> Path:
     return path / "model" if (path / "model" / MANIFEST).is_file() else path
-
-
-def _read_manifest(path: Path) -> Manifest:
-    if path.stat().st_size > MOST_MANIFEST_BYTES:
-        raise ArtefactError(f"{path} must be smaller than 16 MiB; it is not a manifest of ours")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = content.get("format") if isinstance(content, dict) else None
-        if isinstance(found, int) and found > FORMAT:
-            raise ArtefactError(
-                f"{path} must be of format {FORMAT} or older; it is of format {found}: "
-                "update veduta"
-            )
-        return Manifest.model_validate_json(json.dumps(content))
-    except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        where, detail = "the file", str(error)
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            where, detail = ".".join(map(str, first["loc"])), first["msg"]
-        raise ArtefactError(
-            f"{path} must be a manifest of a Veduta model; {where}: {detail}; train it again or "
-            "restore the file"
-        ) from error
 
 
 def _content(folder: Path, file: File) -> bytes:

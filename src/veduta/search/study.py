@@ -15,6 +15,7 @@ from veduta.search.course import Finished
 from veduta.search.fused import TileEpoch, run_tile
 from veduta.search.groups import Tile, groups, tiles
 from veduta.search.kept import forget_weights, write_scores, write_weights
+from veduta.search.progress import Meter, record_epoch
 from veduta.search.reloaded import Past
 from veduta.search.residency import allowed_bytes, side_by_side_of, sizes_of, tile_bytes
 from veduta.search.selection import Outcome
@@ -24,7 +25,6 @@ from veduta.search.workers import side_by_side
 from veduta.tracking.leaderboard import Leaderboard
 from veduta.tracking.tensorboard import hyper_parameters, write_trial
 from veduta.training.folds import Fold
-from veduta.training.loop import Epoch
 
 Data = Callable[[Trial], Sequence[Fold]]
 """Training and validation examples of a trial, once or fold by fold."""
@@ -120,7 +120,7 @@ class Study:
         if self.best is not None:
             forget_weights(self.places.scores, self.best.outcome.trial)
 
-    def _take(self, tile: Tile, came: TileEpoch | Exception | None, meter: "Meter") -> None:
+    def _take(self, tile: Tile, came: TileEpoch | Exception | None, meter: Meter) -> None:
         """Record that a tile starts, one epoch of it, or why none of its trials can go on."""
         if came is None:
             for trial in tile:
@@ -180,44 +180,3 @@ class Study:
         for trial, found in of_trial.items():
             epochs = [event for event in found if event["event"] == "epoch"]
             write_trial(self.places.tensorboard / trial, parameters[trial], epochs, found[-1])
-
-
-@dataclass(slots=True)
-class Meter:
-    """Progress in epochs; what a trial that stopped early leaves out counts as done."""
-
-    left: dict[str, int]  # epochs by trial
-    show: Callable[[int, int], None]
-    total: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.total = sum(self.left.values())
-
-    def epoch(self, trial: str) -> None:
-        """One more epoch of a trial."""
-        self.left[trial] -= 1
-        self.show(self.total - sum(self.left.values()), self.total)
-
-    def ended(self, trial: str) -> None:
-        """A trial that will have no more."""
-        self.left[trial] = 0
-
-    def done(self) -> None:
-        """Everything."""
-        self.show(self.total, self.total)
-
-
-def record_epoch(journal: Journal, trial: Trial, epoch: Epoch) -> None:
-    """Put one epoch into the journal."""
-    journal.append(
-        "epoch",
-        trial=trial.id,
-        epoch=epoch.number,
-        lr_now=epoch.lr_now,
-        train_loss=epoch.train_loss,
-        train_accuracy=epoch.train_accuracy,
-        val_loss=epoch.val_loss,
-        val_accuracy=epoch.val_accuracy,
-        seconds=epoch.seconds,
-        time=time.time(),
-    )

@@ -1,0 +1,37 @@
+"""What decides the features of an image: recipes, views, pixels, and the order of images."""
+
+from collections.abc import Mapping, Sequence
+
+from veduta.augment.views import Augmented, View
+from veduta.config.settings import Settings
+from veduta.data.pixels import Image, Resize
+from veduta.models.backbones import preprocessing_of
+from veduta.models.registry import MODELS
+from veduta.training.state import canonical_order
+
+Recipe = tuple[str, str, int, str, str | int]
+"""What decides the features of an image: model, weights, image size, resize, freeze."""
+
+
+def recipe_of(settings: Settings) -> Recipe:
+    """The recipe that `settings` ask for; the image size is resolved."""
+    size = settings.image_size or 0
+    return settings.model, settings.weights, size, settings.resize, settings.freeze
+
+
+def views_of(settings: Settings) -> tuple[View, ...]:
+    """What `settings` show of an image in training besides the image itself."""
+    numbers = range(settings.views or 0)
+    return tuple(Augmented(settings.augment, settings.seed, number) for number in numbers)
+
+
+def resize_of(settings: Settings) -> Resize:
+    """How files become pixels under `settings`."""
+    wanted = preprocessing_of(MODELS[settings.model], settings.image_size)
+    return Resize(wanted.image_size, wanted.filter, settings.resize)
+
+
+def canonical(images: Sequence[Image], number: Mapping[str, int]) -> list[Image]:
+    """Images in canonical order: by content, then by the number of their class."""
+    labels = [number[str(image.sample.label)] for image in images]
+    return [images[int(i)] for i in canonical_order([image.digest for image in images], labels)]

@@ -1,0 +1,100 @@
+"""The manifest of a model on disk: everything about it but its tensors, and which files it has."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from veduta.config.settings import Settings
+from veduta.errors import ArtefactError
+
+FORMAT = 2  # 1 had no networks of an engine
+MANIFEST = "model.json"
+MOST_MANIFEST_BYTES = 16 * 2**20
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Triple = tuple[float, float, float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class File(_Part):
+    """One file of an artefact."""
+
+    name: Name
+    role: Literal["weights", "ir"]
+    engine: Literal["openvino"] | None = None  # that a network is for
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Digest
+
+
+class Preprocessing(_Part):
+    """How pixels reach the network: resized to `image_size`, then (x / 255 - mean) / std."""
+
+    image_size: Annotated[int, Field(ge=1, le=8192)]
+    filter: str
+    fit: Literal["squash", "crop"]
+    mean: Triple
+    std: Triple
+
+
+class Head(_Part):
+    """The head's description; the network is built from it."""
+
+    features: Annotated[int, Field(ge=1)]
+    classes: Annotated[int, Field(ge=2)]
+    hidden: tuple[int, ...]
+    activation: str
+    batch_norm: bool
+    dropout: float
+
+
+class Manifest(_Part):
+    """Everything about a model but its tensors."""
+
+    format: int
+    veduta: str
+    model: str
+    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    preprocessing: Preprocessing
+    head: Head
+    engine: Literal["torch", "openvino"]
+    precision: Literal["f32", "int8"]
+    tta: Literal["none", "flip"] = "none"  # older manifests do not say
+    decoder: str
+    weights: str  # where those of the backbone came from, in words
+    trial: str
+    settings: Settings
+    files: tuple[File, ...] = ()  # filled in by `write_artefact`
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file, checked.
+
+    Raises:
+        ArtefactError: too large, of a newer format, or no manifest of ours.
+    """
+    if path.stat().st_size > MOST_MANIFEST_BYTES:
+        raise ArtefactError(f"{path} must be smaller than 16 MiB; it is not a manifest of ours")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = content.get("format") if isinstance(content, dict) else None
+        if isinstance(found, int) and found > FORMAT:
+            raise ArtefactError(
+                f"{path} must be of format {FORMAT} or older; it is of format {found}: "
+                "update veduta"
+            )
+        return Manifest.model_validate_json(json.dumps(content))
+    except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        where, detail = "the file", str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            where, detail = ".".join(map(str, first["loc"])), first["msg"]
+        raise ArtefactError(
+            f"{path} must be a manifest of a Veduta model; {where}: {detail}; train it again or "
+            "restore the file"
+        ) from error
