@@ -225,6 +225,15 @@ def test_a_finished_run_has_nothing_to_do(
     assert tree(finished) == before
 
 
+@pytest.mark.parametrize("gone", ["model", "model/model.safetensors", "trials.csv", "epochs.csv"])
+def test_what_a_finished_run_lost_is_made_again(whole: Run, finished: Path, gone: str) -> None:
+    path = finished / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    expect_same(resume(finished), whole)
+    started = [e for e in read_journal(finished / "journal.jsonl") if "parameters" in e]
+    assert len(started) == 8  # no trial was run again
+
+
 def test_more_cells_leave_the_rows_of_the_others(finished: Path) -> None:
     before = finished.joinpath("trials.csv").read_text().splitlines()
     run = resume(finished, grid={"lr": "3e-2", "patience": [5]})
@@ -455,3 +464,14 @@ def test_a_folder_that_moved_is_given_anew(
     monkeypatch.chdir(tmp_path)
     cut(finished, last("selected"))
     expect_same(resume(finished, Path("data")), whole)
+
+
+def test_images_that_are_gone_and_not_given_anew_are_missed(colours: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(colours, tmp_path / "data"))
+    search(data, tmp_path / "run", {"lr": [1e-2]}, epochs=1)
+    data.rename(tmp_path / "moved")
+    with pytest.raises(InputError) as caught:
+        resume(tmp_path / "run", grid={"lr": [3e-2]}, seed=1)
+    seed, where = caught.value.faults
+    assert "seed was 0" in seed
+    assert f"{data} is not there any more: say where they are now, as in veduta search" in where

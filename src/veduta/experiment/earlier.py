@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from veduta.errors import InputError
+from veduta.runs.artefact import standing
 from veduta.runs.directory import Place, RunDirectory, create, tidy
 from veduta.runs.files import expect_room, write_json
 from veduta.runs.journal import Event, Journal
@@ -48,9 +49,11 @@ class Earlier:
         return [event["settings"] for event in self.events if "settings" in event]
 
     def covers(self, trials: Sequence[Trial]) -> bool:
-        """Whether its last attempt reached the end, and none of `trials` is new."""
+        """Whether its last attempt reached the end, none of `trials` is new, and it is whole."""
         planned = {name for e in self.events if e["event"] == "plan" for name in e["trials"]}
-        return self.events[-1]["event"] == "end" and planned.issuperset(t.id for t in trials)
+        ended = self.events[-1]["event"] == "end" and planned.issuperset(t.id for t in trials)
+        tables = self.directory.trials.is_file() and self.directory.epochs.is_file()
+        return ended and tables and standing(self.directory.path) is not None
 
     def concluded(self, console: Console) -> RunDirectory:
         """Say that nothing is left to do; a missing summary.json is written."""

@@ -1,7 +1,6 @@
 """What a run is for: the one test score, and the winner as files that predict."""
 
 import io
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from veduta.augment.views import TTA
 from veduta.config.settings import Settings
 from veduta.data.decode import DECODER
-from veduta.errors import ArtefactError
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
@@ -20,7 +18,7 @@ from veduta.inference.averaging import mean_logits
 from veduta.metrics.classification import accuracy
 from veduta.models.freezing import artefact_states
 from veduta.models.heads import HeadNetwork
-from veduta.runs.artefact import read_artefact, read_network, write_artefact
+from veduta.runs.artefact import standing, write_artefact
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_arrays
 from veduta.runs.manifest import FORMAT, Head, Manifest, Preprocessing
@@ -86,11 +84,9 @@ def _kept(made: Made, sealed: SealedTest) -> tuple[NDArray[np.intp], NDArray[np.
 
 def write_model(made: Made) -> None:
     """The winner, backbone and head, as `model/`, where it does not stand there whole."""
-    with suppress(ArtefactError):
-        manifest, _ = read_artefact(made.directory.path)
-        read_network(made.directory.path, manifest)
-        if manifest.trial == made.winner.id:
-            return
+    stands = standing(made.directory.path)
+    if stands and stands.trial == made.winner.id:
+        return
     settings = made.winner.settings
     backbone = made.materials.networks.backbone(settings)
     how = backbone.preprocessing

@@ -118,7 +118,7 @@ def _merged(
             settings = settings.model_copy(update={name: came})
         elif came not in had:
             faults.append(_other(name, had, came))
-    faults += _edited(earlier)
+    faults += _edited(earlier) + _moved(earlier)
     if faults:
         raise InputError(*faults)
     for name, new in added.items():
@@ -135,6 +135,16 @@ def _other(name: str, had: tuple[Any, ...], came: object) -> str:
         f"a resumed run keeps its settings; {name} was {' and '.join(map(as_text, had))}, now it "
         f"is {as_text(came)}: leave it out, start a new run{added}"
     )
+
+
+def _moved(earlier: Earlier) -> list[str]:
+    """The fault of images that are not where they were, where nobody said where they are."""
+    given = Path(earlier.start["given"])
+    if earlier.compare or given.exists():
+        return []
+    where = f"veduta {earlier.start['command']} FOLDER --resume {earlier.directory.path}"
+    rule = "a resumed run needs the images that it began with"
+    return [f"{rule}; {given} is not there any more: say where they are now, as in {where}"]
 
 
 def _edited(earlier: Earlier) -> list[str]:

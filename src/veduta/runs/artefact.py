@@ -109,6 +109,16 @@ def read_network(path: Path, manifest: Manifest) -> Network | None:
     return Network(_content(folder, listed[OPERATIONS]), _content(folder, listed[CONSTANTS]))
 
 
+def standing(path: Path) -> Manifest | None:
+    """The manifest of a model that stands whole in a run directory, all its files; else None."""
+    try:
+        manifest, _ = read_artefact(path)
+        read_network(path, manifest)
+    except ArtefactError:
+        return None
+    return manifest
+
+
 def _folder(path: Path) -> Path:
     return path / "model" if (path / "model" / MANIFEST).is_file() else path
 
