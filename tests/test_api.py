@@ -148,3 +148,17 @@ def test_a_damaged_model_is_refused(run: Run, tmp_path: Path) -> None:
 def test_models_and_cache_are_tables() -> None:
     assert "efficientnet_lite0" in set(veduta.models()["model"])
     assert {"pixels", "features"} <= set(veduta.cache()["kind"])
+
+
+def test_the_cache_tells_views_apart(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VEDUTA_CACHE", str(tmp_path / "cache"))
+    veduta.train(
+        colours, out=tmp_path / "run", image_size=32, epochs=2, engine="torch", weights="none",
+        views=2, augment="flip+crop", tta="flip", console=Console(quiet=True),
+    )  # fmt: skip
+    held = veduta.cache()
+    told = [what.partition("f32")[2] for what in held.loc[held["kind"] == "features", "what"]]
+    views = ["", ", mirror", ", view 0 by crop+flip", ", view 1 by crop+flip"]
+    assert sorted(told) == views

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 import pandas as pd
 
 from veduta.config.parsing import read_file
+from veduta.config.settings import as_text
 from veduta.data.digits import write_digits
 from veduta.data.folder import read_folder, read_images
 from veduta.data.upkeep import clear as empty
@@ -192,7 +193,7 @@ def models() -> pd.DataFrame:
 
 
 def cache(*, clear: bool = False) -> pd.DataFrame:
-    """What the cache holds: decoded pixels and features of earlier runs, one row a kind.
+    """What the cache holds of earlier runs: pixels, features of each view, networks in int8.
 
     Args:
         clear: remove it all, what a run is writing just now excepted; the table is what was there.
@@ -225,7 +226,11 @@ def demo(*, out: str | Path | None = None, console: Console | None = None) -> Ru
 def _told(spec: Mapping[str, Any]) -> str:
     inner = spec.get("spec", {})
     names = ("model", "size", "fit", "engine", "precision")
-    return ", ".join(str(inner[name]) for name in names if name in inner)
+    told = [str(inner[name]) for name in names if name in inner]
+    view = inner.get("view", "plain")
+    if isinstance(view, dict):
+        view = f"view {view['number']} by {as_text(view['augment'])}"
+    return ", ".join(told if view == "plain" else [*told, view])
 
 
 def _evaluate(classifier: Classifier, data: str | Path, console: Console) -> Evaluation:

@@ -6,7 +6,7 @@ import typer
 
 
 def cache(*, clear: Annotated[bool, typer.Option("--clear", help="Remove it.")] = False) -> None:
-    """The decoded pixels and features that are kept between runs; `--clear` removes them."""
+    """Pixels, features and networks in int8 that are kept between runs; `--clear` removes them."""
     from veduta import api
     from veduta.runtime.environment import cache_folder
     from veduta.tracking.console import Console
