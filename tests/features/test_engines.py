@@ -262,3 +262,16 @@ def test_openvino_opens_no_socket_and_says_nothing(
     )
     assert (child.returncode, child.stdout, child.stderr) == (0, "", "")
     assert before or not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("side", "largest"), [(SIZE, 16), (SIZE // 2, 4), (1, 1)])
+def test_large_images_go_through_torch_a_few_at_a_time(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, side: int, largest: int
+) -> None:
+    monkeypatch.setattr("veduta.features.engines.BATCH_SIDE", side)
+    monkeypatch.setattr("veduta.features.engines._device", lambda: "cpu")
+    engine = open_engine("torch", backbone, threads=1)
+    asked: list[int] = []
+    engine._backbone.register_forward_pre_hook(lambda _, given: asked.append(len(given[0])))  # type: ignore[attr-defined]
+    run(engine, noise(5))
+    assert set(asked) == {largest}

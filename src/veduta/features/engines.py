@@ -3,7 +3,7 @@
 Either way an image's features are a pure function of the image: they do not depend on which other
 images are in the batch, on how many there are, or on the number of threads. OpenVINO gets one
 image at a time on one thread, as many at once as there are threads (measured: as fast as batches);
-torch gets batches of one fixed size, the last one filled up.
+torch gets batches of a size that the image size alone decides, the last one filled up.
 """
 
 import copy
@@ -34,6 +34,7 @@ Precision = Literal["f32", "int8"]
 
 TORCH, FASTEST = "torch", "fastest"
 BATCH = {"cpu": 16, "cuda": 64}
+BATCH_SIDE = 512  # pixels: of larger images fewer are in a batch; EfficientNet-Lite0 takes 2.5 GB
 
 
 class Engine(Protocol):
@@ -128,7 +129,7 @@ def _device() -> str:
 
 
 class TorchEngine:
-    """Eager torch, channels last, in batches of one fixed size."""
+    """Eager torch, channels last, in batches whose size the image size alone decides."""
 
     name: Final = TORCH
     precision: Final = F32
@@ -136,6 +137,7 @@ class TorchEngine:
     def __init__(self, backbone: Backbone, threads: int) -> None:
         self.version = engine_version(TORCH)
         self._device = _device()
+        self._room = BATCH[self._device] * BATCH_SIDE**2  # pixels in a batch
         self._threads = threads
         # a copy: the caller's tensors keep their layout, which files of weights need
         own = copy.deepcopy(backbone).to(self._device)
@@ -143,7 +145,7 @@ class TorchEngine:
 
     def features(self, pixels: Pixels, out: Rows, progress: Progress) -> None:
         """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, ...)."""
-        size = BATCH[self._device]
+        size = max(1, min(BATCH[self._device], self._room // pixels.shape[1] ** 2))
         batch = torch.zeros((size, *pixels.shape[1:]), dtype=torch.uint8)
         with _torch_threads(self._threads), torch.inference_mode(), _full_precision():
             for start in range(0, len(pixels), size):
