@@ -90,6 +90,9 @@ def test_scattered_rows_come_in_any_number(tmp_path: Path, parts: int, count: in
     assert np.array_equal(found, np.stack([row(names[place]) for place in chosen]))
     assert found.flags.c_contiguous
     assert found.flags.owndata
+    room = np.empty_like(found)
+    assert one.rows(names).take(chosen, out=room) is room
+    assert np.array_equal(room, found)
 
 
 def test_write_equals_assignment(tmp_path: Path) -> None:

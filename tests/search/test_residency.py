@@ -27,18 +27,18 @@ TILE = tuple(trial_of(Settings(lr=lr, epochs=8, batch_size=2)) for lr in (1e-3, 
 def test_a_linear_tile_by_hand() -> None:
     """2 trials of 5 x 3 + 3 = 18 numbers, adam; 100 images train, 10 choose; 3 classes, 8 epochs.
 
-    Learned 2 x 6 x 18 x 4 = 864; logits 2 x 3 x 30 x 4 = 720; hits 2 x 10 x (1 + 8 + 2) = 220;
-    order 5 x 8 x 100 = 4000. A block of 512 images: inputs 512 x 5 x 8 = 20480, outputs
-    512 x 2 x 3 x 4 x 8 = 98304; more than a step of two images.
+    Learned 2 x 5 x 18 x 4 = 720; logits 2 x 3 x 30 x 4 = 720; hits 2 x 10 x (1 + 8 + 2) = 220;
+    order 5 x 8 x 100 = 4000. A block of 512 images: inputs 512 x 5 x 4 = 10240, outputs
+    512 x 2 x 3 x 4 x 8 = 98304; more than a step of two images. A fifth more for holes in the heap.
     """
     bytes_of_it = tile_bytes(TILE, Head(5, 3), Sizes(100, 10, 3))
-    assert bytes_of_it == 864 + 720 + 220 + 4000 + 20480 + 98304
+    assert bytes_of_it == int(1.2 * (720 + 720 + 220 + 4000 + 10240 + 98304))
 
 
 def test_folds_are_trained_side_by_side() -> None:
     """Each of 3 folds has weights, gradients and two moments of its own."""
     one, three = (tile_bytes(TILE, Head(5, 3), Sizes(0, 0, 3, folds)) for folds in (1, 3))
-    assert three - one == 2 * (2 * 4 * 18 * 4)
+    assert three - one == pytest.approx(1.2 * 2 * (2 * 4 * 18 * 4), abs=1)
 
 
 def test_sizes_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:

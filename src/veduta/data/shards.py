@@ -143,17 +143,20 @@ class Rows:
         like = np.empty((0, *self.shape[1:]), self.dtype)
         return Rows(self._parts, self._part[chosen], self._row[chosen], like)
 
-    def take(self, indices: NDArray[Any] | slice | None = None) -> NDArray[Any]:
-        """A copy of some rows, (n, *row shape), contiguous; all of them for None."""
+    def take(
+        self, indices: NDArray[Any] | slice | None = None, *, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """A copy of some rows, (n, *row shape), contiguous; all of them for None; in `out`."""
         chosen = slice(None) if indices is None else indices
         row = self._row[chosen]
+        if out is None:
+            out = np.empty((len(row), *self.shape[1:]), self.dtype)
         if self._only is not None:
-            return np.take(self._only, row, axis=0)
+            return np.take(self._only, row, axis=0, out=out, mode="clip")  # others copy twice
         part = self._part[chosen]
         if 0 < len(row) < SCATTERED * len(self._parts):
             places = zip(part.tolist(), row.tolist(), strict=True)
-            return np.concatenate([self._parts[p][r : r + 1] for p, r in places])
-        out = np.empty((len(row), *self.shape[1:]), self.dtype)
+            return np.concatenate([self._parts[p][r : r + 1] for p, r in places], out=out)
         for number in np.unique(part):
             mask = part == number
             out[mask] = np.take(self._parts[number], row[mask], axis=0)

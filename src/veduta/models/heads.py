@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -140,6 +139,9 @@ def build_head(head: Head, seed: int) -> HeadNetwork:
             for name, parameter in layer.named_parameters():
                 shape = tuple(parameter.shape)
                 key = stream(seed, "initial weights", number, name, *shape)
-                drawn = (2 * tensor(key, shape) - 1) * bound
-                parameter.copy_(torch.from_numpy(drawn.astype(np.float32)))
+                drawn = tensor(key, shape)  # in float64, so nothing is copied on the way
+                drawn *= 2
+                drawn -= 1
+                drawn *= bound
+                parameter.copy_(torch.from_numpy(drawn))
     return network

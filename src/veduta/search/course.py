@@ -65,10 +65,10 @@ class Course:
         self.ended = stopped or epoch.number >= self.trial.settings.epochs
 
     def finished(self, network: HeadNetwork) -> Finished:
-        """What came of it; `network`, one of its kind, takes the weights of its best epoch."""
+        """What came of it; `network`, one of its kind, gets the weights of its best epoch."""
         assert self._best is not None, "a trial has at least one epoch"  # noqa: S101
         epoch, weights = self._best
-        network.load_state_dict(weights)
+        network.load_state_dict(weights, assign=True)  # they are copies already
         epochs, images = len(self._hits), len(epoch.val_logits)
         hits = np.unpackbits(np.stack(self._hits), axis=1, count=images).view(np.bool_)
         outcome = Outcome(

@@ -176,7 +176,8 @@ class _Run:
         course.take(came, hits, lambda: self.parts[0].head.of_trial(place))
         if not course.ended:
             return None
-        network = HeadNetwork(self._describe(course.trial)).to(came.val_logits.dtype)
+        with torch.device("meta"):  # it gets its numbers from the course
+            network = HeadNetwork(self._describe(course.trial))
         return course.finished(network)
 
     def compacted(self) -> list[Trial] | None:

@@ -4,10 +4,11 @@ The bytes of a tile are a pure function of its trials and of how many images the
 decides how many tiles run at the same time, which no result depends on.
 
 What a tile of T heads of P numbers takes, in float32, with N images to choose by, C classes:
-weights, gradients and moments a fold, the best of each trial and its copy at the end,
-((2 + moments) folds + 2) T P; logits of all N images, those being made, those of the epoch before
-and the best, 3 T C N (5 T C N where folds are pooled); right or wrong, a bit an epoch and image,
-and once a byte each at the end; and the larger of a training step and a block of evaluation.
+weights, gradients and moments a fold, and the best of each trial, ((2 + moments) folds + 1) T P;
+logits of all N images, those being made, those of the epoch before and the best, 3 T C N (5 T C N
+where folds are pooled); right or wrong, a bit an epoch and image, and once a byte each at the end;
+and the larger of a training step and a block of evaluation. Where stages of the backbone train too,
+these and their maps are in it, see `search.tails`.
 """
 
 from collections.abc import Sequence
@@ -23,12 +24,14 @@ from veduta.runtime.environment import processors
 from veduta.runtime.memory import anonymous_memory, free_memory
 from veduta.search.groups import Tile, groups, tiles
 from veduta.search.space import Trial
+from veduta.search.tails import tail_cost
 from veduta.tracking.console import Console
 from veduta.training.folds import Fold
 from veduta.training.step import EVALUATION_BATCH
 
 UNITS = {"MB": 10**6, "GB": 10**9}
 NUMBER, EXACT = 4, 8  # bytes: float32; float64, 64-bit integers
+HEAP = 1.2  # bytes from the system for each in use: blocks of many sizes leave holes between them
 BLOCK, OUTPUT = 3, 4  # tensors alive of the widest hidden layer in evaluation, of logits always
 
 
@@ -92,18 +95,24 @@ def tile_bytes(tile: Tile, head: Head, sizes: Sizes) -> int:
     trials, count = len(tile), sizes.validation
     epochs = max(trial.settings.epochs for trial in tile)
     own = (2 + RULES[settings.optimizer].moments) * sizes.folds
-    learned = (own + 2) * head.parameters * NUMBER
+    learned = (own + 1) * head.parameters * NUMBER
     logits = (3 if sizes.folds == 1 else 5) * sizes.classes * count * NUMBER
     hits = count * (epochs // 8 + epochs + 2)
     order = 5 * EXACT * sizes.train
-    return trials * (learned + logits + hits) + order + _passing(tile, head)
+    if settings.freeze != "all":
+        tail = tail_cost(settings.model, settings.image_size, settings.freeze)
+        learned += (own + 1) * tail.numbers * NUMBER
+        passing = tail.passing(settings.batch_size)
+    else:
+        passing = _passing(tile, head)
+    return int(HEAP * (trials * (learned + logits + hits) + order + passing))
 
 
 def _passing(tile: Tile, head: Head) -> int:
     """Activations: of a training step or of a block of evaluation, whichever is more."""
     trials, batch = len(tile), tile[0].settings.batch_size
     rates = {trial.settings.dropout for trial in tile}
-    widest, inputs = max(head.hidden, default=0), head.features * (2 * NUMBER)
+    widest, inputs = max(head.hidden, default=0), head.features * NUMBER
     outputs = trials * head.classes
     kept = 2 + head.batch_norm + 2 * any(rates)  # z, a; normalised z; scale and out of dropout
     back = 2 + head.batch_norm + (len(head.hidden) > 1)  # delta, slope; centred; the delta before

@@ -65,9 +65,19 @@ class Examples:
 
 
 def parts(table: Table, size: int) -> Iterator[Tensor]:
-    """The rows of a table, `size` at a time, in order."""
-    for start in range(0, len(table), size):
-        yield _rows(table, np.arange(start, min(start + size, len(table))))
+    """The rows of a table, `size` at a time, in order; each must be used before the next is taken.
+
+    Rows from the disk come in the same memory every time: blocks as large as these, taken and given
+    back again and again, would tear holes into the heap.
+    """
+    starts = range(0, len(table), size)
+    if isinstance(table, Tensor):
+        yield from (table[start : start + size] for start in starts)
+        return
+    room = np.empty((min(size, len(table)), *table.shape[1:]), table.dtype)
+    for start in starts:
+        chosen = np.arange(start, min(start + size, len(table)))
+        yield torch.from_numpy(table.take(chosen, out=room[: len(chosen)]))
 
 
 def _rows(table: Table, chosen: NDArray[np.intp]) -> Tensor:
