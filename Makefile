@@ -10,7 +10,7 @@ demo: $(READY)            ## the main job on scikit-learn's handwritten digits
 	$(BIN)/veduta demo
 
 test: check               ## everything CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
 
 check: $(READY)           ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -209,7 +209,9 @@ def test_everything_that_decides_a_feature_is_in_its_key(
     assert extractor.spec()["weights"] == backbone.weights_sha256
 
 
-@pytest.mark.parametrize("view", [Mirror(), Augmented(("crop", "colour"), 0, 1)], ids=str)
+@pytest.mark.parametrize(
+    "view", [Mirror(), Augmented(("crop", "colour"), 0, 1)], ids=["mirror", "augmented"]
+)
 def test_a_view_is_computed_from_the_pixels_that_it_shows(
     tmp_path: Path,
     extractor: Extractor,
