@@ -18,7 +18,7 @@ RISE, LOW, LAST = 0.3, 1 / 25, 1 / 25 / 1e4  # of one_cycle: share of its steps,
 def linear(start: float, end: float, steps: float) -> Schedule:
     """A straight line from `start` to `end`, which it keeps from `steps` on.
 
-    >>> [linear(0, 1, 4)(step) for step in (0, 1, 4, 9)]
+    >>> [linear(0.0, 1.0, 4)(step) for step in (0, 1, 4, 9)]
     [0.0, 0.25, 1.0, 1.0]
     """
     return lambda step: start + (end - start) * min(step / steps, 1)
