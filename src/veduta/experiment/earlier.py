@@ -79,11 +79,11 @@ class Earlier:
         """
         journal = Journal.reopened(self.directory.journal)
         if len(journal.events) != len(self.events):
-            journal.__exit__()
-            raise InputError(
-                "a run is written by one process at a time; another went on with "
-                f"{self.directory.path} just now: look at it, and resume it again if need be"
-            )
+            with journal:
+                raise InputError(
+                    "a run is written by one process at a time; another went on with "
+                    f"{self.directory.path} just now: look at it, and resume it again if need be"
+                )
         tidy(self.directory)
         return self.directory, journal
 

@@ -84,10 +84,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         try:
             data(plan.trials[0])  # features before trials, so that each has a progress of its own
             announce(resident, journal, console)
-            with console.stage("training", "epochs", board) as advance:
-                study.run(data, advance, tails=data.tail)
-            winner, best, ties = _select(plan, study)
-            journal.append("selected", winner=winner.id, tied=ties)
+            winner, best, ties = _searched(plan, study, data, console=console)
         except BaseException:
             with suppress(OSError):  # what went wrong first is what is reported
                 write_tables(directory, journal)
@@ -102,6 +99,21 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         seconds["total"] = time.perf_counter() - started
         write_end(directory, journal, summary, materials=materials, seconds=seconds)
     return directory
+
+
+def _searched(
+    plan: Plan, study: Study, data: Data, *, console: Console
+) -> tuple[Trial, Finished, list[str]]:
+    """Run every trial; the winner on validation, and the names of the trials that tie with it."""
+    with console.stage("training", "epochs", study.board) as advance:
+        study.run(data, advance, tails=data.tail)
+    if study.best is None:
+        reasons = "; ".join(f"{trial}: {why}" for trial, why in study.failed.items())
+        raise VedutaError(f"a run needs one trial that ends well; all failed: {reasons}")
+    winner = next(trial for trial in plan.trials if trial.id == study.best.outcome.trial)
+    ties = tied(study.outcomes)
+    study.journal.append("selected", winner=winner.id, tied=ties)
+    return winner, study.best, ties
 
 
 def _judged(
@@ -124,15 +136,6 @@ def _residency(plan: Plan, parts: Parts) -> Residency:
         train = chooses = train + chooses  # every one of them trains, and chooses once
     sizes = Sizes(train, chooses, len(plan.folder.classes), folds)
     return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory))
-
-
-def _select(plan: Plan, study: Study) -> tuple[Trial, Finished, list[str]]:
-    """The winner on validation, and the names of the trials that tie with it."""
-    if study.best is None:
-        reasons = "; ".join(f"{trial}: {why}" for trial, why in study.failed.items())
-        raise VedutaError(f"a run needs one trial that ends well; all failed: {reasons}")
-    winner = next(trial for trial in plan.trials if trial.id == study.best.outcome.trial)
-    return winner, study.best, tied(study.outcomes)
 
 
 def _final_network(plan: Plan, winner: Trial, best: Finished, data: Data) -> HeadNetwork:
