@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeVar
 
 import pandas as pd
 
+from veduta.config.fields import as_text
 from veduta.config.parsing import read_file
-from veduta.config.settings import as_text
 from veduta.data.digits import write_digits
 from veduta.data.folder import read_folder, read_images
 from veduta.data.upkeep import clear as empty

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from veduta.config.settings import Settings, as_text
+from veduta.config.fields import as_text
+from veduta.config.settings import Settings
 from veduta.errors import InputError
 
 COLLECT = {"allow_extra_args": True, "ignore_unknown_options": True}

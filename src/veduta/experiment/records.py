@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from veduta.config.fields import as_plain, plain
 from veduta.config.parsing import PROVENANCE
-from veduta.config.settings import as_plain, plain
 from veduta.data.pixels import Pixels, Rejection
 from veduta.data.splits import shared
 from veduta.experiment.folding import write_splits

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from veduta.config.settings import plain
+from veduta.config.fields import plain
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.metrics.classification import Accuracy

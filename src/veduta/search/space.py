@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from veduta.config.fields import as_text, plain
 from veduta.config.parsing import Grid
-from veduta.config.settings import OF_A_TRIAL, Settings, as_text, plain
+from veduta.config.settings import OF_A_TRIAL, Settings
 from veduta.foundations.hyperspace import cartesian_product
 from veduta.models.heads import ONLY_HIDDEN
 from veduta.optim.optimizers import OPTIMIZERS, USED_BY_SOME

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from veduta.config.settings import plain
+from veduta.config.fields import plain
 from veduta.models.freezing import Tail
 from veduta.models.heads import head_of
 from veduta.runs.journal import Event, Journal, latest_attempts

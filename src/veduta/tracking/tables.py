@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from veduta.config.settings import as_text
+from veduta.config.fields import as_text
 from veduta.metrics.intervals import wilson
 from veduta.runs.files import write_atomically
 from veduta.runs.journal import Event, latest_attempts

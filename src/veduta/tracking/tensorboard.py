@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from veduta.config.settings import as_text
+from veduta.config.fields import as_text
 from veduta.runs.journal import Event
 
 SCALARS = {
