@@ -12,7 +12,7 @@ from veduta.models.heads import HeadNetwork
 from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.training.loop import Epoch
-from veduta.training.stopping import Patience
+from veduta.training.stopping import Stopping
 
 Weights = dict[str, Tensor]
 """As in `HeadNetwork.state_dict()`."""
@@ -40,13 +40,14 @@ class Course:
 
     trial: Trial
     ended: bool = False
-    _patience: Patience = field(init=False)
+    stopped: str | None = None  # the rule that ended it before its last epoch
+    _stopping: Stopping = field(init=False)
     _hits: list[NDArray[np.uint8]] = field(default_factory=list)  # packed: 8 images a byte
     _best: tuple[Epoch, Weights] | None = None
     _seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self._patience = Patience(self.trial.settings.patience)
+        self._stopping = Stopping(self.trial.settings)
 
     def take(self, epoch: Epoch, hits: NDArray[np.bool_], weights: Callable[[], Weights]) -> None:
         """Take one more epoch.
@@ -61,8 +62,12 @@ class Course:
         if self._best is None or epoch.val_accuracy > self._best[0].val_accuracy:
             logits = epoch.val_logits.clone(memory_format=torch.contiguous_format)
             self._best = replace(epoch, val_logits=logits), weights()
-        stopped = self._patience.exhausted(epoch.val_loss)
-        self.ended = stopped or epoch.number >= self.trial.settings.epochs
+        self.stopped = self._stopping.exhausted(
+            val_loss=epoch.val_loss,
+            train_accuracy=epoch.train_accuracy,
+            val_accuracy=epoch.val_accuracy,
+        )
+        self.ended = self.stopped is not None or epoch.number >= self.trial.settings.epochs
 
     def finished(self, network: HeadNetwork) -> Finished:
         """What came of it; `network`, one of its kind, gets the weights of its best epoch."""

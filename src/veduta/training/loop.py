@@ -19,6 +19,7 @@ from veduta.models.heads import HeadNetwork
 from veduta.optim.optimizers import build_optimizer, set_rate
 from veduta.optim.schedules import schedule_of
 from veduta.runtime.streams import order, stream
+from veduta.training.loss import Batch, technique_of
 from veduta.training.state import Examples
 from veduta.training.step import (
     dropout_noise,
@@ -67,9 +68,10 @@ def train_epochs(
     """Train `network` in place; after each epoch, its number (from 1) and last learning rate.
 
     Raises:
-        NotFiniteError: the loss of a step is not a finite number.
+        NotFiniteError: the loss of a step, or its gradient, is not a finite number.
     """
-    optimizer = build_optimizer(network.parameters(), settings)
+    optimizer = build_optimizer([(1.0, list(network.parameters()))], settings)
+    technique = technique_of(settings, train.labels, classes=network.head.classes)
     parts = batches(len(train), settings.batch_size)
     schedule = schedule_of(settings, len(parts))
     for number in range(1, settings.epochs + 1):
@@ -82,9 +84,9 @@ def train_epochs(
             train_step(
                 network,
                 optimizer,
-                train.batch(number, chosen),
+                Batch(*train.batch(number, chosen)),
                 noise=noise if settings.dropout else None,
-                label_smoothing=settings.label_smoothing,
+                technique=technique,
             )
         yield number, optimizer.param_groups[0]["lr"]
 
