@@ -16,7 +16,6 @@ from veduta.runtime.streams import mix
 from veduta.training.loop import batches, fit, shuffled, train_epochs
 from veduta.training.state import Examples, canonical_order
 from veduta.training.step import NotFiniteError, dropout_noise
-from veduta.training.stopping import Patience
 
 
 def examples(count: int, seed: int = 0) -> Examples:
@@ -92,14 +91,6 @@ def test_a_loss_that_is_not_finite_ends_the_trial() -> None:
     broken.features[3, 2] = float("inf")
     with pytest.raises(NotFiniteError, match="learning rate"):
         list(train_epochs(build_head(Head(5, 3), 0), broken, Settings(epochs=1)))
-
-
-def test_patience_counts_epochs_without_a_better_loss() -> None:
-    patience = Patience(3)
-    losses = [1.0, 0.9, 0.95, 0.9, 0.91]
-    assert [patience.exhausted(loss) for loss in losses] == [False, False, False, False, True]
-    endless = Patience(None)
-    assert not any(endless.exhausted(1.0) for _ in range(50))
 
 
 def test_an_epoch_sees_its_view_and_is_measured_on_the_plain_images() -> None:

@@ -26,6 +26,7 @@ from veduta.search.course import Course, Finished
 from veduta.search.fused_head import FusedHead
 from veduta.search.groups import Tile
 from veduta.search.measure import Measured, measure
+from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.training.folds import Fold, pooled, pooled_epoch
 from veduta.training.loop import Epoch, batches, shuffled
@@ -44,7 +45,8 @@ class TileEpoch:
     number: int
     epochs: list[tuple[Trial, Epoch]]
     ended: list[tuple[Trial, End]]
-    kept: list[Trial] | None  # those in the slots that are left, where it was compacted
+    kept: list[Trial] | None = None  # those in the slots that are left, where it was compacted
+    paused: Sequence[Outcome] = ()  # of trials that go on later, where any do
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from veduta.models.heads import head_of
 from veduta.runs.journal import Event, Journal, latest_attempts
 from veduta.search.course import Finished
 from veduta.search.fused import TileEpoch, run_tile
-from veduta.search.groups import Tile, groups, tiles
+from veduta.search.groups import Tile, fusable, groups, tiles
 from veduta.search.kept import forget_weights, write_scores, write_weights
 from veduta.search.progress import Meter, record_epoch
 from veduta.search.reloaded import Past
@@ -63,7 +63,7 @@ class Study:
         """Run every trial, group by group, the tiles of a group side by side.
 
         The fused executor runs heads, one alone too, which takes it 0.5 to 0.9 of the serial
-        one's time; the serial executor runs a head with a tail. The plan is journalled first:
+        one's time; the serial executor runs what is not `fusable`. The plan is journalled first:
         groups when the study starts, the tiles of a group when its features are there. A trial
         that fails is recorded with its reason and the search goes on; `best` is None where all
         have failed. What earlier attempts of the run have ended is taken over, see
@@ -92,7 +92,8 @@ class Study:
             cut = [tile for tile in (*old, *fresh) if not self.past.ended(tile)]
             each = max(tile_bytes(tile, head, sizes_of(folds, self.classes)) for tile in cut)
             workers = side_by_side_of(cut, each, self.allowed)
-            run = run_tile if tail is None else partial(run_alone, tail=tail)
+            fused = fusable(group[0].settings)
+            run = run_tile if fused else partial(run_alone, tail=tail)
             work = partial(run, folds=folds, classes=self.classes)
             started = time.perf_counter()
             with closing(side_by_side(cut, work, workers=workers)) as seen:
