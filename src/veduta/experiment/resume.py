@@ -88,7 +88,7 @@ def resumed_plan(
     )
     ages: dict[str, int] = {}
     for age, settings in enumerate(earlier.settings):
-        for trial in trials_of(*_parsed(settings)):
+        for trial in trials_of(*_parsed(settings), settings.keys() - {"grid"}):
             ages.setdefault(trial.id, age)
     ages = {trial.id: ages.get(trial.id, len(earlier.settings)) for trial in plan.trials}
     return replace(plan, engine=engine, earlier=replace(earlier, ages=ages))
@@ -108,7 +108,8 @@ def _merged(
     Raises:
         InputError: something given is wrong, or another than the run has.
     """
-    settings, merged = _parsed(earlier.settings[-1])
+    recorded = earlier.settings[-1]
+    settings, merged = _parsed(recorded)
     given, faults = parse_settings(values)
     added, more = parse_grid(grid)
     faults += more
@@ -116,7 +117,9 @@ def _merged(
     for name in comparable:
         had, came = merged.get(name, (getattr(settings, name),)), getattr(given, name)
         longer = name == "epochs" and not merged and came > had[0]
-        if name in FREE or longer:
+        if name not in {*recorded, *merged}:
+            faults.append(_decided(name, came))
+        elif name in FREE or longer:
             settings = settings.model_copy(update={name: came})
         elif came not in had:
             faults.append(_other(name, had, came))
@@ -127,7 +130,16 @@ def _merged(
         union = tuple(dict.fromkeys([*merged.get(name, (getattr(settings, name),)), *new]))
         if name in merged or len(union) > 1:
             merged[name] = union
-    return {n: v for n, v in settings.model_dump().items() if n not in merged}, merged
+    kept = {n: v for n, v in settings.model_dump().items() if n in recorded}
+    return {n: v for n, v in kept.items() if n not in merged}, merged
+
+
+def _decided(name: str, came: object) -> str:
+    """The fault of a setting that the models or heads of the run's grid decide."""
+    return (
+        f"a resumed run keeps its settings; {name} was as each model or head has it, now it is "
+        f"{as_text(came)}: leave it out, or start a new run"
+    )
 
 
 def _other(name: str, had: tuple[Any, ...], came: object) -> str:
