@@ -7,9 +7,9 @@
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -23,18 +23,28 @@ from veduta.errors import InputError
 from veduta.experiment import prediction
 from veduta.experiment.plan import make_plan
 from veduta.experiment.prediction import Evaluation, Predictions
+from veduta.experiment.rates import RangeTest, find_rates
 from veduta.experiment.result import Run
 from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
 from veduta.inference.classifier import Classifier, load_classifier
 from veduta.models.registry import MODELS
-from veduta.runs.directory import Place, new_directory_faults, place_for
+from veduta.runs.directory import checked, place_for
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
 
-__all__ = ["Model", "cache", "demo", "evaluate", "load", "models", "predict", "search", "train"]
-
-Read = TypeVar("Read")
+__all__ = [
+    "Model",
+    "cache",
+    "demo",
+    "evaluate",
+    "load",
+    "lr_find",
+    "models",
+    "predict",
+    "search",
+    "train",
+]
 
 RUNS, DEMO = Path("runs"), Path("demo")
 DEMO_GRID = {"lr": [1e-3, 3e-3, 1e-2], "batch_size": [32, 64], "weight_decay": [0.0, 1e-4]}
@@ -129,6 +139,25 @@ def train(
     return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
 
 
+def lr_find(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    console: Console | None = None,
+    **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
+) -> RangeTest:
+    """Learning rates to start with: a range test on the training images. Arguments as `search`."""
+    from veduta.report.rate_plots import write_rates
+
+    values = {**(read_file(Path(config)) if config else {}), **settings}
+    place = place_for(out, RUNS, "lr-find")
+    plan = make_plan(data, values, grid={}, place=place, command="lr-find")
+    found = find_rates(plan, cache=cache_folder(), console=console or Console())
+    write_rates(found.directory, found.rates, found.suggestion)
+    return found
+
+
 def load(path: str | Path, *, engine: Literal["torch", "openvino"] | None = None) -> Model:
     """The trained model of a run directory.
 
@@ -154,7 +183,7 @@ def predict(
     """Label images with the model of a run; predictions.csv goes into a new directory."""
     console = console or Console()
     place = place_for(out, RUNS, "predict")
-    samples = _checked(place, lambda: read_images(images))
+    samples = checked(place, lambda: read_images(images))
     found = prediction.predict(load_classifier(Path(path)), samples, top_k=top_k, console=console)
     return prediction.write_predictions(place, found)
 
@@ -169,7 +198,7 @@ def evaluate(
     """Judge the model of a run on labelled images; the figures go into a new directory."""
     console = console or Console()
     place = place_for(out, RUNS, "evaluate")
-    classifier = _checked(place, lambda: load_classifier(Path(path)))
+    classifier = checked(place, lambda: load_classifier(Path(path)))
     found = _evaluate(classifier, data, console)
     return prediction.write_evaluation(place, found)
 
@@ -236,15 +265,3 @@ def _told(spec: Mapping[str, Any]) -> str:
 def _evaluate(classifier: Classifier, data: str | Path, console: Console) -> Evaluation:
     folder = read_folder(data, classes=classifier.classes)
     return prediction.evaluate(classifier, folder, cache=cache_folder(), console=console)
-
-
-def _checked(place: Place, read: Callable[[], Read]) -> Read:
-    """What `read` gives, where the new directory can be made too; else the faults of both."""
-    faults = new_directory_faults(place.path)
-    try:
-        found = read()
-    except InputError as error:
-        raise InputError(*faults, *error.faults) from error
-    if faults:
-        raise InputError(*faults)
-    return found

@@ -77,7 +77,9 @@ class _Work:
             for training, fold in zip(self.trainings, self.folds, strict=True)
         ]
         for epochs in zip(*fits, strict=True):
-            hits = pooled([_hits(e, f) for e, f in zip(epochs, self.folds, strict=True)], self.folds)
+            hits = pooled(
+                [_hits(e, f) for e, f in zip(epochs, self.folds, strict=True)], self.folds
+            )
             network = self.trainings[0].measured
             epoch = pooled_epoch(epochs, self.folds, hits)
             self.course.take(epoch, hits, lambda: copy.deepcopy(network.state_dict()))  # noqa: B023
