@@ -11,7 +11,7 @@ from veduta.config.settings import Settings
 from veduta.models.heads import Head, build_head
 from veduta.runtime.streams import mix
 from veduta.training.loop import shuffled
-from veduta.training.range_test import Rate, Suggestion, range_test, suggestion
+from veduta.training.range_test import Rate, range_test, suggestion
 from veduta.training.state import Examples
 
 SETTINGS = Settings(optimizer="sgd", momentum=0.0, batch_size=10, lr=123.0, schedule="cosine")
@@ -65,23 +65,30 @@ def test_a_loss_that_is_no_number_ends_it() -> None:
     assert all(math.isfinite(rate.loss) for rate in found)
 
 
-def curve(losses: list[float]) -> list[Rate]:
-    return [Rate(n + 1, 10.0 ** (n - 5), 0.0, loss) for n, loss in enumerate(losses)]
+def curve(losses: list[float], scatter: float = 0.0) -> list[Rate]:
+    """Ten steps at which nothing happens, then these losses, a decade a step from 1e-5."""
+    start = [Rate(n, 1e-9, 2.0 + scatter * (-1) ** n, 2.0 - n) for n in range(10)]
+    return [*start, *(Rate(n + 10, 10.0 ** (n - 5), 0.0, loss) for n, loss in enumerate(losses))]
 
 
 def test_the_steepest_descent_and_a_tenth_of_the_minimum() -> None:
-    # slopes by central differences: 0, -0.1, -0.5, -0.7, -0.3, ... a decade
+    # slopes by central differences: 0, -0.1, -0.5, -0.7, -0.35, 0.25 a decade
     found = suggestion(curve([2.0, 2.0, 1.8, 1.0, 0.4, 0.3, 0.9, 5.0]))
     assert found is not None
     assert found.steepest == pytest.approx(1e-2)
     assert found.tenth == pytest.approx(1e-1)
-    assert isinstance(found, Suggestion)
 
 
 def test_a_fall_behind_the_minimum_does_not_count() -> None:
     found = suggestion(curve([2.0, 1.7, 1.0, 0.9, 8.0, 1.5]))
     assert found is not None
     assert found.steepest == pytest.approx(1e-4)
+
+
+def test_a_fall_within_the_scatter_of_the_losses_is_none() -> None:
+    losses = [2.0, 1.98, 1.95, 1.92, 3.0]
+    assert suggestion(curve(losses, scatter=0.07)) is not None
+    assert suggestion(curve(losses, scatter=0.09)) is None
 
 
 @pytest.mark.parametrize("losses", [[], [1.0], [1.0, 2.0, 3.0, 4.0]], ids=len)

@@ -39,7 +39,7 @@ def lr_find(
         console.say(f"steepest    {found.suggestion.steepest:.2g}, where the loss fell fastest")
         console.say(f"careful     {found.suggestion.tenth:.2g}, a tenth of where it was lowest")
     else:
-        console.warn("the loss did not fall at any rate, so none is suggested")
+        console.warn("the loss fell at no rate by more than it scatters, so none is suggested")
     console.say(f"curve       {found.directory}/lr_find.png")
     if as_json:
         print_json(found.summary)

@@ -32,7 +32,7 @@ class RangeTest:
 
     Attributes:
         rates: step, lr, loss (of the batch before the step) and smoothed_loss, a DataFrame.
-        suggestion: rates to try; None where the loss did not fall.
+        suggestion: rates to try; None where the loss did not fall noticeably.
         images: how many there are to train on.
         directory: of config.yaml, lr_find.csv, summary.json and the files that say which image
             would serve for what.

@@ -23,6 +23,7 @@ from veduta.training.step import NotFiniteError, dropout_noise, train_step
 
 LOW, HIGH, STEPS = 1e-7, 10.0, 100
 MEMORY = 0.9  # of the smoothed loss, a step
+SETTLED = 10  # steps after which the mean has forgotten how it started
 DIVERGED = 4.0  # times the best smoothed loss: no higher rate will do
 
 
@@ -95,13 +96,19 @@ def _batches(examples: Examples, settings: Settings) -> Iterator[tuple[Batch, No
 
 
 def suggestion(rates: Sequence[Rate]) -> Suggestion | None:
-    """What a test suggests; None where the loss never fell, or has less than three steps.
+    """What a test suggests; None where the loss did not fall, or by no more than it scatters.
 
-    The slope is that of the smoothed loss against ln lr, by central differences, up to the minimum.
+    The first steps are left out: the mean has not settled. The slope is that of the smoothed loss
+    against ln lr, by central differences, up to the minimum; the scatter is the standard deviation
+    of the losses of the first steps.
     """
-    smoothed, lr = (np.array([getattr(r, name) for r in rates]) for name in ("smoothed", "lr"))
-    lowest = int(smoothed.argmin()) if len(rates) > 2 else 0
-    if lowest == 0:
+    if len(rates) < SETTLED + 3:
+        return None
+    scatter = np.std([rate.loss for rate in rates[:SETTLED]])
+    smoothed = np.array([rate.smoothed for rate in rates[SETTLED:]])
+    lr = np.array([rate.lr for rate in rates[SETTLED:]])
+    lowest = int(smoothed.argmin())
+    if smoothed[0] - smoothed[lowest] <= scatter:
         return None
     slopes = np.gradient(smoothed, np.log(lr))[: lowest + 1]
     return Suggestion(float(lr[slopes.argmin()]), float(lr[lowest] / 10))
