@@ -77,7 +77,9 @@ def mix(
         if name == "mixup":
             shares[chosen] = mixup(out, others, np.rint(PARTS * drawn), chosen=chosen)
         else:
-            shares[chosen] = cutmix(out, others, boxes(drawn, u[:, 1:], out.shape[1]), chosen=chosen)
+            shares[chosen] = cutmix(
+                out, others, boxes(drawn, u[:, 1:], out.shape[1]), chosen=chosen
+            )
     return out, shares
 
 

@@ -111,7 +111,7 @@ def artefact_states(network: HeadNetwork) -> tuple[State, State]:
 
 def freeze_faults(settings: Settings) -> list[str]:
     """What `freeze` must not be, for the model that `settings` name."""
-    if settings.freeze == "all" or settings.model not in MODELS:
+    if isinstance(settings.freeze, str) or settings.model not in MODELS:
         return []
     count = len(MODELS[settings.model].stages)
     fault = (
