@@ -40,11 +40,12 @@ class Networks:
     def frozen(self, settings: Settings) -> Backbone:
         """The part of it that is frozen: all of it, or its leading stages."""
         whole = self.backbone(settings)
-        return whole if settings.freeze == "all" else Prefix(whole, settings.freeze)
+        whole_stays = settings.freeze in ("all", "none")
+        return whole if whole_stays else Prefix(whole, int(settings.freeze))
 
     def tail(self, settings: Settings) -> Tail | None:
         """The stages that train with the head; None where that is the head alone."""
         if settings.freeze == "all":
             return None
         whole = self.backbone(settings)
-        return Tail(whole.model, whole.network, settings.freeze)
+        return Tail(whole.model, whole.network, 0 if settings.freeze == "none" else settings.freeze)

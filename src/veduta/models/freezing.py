@@ -65,9 +65,14 @@ class Tail(nn.Module):
         self.model, self.frozen = model, frozen
         self.features = model.features
         self.stages = Stages(network, model.stages[frozen:])
+        self.register_buffer("mean", torch.tensor(model.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(model.std), persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Features (B, D), float32."""
+        if self.frozen == 0:
+            x = maps.permute(0, 3, 1, 2).float() / 255
+            maps = (x - self.mean[:, None, None]) / self.std[:, None, None]
         found: Tensor = self.stages(maps.contiguous(memory_format=torch.channels_last))
         return found.flatten(1)
 
@@ -98,6 +103,10 @@ class TailNetwork(HeadNetwork):
         """How many numbers it trains: those of head and tail."""
         return super().trained + sum(weights.numel() for weights in self.tail.parameters())
 
+    def groups(self, scale: float) -> list[tuple[float, list[nn.Parameter]]]:
+        head = [*self.dense.parameters(), *self.norms.parameters()]
+        return [(scale, list(self.tail.parameters())), (1.0, head)]
+
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Logits; `noise` as in `HeadNetwork`."""
         return super().forward(self.tail(x), noise)
@@ -111,14 +120,14 @@ def artefact_states(network: HeadNetwork) -> tuple[State, State]:
 
 def freeze_faults(settings: Settings) -> list[str]:
     """What `freeze` must not be, for the model that `settings` name."""
-    if isinstance(settings.freeze, str) or settings.model not in MODELS:
+    if settings.freeze in ("all", "none") or settings.model not in MODELS:
         return []
     count = len(MODELS[settings.model].stages)
     fault = (
         f"freeze must be all, or below the {count} stages of {settings.model}, so that one is left "
         f"to train; got {settings.freeze}: give --freeze all to train the head alone"
     )
-    return [fault] if settings.freeze >= count else []
+    return [fault] if settings.freeze != "none" and settings.freeze >= count else []
 
 
 def _shape_of(network: nn.Module, image_size: int) -> tuple[int, ...]:

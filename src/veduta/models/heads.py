@@ -103,6 +103,13 @@ class HeadNetwork(nn.Module):
         """How many numbers it trains."""
         return self.head.parameters
 
+    def groups(self, scale: float) -> list[tuple[float, list[nn.Parameter]]]:  # noqa: ARG002
+        """Parameters by their share of the learning rate."""
+        return [(1.0, list(self.parameters()))]
+
+    def open(self, opened: bool) -> None:
+        """Whether stages behind the head train."""
+
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Logits; with `noise`, as in training, units are dropped and the kept ones rescaled.
 

@@ -79,11 +79,6 @@ class Checkpoints:
         for number in sorted(self._paths())[:-1]:
             self._path(number).unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        """Remove all of them."""
-        for number in self._paths():
-            self._path(number).unlink(missing_ok=True)
-
     def _paths(self) -> Iterator[int]:
         """Numbers of the generations that there are."""
         for path in self.folder.glob(f"{self.name}.*{SUFFIX}"):
@@ -93,6 +88,13 @@ class Checkpoints:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{self.name}.{number}{SUFFIX}"
+
+
+def keep_only(folder: Path, name: str) -> None:
+    """Remove all checkpoints in a folder but those of one training."""
+    for path in folder.glob(f"*{SUFFIX}"):
+        if not path.name.startswith(f"{name}."):
+            path.unlink()
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

@@ -139,12 +139,13 @@ class _Part:
     def train(self, number: int) -> list[float]:
         """One epoch; of each slot the first loss that is not finite, else the last one."""
         examples, seed = self.fold.train, self.common.seed
-        indices = shuffled(examples, seed, number)
+        indices, see = shuffled(examples, seed, number), examples.seen_in(number)
         seen: Tensor | None = None
         for part in self.batches:
             chosen = indices[part]
             noise = dropout_noise(seed, number, examples.keys[chosen])
-            losses = self.head.train_step(*examples.batch(number, chosen), noise)
+            batch = see(chosen)
+            losses = self.head.train_step(batch.features, batch.labels, noise)
             self.optimizer.step()
             seen = losses if seen is None else torch.where(seen.isfinite(), losses, seen)
         assert seen is not None, "there are training images"  # noqa: S101
@@ -173,7 +174,7 @@ class _Run:
         """Take what an epoch of one slot came to; how the trial ends, where it does."""
         course = self.courses[place]
         if isinstance(came, NotFiniteError):
-            course.ended = True
+            course.ended = "failed"
             return came
         course.take(came, hits, lambda: self.parts[0].head.of_trial(place))
         if not course.ended:

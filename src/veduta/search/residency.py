@@ -100,7 +100,9 @@ def tile_bytes(tile: Tile, head: Head, sizes: Sizes) -> int:
     hits = count * (epochs // 8 + epochs + 2)
     order = 5 * EXACT * sizes.train
     if settings.freeze != "all":
-        tail = tail_cost(settings.model, settings.image_size, settings.freeze)
+        tail = tail_cost(
+            settings.model, settings.image_size, 0 if settings.freeze == "none" else settings.freeze
+        )
         learned += (own + 1) * tail.numbers * NUMBER
         passing = tail.passing(settings.batch_size)
     else:

@@ -69,21 +69,23 @@ class _Work:
         ]
         self.keeper.load(self.course, self.trainings)
 
-    def epochs(self) -> Iterator[int]:
-        """Numbers of the epochs, those before a resume first."""
-        yield from range(1, len(self.course.epochs) + 1)
+    def epochs(self) -> Iterator[Epoch]:
+        """The epochs, those before a resume first; these have no logits any more."""
+        yield from list(self.course.epochs)
         fits = [
             fit(training, fold.validation, self.pulse)
             for training, fold in zip(self.trainings, self.folds, strict=True)
         ]
         for epochs in zip(*fits, strict=True):
-            hits = pooled([_hits(e, f) for e, f in zip(epochs, self.folds, strict=True)], self.folds)
+            hits = pooled(
+                [_hits(e, f) for e, f in zip(epochs, self.folds, strict=True)], self.folds
+            )
             network = self.trainings[0].measured
             epoch = pooled_epoch(epochs, self.folds, hits)
             self.course.take(epoch, hits, lambda: copy.deepcopy(network.state_dict()))  # noqa: B023
             if self.keeper.due:
                 self.save()
-            yield epoch.number
+            yield epoch
 
     def pulse(self, images: int) -> None:
         """Between two steps; a training of one fold may be saved there."""
@@ -94,9 +96,9 @@ class _Work:
         if len(self.folds) == 1 and self.keeper.due:
             self.save()
 
-    def came(self, number: int) -> TileEpoch:
+    def came(self, epoch: Epoch) -> TileEpoch:
         """What an epoch came to; after the last, the end of the trial or its pause."""
-        epochs = [(self.trial, self.course.epochs[number - 1])]
+        number = epoch.number
         ended: list[tuple[Trial, End]] = []
         paused = []
         if number == len(self.course.epochs):
@@ -110,7 +112,7 @@ class _Work:
             elif until:
                 self.save()
                 paused = [self.course.outcome(self.trainings[0].network.trained)]
-        return TileEpoch(number, epochs, ended, None, paused)
+        return TileEpoch(number, [(self.trial, epoch)], ended, None, paused)
 
     def save(self) -> None:
         """Write a checkpoint now."""
@@ -139,10 +141,9 @@ def run_alone(
     """
     (trial,) = tile
     work = _Work(trial, folds, way, keeper or Keeper(), beat)
-    number = 0
     try:
-        for number in work.epochs():
-            came = work.came(number)
+        for epoch in work.epochs():
+            came = work.came(epoch)
             yield came
             if came.ended or came.paused:
                 return
@@ -152,7 +153,7 @@ def run_alone(
     except _LeftError:
         return
     except NotFiniteError as error:
-        yield TileEpoch(number + 1, [], [(trial, error)], None)
+        yield TileEpoch(len(work.course.epochs) + 1, [], [(trial, error)])
 
 
 def run_trial(

@@ -178,9 +178,7 @@ class Training:
         self.clock = Clock()
 
 
-def fit(
-    training: Training, validation: Examples, pulse: Pulse = lambda _: None
-) -> Iterator[Epoch]:
+def fit(training: Training, validation: Examples, pulse: Pulse = lambda _: None) -> Iterator[Epoch]:
     """Train on, one yielded `Epoch` after another, up to the last of the settings.
 
     When an epoch is yielded the training stands at the start of the next one.

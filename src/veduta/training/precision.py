@@ -45,7 +45,7 @@ def faster_in_bf16(
     types = zip(seconds, (None, torch.bfloat16), strict=True)
     runs = {name: (copy.deepcopy(network).train(), Technique(autocast=of)) for name, of in types}
     optimizers = {
-        name: build_optimizer([(1.0, list(copied.parameters()))], settings)
+        name: build_optimizer(copied.groups(settings.backbone_lr_scale), settings)
         for name, (copied, _) in runs.items()
     }
     for _ in range(steps + 1):

@@ -16,7 +16,7 @@ from veduta.config.settings import Settings
 from veduta.models.heads import HeadNetwork
 from veduta.optim.optimizers import build_optimizer, set_rate
 from veduta.training.loop import batches, shuffled
-from veduta.training.loss import Batch, technique_of
+from veduta.training.loss import technique_of
 from veduta.training.state import Examples
 from veduta.training.step import NotFiniteError, dropout_noise, train_step
 
@@ -65,7 +65,7 @@ def range_test(
         high: the last rate.
         steps: how many rates.
     """
-    optimizer = build_optimizer([(1.0, list(network.parameters()))], settings)
+    optimizer = build_optimizer(network.groups(settings.backbone_lr_scale), settings)
     technique = technique_of(settings, examples.labels, classes=network.head.classes)
     mean, best = 0.0, np.inf
     network.train()
@@ -76,7 +76,7 @@ def range_test(
         ):
             set_rate(optimizer, lr)
             noise = dropout_noise(settings.seed, epoch, examples.keys[places])
-            batch = Batch(*examples.batch(epoch, places))
+            batch = examples.seen_in(epoch)(places)
             came = train_step(
                 network,
                 optimizer,

@@ -26,9 +26,7 @@ def state_of(training: Training) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return {**progress, "seconds": training.clock.seconds}, tensors
 
 
-def restore(
-    training: Training, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> None:
+def restore(training: Training, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Let a fresh training stand where another stood when `state_of` was called."""
     training.network.load_state_dict(_part(tensors, "network."))
     if training.average:

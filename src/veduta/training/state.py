@@ -81,9 +81,7 @@ class Examples:
         table = self.views[epoch % len(self.views)] if self.views else self.features
         return lambda chosen: Batch(_rows(table, chosen), self._labels(chosen))
 
-    def _fresh(
-        self, epoch: int, pairs: NDArray[np.intp] | None, chosen: NDArray[np.intp]
-    ) -> Batch:
+    def _fresh(self, epoch: int, pairs: NDArray[np.intp] | None, chosen: NDArray[np.intp]) -> Batch:
         pixels = self._view(epoch, chosen)
         if pairs is None:
             return Batch(torch.from_numpy(pixels), self._labels(chosen))
