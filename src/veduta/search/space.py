@@ -38,7 +38,10 @@ def unused(settings: Settings) -> frozenset[str]:
     ['activation', 'augment', 'batch_norm', 'betas']
     """
     idle = USED_BY_SOME - OPTIMIZERS[settings.optimizer].uses
-    idle |= frozenset() if settings.views else frozenset({"augment"})
+    if settings.freeze == "none":
+        idle |= {"views"}  # every epoch augments pixels afresh
+    elif not settings.views:
+        idle |= {"augment"}
     return idle | (frozenset() if settings.hidden else ONLY_HIDDEN)
 
 
