@@ -59,5 +59,5 @@ def taps(sigmas: Array, radius: int) -> Array:
     steps = np.arange(radius + 1)
     exponents = -(steps**2) / (2 * sigmas[:, None] ** 2)
     raw = each(math.exp, exponents.ravel()).reshape(exponents.shape)
-    total = [row[0] + 2 * math.fsum(row[1:]) for row in raw.tolist()]
+    total = [math.fsum([*row, *row[1:]]) for row in raw]
     return np.asarray(raw / np.array(total)[:, None])

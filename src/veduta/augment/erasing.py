@@ -47,4 +47,4 @@ def sums(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The sum of each colour of each image, (n, 3): of whole numbers, so no order matters."""
     count, size = pixels.shape[:2]
     columns = pixels.reshape(count, size, -1).sum(axis=1, dtype=np.uint32)
-    return columns.reshape(count, -1, 3).sum(axis=1, dtype=np.int64)
+    return np.asarray(columns.reshape(count, -1, 3).sum(axis=1, dtype=np.int64))

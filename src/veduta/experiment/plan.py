@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veduta.augment.registry import AUGMENTATIONS
+from veduta.augment.registry import AUGMENTATIONS, MIXES, image_names, mix_names
+from veduta.config.fields import as_text
 from veduta.config.parsing import Grid, parse_grid, parse_settings, unknown
 from veduta.config.settings import Settings
 from veduta.data.folder import Folder, read_folder
@@ -178,15 +179,19 @@ def _faults_of_cell(settings: Settings) -> list[str]:
 
 def _view_faults(settings: Settings) -> list[str]:
     """Faults of `views` and `augment`."""
-    faults = [
-        unknown("augmentation", name, AUGMENTATIONS)
-        for name in settings.augment
-        if name not in AUGMENTATIONS
-    ]
-    if settings.views and not settings.augment and settings.freeze != "none":
+    names = settings.augment
+    known = {*AUGMENTATIONS, *MIXES}
+    faults = [unknown("augmentation", name, known) for name in names if name not in known]
+    if settings.freeze != "none" and settings.views and not (image_names(names) or faults):
         faults.append(
             f"views need an augmentation that makes them; got views={settings.views} with "
-            "augment=none: give names such as augment=crop+flip, or leave views out"
+            f"augment={as_text(names)}: give names such as augment=crop+flip, or leave views out"
+        )
+    if (mixes := mix_names(names)) and settings.freeze != "none":
+        faults.append(
+            "two images are mixed before the network sees them, so nothing of it may be frozen; "
+            f"got augment={as_text(names)} with freeze={settings.freeze}: give freeze=none, or "
+            f"leave out {' and '.join(mixes)}"
         )
     return faults
 
