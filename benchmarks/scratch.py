@@ -2,8 +2,8 @@
 
     python -m benchmarks.scratch --environments DIR [FOLDER] [--minutes 30] [--only WAY,WAY]
 
-report     `veduta train --model report_cnn`, 64-32-16 maps, the report's recipe, for the whole time:
-           its best validation accuracy is the mark for the others
+report     `veduta train --model report_cnn`, 64-32-16 maps, the report's recipe, for the whole
+           time: its best validation accuracy is the mark for the others
 quick      `veduta train --model cnn` with the quick recipe, until its validation reaches the mark
 cnn        the same with the recipe that `--model cnn` has by itself, to its end
 fastai     ResNet-18 as fastai's guide has it, untrained at the start, one cycle; until the mark
@@ -79,7 +79,7 @@ def train(
 
 
 def fastai(folder: Path, place: Path, mark: float, *, budget: float, epochs: int) -> list[Point]:
-    """fastai's way, in its environment, on the split of an earlier run of ours."""
+    """The way of fastai, in its environment, on the split of an earlier run of ours."""
     splits = place / "report" / "run" / "splits.csv"
     rows = [line.rsplit(",", 3) for line in splits.read_text().splitlines()[1:]]
     split = {path.strip('"'): part for path, _, part, _ in rows}
