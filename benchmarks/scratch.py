@@ -98,7 +98,7 @@ def fastai(folder: Path, place: Path, mark: float, *, budget: float, epochs: int
     python = python_of(place.parent, "fastai")
     clean = {n: v for n, v in os.environ.items() if not n.startswith(("PYTHON", "VIRTUAL_ENV"))}
     clean |= {"OMP_NUM_THREADS": str(processors()), "STARTED": str(time.time())}
-    module = ["-m", "benchmarks.workers.from_scratch", given, answer]
+    module = ["-m", "benchmarks.workers.from_scratch", str(given), str(answer)]
     subprocess.run(
         [python, "-W", "ignore", *module], cwd=Path(__file__).parents[1], env=clean, check=True
     )

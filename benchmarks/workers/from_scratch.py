@@ -26,7 +26,7 @@ from torchvision.models import resnet18
 Pairs = list[tuple[str, int]]
 
 
-class Watch(Callback):
+class Watch(Callback):  # type: ignore[misc]
     """Notes every epoch, and stops."""
 
     def __init__(self, mark: float, budget: float, place: Path) -> None:
