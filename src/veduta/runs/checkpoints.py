@@ -80,6 +80,10 @@ class Checkpoints:
             )
         return None
 
+    def exist(self) -> bool:
+        """Whether there are any, whole or not."""
+        return any(True for _ in self._numbers())
+
     def keep_last(self) -> None:
         """Remove all but the newest."""
         for number in sorted(self._numbers())[:-1]:
