@@ -15,6 +15,9 @@ from veduta.search.space import Trial
 from veduta.training.loop import Epoch
 from veduta.training.stopping import Stopping
 
+HALVED = "halving"
+"""Why a trial ended that others left behind."""
+
 Weights = dict[str, Tensor]
 """As in `HeadNetwork.state_dict()`."""
 
@@ -118,6 +121,7 @@ class Course:
             val_accuracy=epoch.val_accuracy,
             seconds=sum(one.seconds for one in self.epochs),
             hits=hits.view(np.bool_),
+            stopped=self.ended == HALVED,
         )
 
     def finished(self, network: HeadNetwork) -> Finished:

@@ -123,9 +123,9 @@ class Record:
         known = [came[trial.id] for trial in trials if trial.id in came]
         return [outcome.trial for outcome in sorted(known, key=self.rank)]
 
-    def rank(self, outcome: Outcome) -> tuple[float, int, int]:
-        """What outcomes are sorted by: accuracy, then cost, then canonical order."""
-        return -outcome.val_accuracy, outcome.cost, self._place(outcome.trial)
+    def rank(self, outcome: Outcome) -> tuple[tuple[float, bool, int], int]:
+        """What outcomes are sorted by: as `best_first`, then canonical order."""
+        return outcome.rank, self._place(outcome.trial)
 
     def sort(self) -> None:
         """Put the outcomes into canonical order."""

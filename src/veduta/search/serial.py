@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from veduta.config.settings import Settings
 from veduta.models.freezing import Tail, TailNetwork
 from veduta.models.heads import HeadNetwork, build_head, head_of
-from veduta.search.course import Course, Finished
+from veduta.search.course import HALVED, Course, Finished
 from veduta.search.fused import End, TileEpoch
 from veduta.search.groups import Tile
 from veduta.search.keeper import Keeper
@@ -104,7 +104,7 @@ class _Work:
         if number == len(self.course.epochs):
             until = self.way.until is not None and number >= self.way.until
             if until and self.way.last and not self.course.ended:
-                self.course.ended = "halving"
+                self.course.ended = HALVED
             if self.course.ended:
                 self.save()
                 self.keeper.ended()
