@@ -44,6 +44,9 @@ def test_cells_that_differ_in_what_they_do_not_use_are_one_trial() -> None:
     assert len(trials(cells(Settings(), grid))) == 3
     assert unused(Settings()) == {"activation", "augment", "batch_norm", "momentum", "nesterov"}
     assert unused(Settings(hidden=(4,), optimizer="sgd")) == {"augment", "betas"}
+    assert unused(Settings(freeze="none")) == {
+        "activation", "batch_norm", "momentum", "nesterov", "views",
+    }  # fmt: skip
 
 
 def test_mixed_values_have_an_order() -> None:
