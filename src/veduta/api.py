@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import pandas as pd
 
 from veduta.config.parsing import read_file
+from veduta.config.recipes import together
 from veduta.data.digits import write_digits
 from veduta.data.folder import read_images
 from veduta.data.upkeep import clear as empty
@@ -78,7 +79,11 @@ def search(
     Raises:
         InputError: something given is wrong; every fault is listed, nothing was written.
     """
-    values, merged = _given(config, grid or {}, settings)
+    filed = read_file(Path(config)) if config else {}
+    grid = grid or {}
+    filed_grid = {n: v for n, v in filed.pop("grid", {}).items() if n not in settings}
+    shared = {n: v for n, v in filed.items() if n not in grid}
+    values, merged = {**shared, **settings}, {**filed_grid, **grid}
     place = place_for(out, RUNS, "search")
     plan = plan_of("search", data, values, grid=merged, place=place, resume=resume)
     return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
@@ -108,12 +113,14 @@ def preview(
     grid: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     config: str | Path | None = None,
+    recipe: str | None = None,
     console: Console | None = None,
     **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
 ) -> tuple[Path, ...]:
     """Draw what a run with these settings would train on: images, and what each epoch shows.
 
-    Arguments as for `search`; the new directory is `runs/preview-N` by default.
+    Arguments as for `search`, and the name of a recipe; the new directory is `runs/preview-N` by
+    default.
 
     Returns:
         The PNG files that it holds: `preview.png`, or one for each `augment` of a grid.
@@ -123,7 +130,7 @@ def preview(
     """
     from veduta.report.sheet import write_sheets
 
-    values, merged = _given(config, grid or {}, settings)
+    values, merged = together(settings, grid or {}, config=config, recipe=recipe)
     place = place_for(out, RUNS, "preview")
     plan = make_plan(data, values, grid=merged, place=place, command="preview")
     sheets = sheets_of(plan, cache=cache_folder(), console=console or Console())
@@ -213,16 +220,6 @@ def demo(*, out: str | Path | None = None, console: Console | None = None) -> Ru
     place = place_for(out, DEMO, "run")
     plan = make_plan(digits, DEMO_SETTINGS, grid=DEMO_GRID, place=place, command="search")
     return Run(run(plan, cache=cache_folder(), console=console).path)
-
-
-def _given(
-    config: str | Path | None, grid: Mapping[str, Any], settings: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings and grid, those of a file included; what is given beside it comes first."""
-    filed = read_file(Path(config)) if config else {}
-    filed_grid = {n: v for n, v in filed.pop("grid", {}).items() if n not in settings}
-    shared = {n: v for n, v in filed.items() if n not in grid}
-    return {**shared, **settings}, {**filed_grid, **grid}
 
 
 def _checked(place: Place, read: Callable[[], Read]) -> Read:

@@ -44,9 +44,6 @@ def test_cells_that_differ_in_what_they_do_not_use_are_one_trial() -> None:
     assert len(trials(cells(Settings(), grid))) == 3
     assert unused(Settings()) == {"activation", "augment", "batch_norm", "momentum", "nesterov"}
     assert unused(Settings(hidden=(4,), optimizer="sgd")) == {"augment", "betas"}
-    assert unused(Settings(freeze="none")) == {
-        "activation", "batch_norm", "momentum", "nesterov", "views",
-    }  # fmt: skip
 
 
 def test_mixed_values_have_an_order() -> None:
@@ -56,3 +53,9 @@ def test_mixed_values_have_an_order() -> None:
         ((), None), ((), 3), ((20, 10), None), ((20, 10), 3), ((256,), None), ((256,), 3),
     ]  # fmt: skip
     assert set(found[0].parameters) == set(OF_A_TRIAL)
+
+
+def test_pixels_augmented_afresh_need_no_views() -> None:
+    whole, frozen = (unused(Settings(freeze=freeze)) for freeze in ("none", "all"))
+    assert ("views" in whole, "augment" in whole) == (True, False)
+    assert ("views" in frozen, "augment" in frozen) == (False, True)

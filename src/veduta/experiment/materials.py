@@ -104,14 +104,16 @@ class Materials:
         """Build the backbone of every recipe, so that weights that do not fit are known early.
 
         Returns:
-            SHA-256 of their tensors, by model and weights.
+            SHA-256 of their tensors, by model, weights and options.
 
         Raises:
             WeightsError: weights are missing, damaged or of another architecture.
         """
-        recipes = {recipe_of(settings)[:2]: settings for settings in wanted}
+        recipes = {recipe_of(settings)[:3]: settings for settings in wanted}
         return {
-            " ".join(recipe): self.networks.backbone(settings).weights_sha256
+            " ".join(str(part) for part in recipe if part): self.networks.backbone(
+                settings
+            ).weights_sha256
             for recipe, settings in reversed(recipes.items())
         }
 

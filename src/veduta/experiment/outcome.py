@@ -19,7 +19,7 @@ from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
 from veduta.inference.averaging import mean_logits
 from veduta.metrics.classification import accuracy
-from veduta.models.freezing import artefact_states
+from veduta.models.freezing import artefact_states, frozen_stages
 from veduta.models.heads import HeadNetwork
 from veduta.runs.artefact import standing, write_artefact
 from veduta.runs.directory import RunDirectory
@@ -138,5 +138,7 @@ def write_model(made: Made) -> None:
 
 def _trained_here(settings: Settings) -> str:
     """What a trial has changed in the weights of its backbone, in words."""
-    frozen = settings.freeze
-    return "" if frozen == "all" else f"; stages behind the first {frozen} trained"
+    if settings.freeze == "all":
+        return ""
+    first = frozen_stages(settings)
+    return f"; stages behind the first {first} trained" if first else "; all of it trained"

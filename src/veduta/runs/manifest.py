@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
 
-FORMAT = 2  # 1 had no networks of an engine
+FORMAT = 3  # 1 had no networks of an engine, 2 no heads that are normalised after activation
 MANIFEST = "model.json"
 MOST_MANIFEST_BYTES = 16 * 2**20
 
@@ -51,6 +51,8 @@ class Head(_Part):
     activation: str
     batch_norm: bool
     dropout: float
+    norm_first: bool = True  # older manifests do not say
+    dropout_layers: Annotated[int, Field(ge=0)] | None = None
 
 
 class Manifest(_Part):
