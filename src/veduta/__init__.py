@@ -10,9 +10,31 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from veduta.api import cache, demo, evaluate, load, models, predict, preview, search, train
+    from veduta.api import (
+        cache,
+        demo,
+        evaluate,
+        load,
+        lr_find,
+        models,
+        predict,
+        preview,
+        search,
+        train,
+    )
 
-__all__ = ["cache", "demo", "evaluate", "load", "models", "predict", "preview", "search", "train"]
+__all__ = [
+    "cache",
+    "demo",
+    "evaluate",
+    "load",
+    "lr_find",
+    "models",
+    "predict",
+    "preview",
+    "search",
+    "train",
+]
 
 
 class _FrontDoor(ModuleType):

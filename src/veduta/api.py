@@ -6,13 +6,12 @@
 >>> veduta.load(study.directory.path).predict(["a.jpg"])         # doctest: +SKIP
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pandas as pd
 
-from veduta.config.parsing import read_file
 from veduta.config.recipes import together
 from veduta.data.digits import write_digits
 from veduta.data.folder import read_images
@@ -24,12 +23,13 @@ from veduta.experiment.model import Model, judged
 from veduta.experiment.plan import make_plan
 from veduta.experiment.prediction import Evaluation, Predictions
 from veduta.experiment.preview import sheets_of
+from veduta.experiment.rates import RangeTest, find_rates
 from veduta.experiment.result import Run
 from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
 from veduta.inference.classifier import load_classifier
 from veduta.models.registry import MODELS
-from veduta.runs.directory import Place, create, new_directory_faults, place_for
+from veduta.runs.directory import checked, create, place_for
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
 
@@ -39,14 +39,13 @@ __all__ = [
     "demo",
     "evaluate",
     "load",
+    "lr_find",
     "models",
     "predict",
     "preview",
     "search",
     "train",
 ]
-
-Read = TypeVar("Read")
 
 RUNS, DEMO = Path("runs"), Path("demo")
 DEMO_GRID = {"lr": [1e-3, 3e-3, 1e-2], "batch_size": [32, 64], "weight_decay": [0.0, 1e-4]}
@@ -59,6 +58,7 @@ def search(
     grid: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     config: str | Path | None = None,
+    recipe: str | None = None,
     resume: str | Path | None = None,
     console: Console | None = None,
     **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
@@ -70,6 +70,7 @@ def search(
         grid: several values a setting, by name: `{"lr": [3e-4, 3e-3], "batch_size": [32, 64]}`.
         out: where the run directory shall stand; default `runs/search-N`.
         config: a YAML file of settings, `grid` among them; what is given here comes first.
+        recipe: settings under a name, such as `report`; what is given, or in `config`, comes first.
         resume: the directory of a run that goes on, with its own data and settings: killed or
             interrupted, it ends as if it had not been; what `grid` gives is added to its grid, and
             the new cells are run. What would change earlier results is refused.
@@ -79,11 +80,7 @@ def search(
     Raises:
         InputError: something given is wrong; every fault is listed, nothing was written.
     """
-    filed = read_file(Path(config)) if config else {}
-    grid = grid or {}
-    filed_grid = {n: v for n, v in filed.pop("grid", {}).items() if n not in settings}
-    shared = {n: v for n, v in filed.items() if n not in grid}
-    values, merged = {**shared, **settings}, {**filed_grid, **grid}
+    values, merged = together(settings, grid or {}, config=config, recipe=recipe)
     place = place_for(out, RUNS, "search")
     plan = plan_of("search", data, values, grid=merged, place=place, resume=resume)
     return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
@@ -94,16 +91,18 @@ def train(
     *,
     out: str | Path | None = None,
     config: str | Path | None = None,
+    recipe: str | None = None,
     resume: str | Path | None = None,
     console: Console | None = None,
     **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
 ) -> Run:
     """Train one model: a search of one trial. Arguments as for `search`."""
-    filed = read_file(Path(config)) if config else {}
-    if "grid" in filed:
-        raise InputError(f"train takes one value a setting; {config} has a grid: call search")
+    values, grid = together(settings, {}, config=config, recipe=recipe)
+    if grid:
+        source = config or f"the recipe {recipe}"
+        raise InputError(f"train takes one value a setting; {source} has a grid: call search")
     place = place_for(out, RUNS, "train")
-    plan = plan_of("train", data, {**filed, **settings}, grid={}, place=place, resume=resume)
+    plan = plan_of("train", data, values, grid={}, place=place, resume=resume)
     return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
 
 
@@ -119,8 +118,7 @@ def preview(
 ) -> tuple[Path, ...]:
     """Draw what a run with these settings would train on: images, and what each epoch shows.
 
-    Arguments as for `search`, and the name of a recipe; the new directory is `runs/preview-N` by
-    default.
+    Arguments as for `search`; the new directory is `runs/preview-N` by default.
 
     Returns:
         The PNG files that it holds: `preview.png`, or one for each `augment` of a grid.
@@ -135,6 +133,26 @@ def preview(
     plan = make_plan(data, values, grid=merged, place=place, command="preview")
     sheets = sheets_of(plan, cache=cache_folder(), console=console or Console())
     return write_sheets(create(place).path, sheets)
+
+
+def lr_find(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    recipe: str | None = None,
+    console: Console | None = None,
+    **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
+) -> RangeTest:
+    """Learning rates to start with: a range test on the training images. Arguments as `search`."""
+    from veduta.report.rate_plots import write_rates
+
+    values, _ = together(settings, {}, config=config, recipe=recipe)
+    place = place_for(out, RUNS, "lr-find")
+    plan = make_plan(data, values, grid={}, place=place, command="lr-find")
+    found = find_rates(plan, cache=cache_folder(), console=console or Console())
+    write_rates(found.directory, found.rates, found.suggestion)
+    return found
 
 
 def load(path: str | Path, *, engine: Literal["torch", "openvino"] | None = None) -> Model:
@@ -162,7 +180,7 @@ def predict(
     """Label images with the model of a run; predictions.csv goes into a new directory."""
     console = console or Console()
     place = place_for(out, RUNS, "predict")
-    samples = _checked(place, lambda: read_images(images))
+    samples = checked(place, lambda: read_images(images))
     found = prediction.predict(load_classifier(Path(path)), samples, top_k=top_k, console=console)
     return prediction.write_predictions(place, found)
 
@@ -177,7 +195,7 @@ def evaluate(
     """Judge the model of a run on labelled images; the figures go into a new directory."""
     console = console or Console()
     place = place_for(out, RUNS, "evaluate")
-    classifier = _checked(place, lambda: load_classifier(Path(path)))
+    classifier = checked(place, lambda: load_classifier(Path(path)))
     found = judged(classifier, data, console)
     return prediction.write_evaluation(place, found)
 
@@ -220,15 +238,3 @@ def demo(*, out: str | Path | None = None, console: Console | None = None) -> Ru
     place = place_for(out, DEMO, "run")
     plan = make_plan(digits, DEMO_SETTINGS, grid=DEMO_GRID, place=place, command="search")
     return Run(run(plan, cache=cache_folder(), console=console).path)
-
-
-def _checked(place: Place, read: Callable[[], Read]) -> Read:
-    """What `read` gives, where the new directory can be made too; else the faults of both."""
-    faults = new_directory_faults(place.path)
-    try:
-        found = read()
-    except InputError as error:
-        raise InputError(*faults, *error.faults) from error
-    if faults:
-        raise InputError(*faults)
-    return found

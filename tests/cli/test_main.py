@@ -83,6 +83,19 @@ def test_predict_writes_a_table_and_says_what_it_could_not_read(
     assert nothing.returncode == 1
 
 
+def test_lr_find_says_where_to_start(colours: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found"
+    done = veduta("lr-find", colours, *FAST, "--batch-size", "8", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert f"steepest    {summary['suggestion']['steepest']:.2g}" in done.stderr
+    assert f"careful     {summary['suggestion']['tenth']:.2g}" in done.stderr
+    assert done.stderr.splitlines()[-1] == f"curve       {out}/lr_find.png"
+    wrong = veduta("lr-find", colours, "--bogus", "3")
+    assert wrong.returncode == 2
+    assert "bogus" in wrong.stderr
+
+
 def test_evaluate_writes_its_tables(searched: tuple[Path, str], tmp_path: Path) -> None:
     paint(tmp_path / "new", 5, seed=3)
     out = tmp_path / "out"

@@ -75,6 +75,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {
     **{f"{name}, regular": (kind, REGULAR) for name, kind in KINDS.items()},
     **{f"mlp, {name}, regular": ({**kind, **DROPPED}, REGULAR) for name, kind in KINDS.items()},
     "schedules": ({}, SCHEDULED),
+    "stops": (
+        {"lr": 0.05},
+        {"stop_gap": (None, 0.02), "stop_at": (None, 0.9), "patience": (None, 2)},
+    ),
     "mlp, schedules": ({**KINDS["sgd"], **DROPPED}, SCHEDULED),
 }
 case = pytest.mark.parametrize(("base", "grid"), CASES.values(), ids=CASES)

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from veduta.config.settings import Settings
-from veduta.optim.optimizers import OPTIMIZERS, USED_BY_SOME, build_optimizer, faults_of
+from veduta.optim.optimizers import (
+    OPTIMIZERS,
+    USED_BY_SOME,
+    build_optimizer,
+    faults_of,
+    set_rate,
+)
 
 REFERENCE = {
     "adagrad": lambda p, s: torch.optim.Adagrad(p, s.lr),
@@ -76,3 +82,41 @@ def test_sgd_by_hand_equation_39() -> None:
 def test_nesterov_needs_momentum() -> None:
     assert faults_of(Settings(optimizer="sgd", nesterov=True, momentum=0))
     assert not faults_of(Settings(optimizer="adam", nesterov=True, momentum=0))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_groups_have_rates_of_their_own_and_follow_the_schedule(name: str) -> None:
+    """A group that trains at a tenth of the rate takes the steps of a tenth of the rate."""
+    settings = Settings(optimizer=name, weight_decay=0.1, l1=0.01)
+    together, alone = parameters(), parameters()
+    optimizer = build_optimizer([(0.1, together[:1]), (1.0, together[1:])], settings)
+    single = build_optimizer([(1.0, alone[:1])], settings)
+    for lr in (0.02, 0.005):
+        set_rate(optimizer, lr)
+        set_rate(single, lr / 10)
+        assert {group["lr"] for group in optimizer.param_groups} == {lr * 0.1, lr}
+        descend(optimizer, together)
+        descend(single, alone[:1])
+    assert torch.allclose(together[0], alone[0], rtol=1e-6, atol=0)
+
+
+def test_the_scale_of_a_group_is_saved_with_the_optimiser() -> None:
+    groups = [(0.1, parameters()), (1.0, parameters())]
+    optimizer = build_optimizer(groups, Settings())
+    other = build_optimizer([(1.0, parameters()), (1.0, parameters())], Settings())
+    other.load_state_dict(optimizer.state_dict())
+    set_rate(other, 1.0)
+    assert [group["lr"] for group in other.param_groups] == [0.1, 0.1, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("penalty", ["weight_decay", "l1"])
+def test_penalties_act_on_all_where_that_is_asked_for(name: str, penalty: str) -> None:
+    """As on a weight that has the bias's number."""
+    ends = []
+    for penalise, shape in (("all", (1,)), ("weights", (1, 1)), ("weights", (1,))):
+        settings = Settings(optimizer=name, lr=0.1, penalise=penalise, **{penalty: 0.5})
+        parameter = nn.Parameter(torch.ones(shape, dtype=torch.float64))
+        descend(build_optimizer([(1.0, [parameter])], settings), [parameter])
+        ends.append(parameter.item())
+    assert ends[0] == ends[1] != ends[2]

@@ -45,6 +45,12 @@ Preview = Annotated[
         "preview.png in a new directory.",
     ),
 ]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Settings under a name, such as report; flags and --config come first."
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print summary.json last on standard output, nothing else.")
 ]

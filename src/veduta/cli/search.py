@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from veduta.cli.options import Config, Data, Json, Out, Preview, Resume, unknown_flags
+from veduta.cli.options import Config, Data, Json, Out, Preview, Recipe, Resume, unknown_flags
 
 Grid = Annotated[
     list[str] | None,
@@ -22,6 +22,7 @@ def search(  # noqa: PLR0913 - one a flag
     grid: Grid = None,
     out: Out = None,
     config: Config = None,
+    recipe: Recipe = None,
     resume: Resume = None,
     preview: Preview = False,
     as_json: Json = False,
@@ -42,7 +43,13 @@ def search(  # noqa: PLR0913 - one a flag
     settings |= unknown_flags(context.args)
     values = parse_assignments(grid or [])
     console = Console(stderr=as_json)
-    given: dict[str, Any] = {"grid": values, "out": out, "config": config, "resume": resume}
+    given: dict[str, Any] = {
+        "grid": values,
+        "out": out,
+        "config": config,
+        "recipe": recipe,
+        "resume": resume,
+    }
     if preview:
         show(data, given, console, as_json=as_json, settings=settings)
         return

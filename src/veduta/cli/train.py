@@ -4,15 +4,16 @@ from typing import Any
 
 import typer
 
-from veduta.cli.options import Config, Data, Json, Out, Preview, Resume, unknown_flags
+from veduta.cli.options import Config, Data, Json, Out, Preview, Recipe, Resume, unknown_flags
 
 
-def train(
+def train(  # noqa: PLR0913 - flags
     context: typer.Context,
     data: Data = None,
     *,
     out: Out = None,
     config: Config = None,
+    recipe: Recipe = None,
     resume: Resume = None,
     preview: Preview = False,
     as_json: Json = False,
@@ -29,7 +30,7 @@ def train(
 
     settings |= unknown_flags(context.args)
     console = Console(stderr=as_json)
-    given: dict[str, Any] = {"out": out, "config": config, "resume": resume}
+    given: dict[str, Any] = {"out": out, "config": config, "recipe": recipe, "resume": resume}
     if preview:
         show(data, given, console, as_json=as_json, settings=settings)
         return

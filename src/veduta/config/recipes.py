@@ -1,4 +1,4 @@
-"""Recipes by name, and what a user gave beside them: the command line, then a file, then a recipe."""
+"""Recipes by name, and what a user gave beside them: command line first, then file, then recipe."""
 
 from collections.abc import Mapping
 from importlib.resources import as_file, files

@@ -15,6 +15,7 @@ from veduta.experiment.examples import Data
 from veduta.experiment.plan import Plan
 from veduta.runs.journal import Journal
 from veduta.runtime.environment import processors
+from veduta.runtime.process import threads_of
 from veduta.search.groups import fusable
 from veduta.search.serial import Way, fresh_network
 from veduta.search.space import Trial
@@ -65,7 +66,8 @@ def _decided(plan: Plan, networks: list[Trial], data: Data) -> dict[str, Any]:
         way = Way(len(plan.folder.classes), data.tail(trial))
         chosen = np.arange(min(trial.settings.batch_size, len(train)))
         network = fresh_network(trial.settings, train, way)
-        return faster_in_bf16(network, train.seen_in(1)(chosen), trial.settings)
+        with threads_of(threads):
+            return faster_in_bf16(network, train.seen_in(1)(chosen), trial.settings)
 
     autocast, figures = settle_precision(plan.settings.amp, measured)
     return {"threads": threads, "products": "f32" if autocast is None else "bf16", **figures}

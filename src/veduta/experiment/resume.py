@@ -165,10 +165,8 @@ def _halved(settings: Settings, added: Grid) -> list[str]:
     """The fault of more trials in a search that has chosen already which of them go on."""
     if settings.halving is None or not added:
         return []
-    return [
-        "a search by halving takes no more trials, for it has chosen among those it had; got "
-        f"--grid for {', '.join(added)}: start a new run"
-    ]
+    rule = "a search by halving takes no more trials, for it has chosen among those it had"
+    return [f"{rule}; got --grid for {', '.join(added)}: start a new run"]
 
 
 def _edited(earlier: Earlier) -> list[str]:

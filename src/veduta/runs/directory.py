@@ -3,10 +3,14 @@
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from veduta.errors import InputError
+
+Read = TypeVar("Read")
 
 SCRATCH = re.compile(r"\.(.+\.(csv|json|yaml|npz|safetensors|checkpoint)|model)\.[a-z0-9_]{8}")
 """Names of what a process that was killed was about to put in place."""
@@ -158,6 +162,18 @@ def new_directory_faults(path: Path) -> list[str]:
     if not os.access(above, os.W_OK | os.X_OK):
         return [_not_writable(path, f"{above} is not writable")]
     return []
+
+
+def checked(place: Place, read: Callable[[], Read]) -> Read:
+    """What `read` gives, where the new directory can be made too; else the faults of both."""
+    faults = new_directory_faults(place.path)
+    try:
+        found = read()
+    except InputError as error:
+        raise InputError(*faults, *error.faults) from error
+    if faults:
+        raise InputError(*faults)
+    return found
 
 
 def _not_writable(path: Path, reason: str) -> str:

@@ -5,6 +5,7 @@ and climbs once they are too long. Source: Smith, "Cyclical learning rates for t
 networks", 2015 (arXiv 1506.01186); the smoothing is fastai's.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,15 +14,16 @@ from itertools import count, islice
 import numpy as np
 
 from veduta.config.settings import Settings
-from veduta.models.heads import HeadNetwork
+from veduta.models.heads import HeadNetwork, Noise
 from veduta.optim.optimizers import build_optimizer, set_rate
 from veduta.training.loop import batches, shuffled
-from veduta.training.loss import technique_of
+from veduta.training.loss import Batch, technique_of
 from veduta.training.state import Examples
 from veduta.training.step import NotFiniteError, dropout_noise, train_step
 
 LOW, HIGH, STEPS = 1e-7, 10.0, 100
 MEMORY = 0.9  # of the smoothed loss, a step
+SETTLED = 10  # steps after which the mean has forgotten how it started
 DIVERGED = 4.0  # times the best smoothed loss: no higher rate will do
 
 
@@ -67,49 +69,46 @@ def range_test(
     """
     optimizer = build_optimizer(network.groups(settings.backbone_lr_scale), settings)
     technique = technique_of(settings, examples.labels, classes=network.head.classes)
-    mean, best = 0.0, np.inf
+    mean, best = 0.0, math.inf
     network.train()
-    chosen = islice(_chosen(examples, settings), steps)
+    rates = np.geomspace(low, high, steps).tolist()
+    shown = islice(_batches(examples, settings), steps)
     with suppress(NotFiniteError):
-        for step, (lr, (epoch, places)) in enumerate(
-            zip(np.geomspace(low, high, steps).tolist(), chosen, strict=True), start=1
-        ):
+        for step, (lr, (batch, noise)) in enumerate(zip(rates, shown, strict=True), start=1):
             set_rate(optimizer, lr)
-            noise = dropout_noise(settings.seed, epoch, examples.keys[places])
-            batch = examples.seen_in(epoch)(places)
-            came = train_step(
-                network,
-                optimizer,
-                batch,
-                noise=noise if settings.dropout else None,
-                technique=technique,
-            )
-            mean = MEMORY * mean + (1 - MEMORY) * came.loss
+            made = train_step(network, optimizer, batch, noise=noise, technique=technique)
+            mean = MEMORY * mean + (1 - MEMORY) * made.loss
             smoothed = mean / (1 - MEMORY**step)
             best = min(best, smoothed)
-            yield Rate(step, lr, came.loss, smoothed)
+            yield Rate(step, lr, made.loss, smoothed)
             if smoothed > DIVERGED * best:
                 return
 
 
-def _chosen(
-    examples: Examples, settings: Settings
-) -> Iterator[tuple[int, np.ndarray[tuple[int], np.dtype[np.intp]]]]:
-    """Epoch and images of each step, for ever."""
+def _batches(examples: Examples, settings: Settings) -> Iterator[tuple[Batch, Noise | None]]:
+    """What each step learns from, epoch after epoch, for ever."""
     for epoch in count(1):
-        order = shuffled(examples, settings.seed, epoch)
+        order, see = shuffled(examples, settings.seed, epoch), examples.seen_in(epoch)
         for part in batches(len(examples), settings.batch_size):
-            yield epoch, order[part]
+            chosen = order[part]
+            noise = dropout_noise(settings.seed, epoch, examples.keys[chosen])
+            yield see(chosen), noise if settings.dropout else None
 
 
 def suggestion(rates: Sequence[Rate]) -> Suggestion | None:
-    """What a test suggests; None where the loss never fell, or has less than three steps.
+    """What a test suggests; None where the loss did not fall, or by no more than it scatters.
 
-    The slope is that of the smoothed loss against ln lr, by central differences, up to the minimum.
+    The first steps are left out: the mean has not settled. The slope is that of the smoothed loss
+    against ln lr, by central differences, up to the minimum; the scatter is the standard deviation
+    of the losses of the first steps.
     """
-    smoothed, lr = (np.array([getattr(r, name) for r in rates]) for name in ("smoothed", "lr"))
-    lowest = int(smoothed.argmin()) if len(rates) > 2 else 0
-    if lowest == 0:
+    if len(rates) < SETTLED + 3:
+        return None
+    scatter = np.std([rate.loss for rate in rates[:SETTLED]])
+    smoothed = np.array([rate.smoothed for rate in rates[SETTLED:]])
+    lr = np.array([rate.lr for rate in rates[SETTLED:]])
+    lowest = int(smoothed.argmin())
+    if smoothed[0] - smoothed[lowest] <= scatter:
         return None
     slopes = np.gradient(smoothed, np.log(lr))[: lowest + 1]
     return Suggestion(float(lr[slopes.argmin()]), float(lr[lowest] / 10))
