@@ -43,6 +43,20 @@ def test_json_is_all_that_standard_output_has(colours: Path, tmp_path: Path) -> 
     assert "winner" in done.stderr
 
 
+def test_a_preview_is_drawn_and_nothing_trained(colours: Path, tmp_path: Path) -> None:
+    words = ("--freeze", "none", "--augment", "crop+cutmix", "--image-size", "32", "--preview")
+    done = veduta("train", colours, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "preview     runs/preview-1/preview.png"
+    done = veduta("search", colours, *words, "--grid", "lr=1e-3,1e-2", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout) == {"preview": ["runs/preview-2/preview.png"]}
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["preview-1", "preview-2"]
+    assert [path.name for path in tmp_path.glob("runs/*/*")] == ["preview.png"] * 2
+    done = veduta("train", "--preview", "--resume", tmp_path / "runs" / "preview-1")
+    assert done.returncode == 2
+    assert "leave --resume out" in done.stderr
+
+
 def test_default_directories_are_numbered(colours: Path, tmp_path: Path) -> None:
     for _ in range(2):
         assert veduta("train", colours, *FAST, cwd=tmp_path).returncode == 0

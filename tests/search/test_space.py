@@ -53,3 +53,9 @@ def test_mixed_values_have_an_order() -> None:
         ((), None), ((), 3), ((20, 10), None), ((20, 10), 3), ((256,), None), ((256,), 3),
     ]  # fmt: skip
     assert set(found[0].parameters) == set(OF_A_TRIAL)
+
+
+def test_pixels_augmented_afresh_need_no_views() -> None:
+    whole, frozen = (unused(Settings(freeze=freeze)) for freeze in ("none", "all"))
+    assert ("views" in whole, "augment" in whole) == (True, False)
+    assert ("views" in frozen, "augment" in frozen) == (False, True)
