@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from veduta.config.recipes import together
+from veduta.config.recipe import together
 from veduta.data.digits import write_digits
 from veduta.data.folder import read_images
 from veduta.data.upkeep import clear as empty
