@@ -8,6 +8,7 @@ import pytest
 
 from veduta.models.backbones import build_backbone
 from veduta.models.freezing import Tail
+from veduta.models.registry import find_model
 from veduta.search.tails import tail_cost
 
 MEASURED = """
@@ -79,7 +80,7 @@ print(max(seen), planned)
 def test_numbers_are_those_of_a_real_tail(tmp_path: Path) -> None:
     backbone = build_backbone("efficientnet_lite0", "none", image_size=64, cache=tmp_path)
     tail = Tail(backbone.model, backbone.network, 6)
-    assert tail_cost("efficientnet_lite0", 64, 6).numbers == sum(
+    assert tail_cost(find_model("efficientnet_lite0"), 64, 6).numbers == sum(
         tensor.numel() for tensor in tail.state_dict().values()
     )
 
@@ -89,7 +90,7 @@ def test_maps_of_the_last_stage_by_hand() -> None:
 
     ReLU works in place and counts nothing; average-pooling makes 512 x 7 x 7 of it.
     """
-    cost = tail_cost("vgg16", 32, 4)
+    cost = tail_cost(find_model("vgg16"), 32, 4)
     assert cost.kept == 4 * (512 * 2 * 2) + 512 + 512 * 7 * 7
     assert cost.widest == 512 * 7 * 7
     assert cost.numbers == 3 * (512 * 512 * 9 + 512)

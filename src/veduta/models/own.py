@@ -24,7 +24,7 @@ OWN = (
     Model(
         name="cnn",
         architecture="residual",
-        parameters=2_464_704,
+        parameters=1_947_264,
         image_size=96,
         features=256,
         cut="global average pooling",
