@@ -16,7 +16,7 @@ COMMON: dict[str, Any] = {
     "mean": IMAGENET_MEAN,
     "std": IMAGENET_STD,
     "filter": "bilinear",
-    "licence": "of this package",
+    "licence": "none",
     "source": "none: it is trained from the start",
 }
 
