@@ -33,7 +33,7 @@ from veduta.search.course import Finished
 from veduta.search.fused import run_tile
 from veduta.search.fused_head import FusedHead
 from veduta.search.groups import groups, tiles
-from veduta.search.serial import run_trial
+from veduta.search.serial import Way, run_trial
 from veduta.search.space import Trial, cells, trials
 from veduta.training.folds import undivided
 from veduta.training.loop import Epoch
@@ -130,7 +130,7 @@ def serial(found: list[Trial], dtype: torch.dtype, views: int = 0) -> dict[str, 
     came: dict[str, Came] = {}
     for trial in found:
         epochs: list[Epoch] = []
-        end = run_trial(trial, folds, classes=CLASSES, record=epochs.append)
+        end = run_trial(trial, folds, way=Way(CLASSES), record=epochs.append)
         came[trial.id] = epochs, end
     return came
 

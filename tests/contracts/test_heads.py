@@ -20,6 +20,7 @@ from veduta.foundations.layers import Activate, BatchNorm, Dense, Dropout
 from veduta.foundations.training import Layer
 from veduta.models.heads import Head, HeadNetwork, build_head
 from veduta.optim.optimizers import build_optimizer
+from veduta.training.loss import Batch, Technique
 from veduta.training.step import logits_of, loss_and_accuracy, train_step
 
 SAMPLES, LABELS = 7, np.array([0, 2, 1, 1, 0, 2, 2])
@@ -105,9 +106,10 @@ def test_a_step_of_a_head_is_the_foundations_step(head: Head, l1: float, smoothi
     network.train()
     layers = foundations_of(network)
     settings = Settings(optimizer="sgd", lr=0.1, momentum=0.0, weight_decay=0.05, l1=l1)
-    optimizer = build_optimizer(network.parameters(), settings)
-    batch = torch.tensor(X), torch.tensor(LABELS)
-    loss = train_step(network, optimizer, batch, noise=uniforms, label_smoothing=smoothing)
+    optimizer = build_optimizer([(1.0, list(network.parameters()))], settings)
+    batch = Batch(torch.tensor(X), torch.tensor(LABELS))
+    technique = Technique(label_smoothing=smoothing)
+    loss = train_step(network, optimizer, batch, noise=uniforms, technique=technique).loss
 
     z = training.forward(layers, X, training=True)
     expected, delta = smoothed(z, smoothing)

@@ -32,7 +32,7 @@ def parameters() -> list[nn.Parameter]:
 def test_it_is_torchs_own(name: str) -> None:
     settings = Settings(optimizer=name, lr=0.01, momentum=0.7, nesterov=True, betas=(0.8, 0.95))
     mine, theirs = parameters(), parameters()
-    descend(build_optimizer(mine, settings), mine)
+    descend(build_optimizer([(1.0, mine)], settings), mine)
     descend(REFERENCE[name](theirs, settings), theirs)
     assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
@@ -40,8 +40,9 @@ def test_it_is_torchs_own(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_weight_decay_acts_on_weights_and_not_on_biases(name: str) -> None:
     plain, decayed = parameters(), parameters()
-    descend(build_optimizer(plain, Settings(optimizer=name)), plain)
-    descend(build_optimizer(decayed, Settings(optimizer=name, weight_decay=0.5)), decayed)
+    descend(build_optimizer([(1.0, plain)], Settings(optimizer=name)), plain)
+    settings = Settings(optimizer=name, weight_decay=0.5)
+    descend(build_optimizer([(1.0, decayed)], settings), decayed)
     assert not torch.equal(plain[0], decayed[0])
     assert torch.equal(plain[1], decayed[1])
 
@@ -55,8 +56,8 @@ def test_a_setting_matters_exactly_where_it_is_said_to(
 ) -> None:
     before, after = parameters(), parameters()
     settings = Settings(optimizer=name)
-    descend(build_optimizer(before, settings), before)
-    descend(build_optimizer(after, settings.model_copy(update=change)), after)
+    descend(build_optimizer([(1.0, before)], settings), before)
+    descend(build_optimizer([(1.0, after)], settings.model_copy(update=change)), after)
     used = set(change) <= OPTIMIZERS[name].uses
     assert torch.equal(before[0], after[0]) is not used
     assert set(change) <= USED_BY_SOME
@@ -65,7 +66,7 @@ def test_a_setting_matters_exactly_where_it_is_said_to(
 def test_sgd_by_hand_equation_39() -> None:
     weight = nn.Parameter(torch.tensor([[2.0]]))
     optimizer = build_optimizer(
-        [weight], Settings(optimizer="sgd", lr=0.1, momentum=0, weight_decay=0.5)
+        [(1.0, [weight])], Settings(optimizer="sgd", lr=0.1, momentum=0, weight_decay=0.5)
     )
     (weight**3 / 3).sum().backward()
     optimizer.step()

@@ -25,7 +25,7 @@ from veduta.runtime.memory import anonymous_memory
 from veduta.runtime.streams import mix
 from veduta.search.fused import run_tile
 from veduta.search.residency import sizes_of, tile_bytes
-from veduta.search.serial import run_alone
+from veduta.search.serial import Way, run_alone
 from veduta.search.space import trial_of
 from veduta.training.folds import undivided
 from veduta.training.state import Examples
@@ -50,7 +50,7 @@ def folds(train, validation):
 def run(tile, data):
     if tail is None:
         return list(run_tile(tile, data, classes=6))
-    return list(run_alone(tile, data, classes=6, tail=tail))
+    return list(run_alone(tile, data, way=Way(6, tail)))
 
 def tile_of(trials, **values):
     return tuple(trial_of(Settings(lr=1e-4 * (n + 1), **values)) for n in range(trials))

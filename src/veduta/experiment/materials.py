@@ -120,10 +120,15 @@ class Materials:
     def features(
         self, images: Sequence[Image], settings: Settings, views: Sequence[View]
     ) -> list[Rows]:
-        """Frozen features (N, ...) of `images`, in their order: one table a view."""
+        """Frozen features (N, ...) of `images`, in their order: one table a view.
+
+        Where nothing is frozen the features of the plain image are its pixels.
+        """
         if not views:
             return []
         pixels = self._pixels_of(images, resize_of(settings))
+        if settings.freeze == "none":
+            return [pixels]
         started = time.perf_counter()
         extractor = self._extractor(settings)
         several = f", {len(views)} views" if len(views) > 1 else ""

@@ -41,9 +41,13 @@ class Networks:
         return self._kept[key]
 
     def frozen(self, settings: Settings) -> Backbone:
-        """The part of it that is frozen: all of it, or its leading stages, of which there are."""
+        """The part of it that is frozen: its leading stages, or all of it.
+
+        Where nothing is, that is the backbone as it will be when it has been trained.
+        """
         whole = self.backbone(settings)
-        return whole if settings.freeze == "all" else Prefix(whole, frozen_stages(settings))
+        some = settings.freeze not in ("all", "none")
+        return Prefix(whole, frozen_stages(settings)) if some else whole
 
     def tail(self, settings: Settings) -> Tail | None:
         """The stages that train with the head; None where that is the head alone."""

@@ -82,6 +82,11 @@ def make_plan(
     faults += more
     if command == "search" and not grid:
         faults.append("a search needs a grid, such as --grid lr=3e-4,3e-3; got none")
+    if command == "train" and settings.halving:
+        faults.append(
+            f"halving chooses among trials, and train has one; got halving={settings.halving}: "
+            "leave it out, or call search"
+        )
     faults += [
         f"{name} stands in the grid and outside it; give it once" for name in values if name in grid
     ]

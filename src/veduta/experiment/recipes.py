@@ -21,8 +21,8 @@ def recipe_of(settings: Settings) -> Recipe:
 
 
 def views_of(settings: Settings) -> tuple[View, ...]:
-    """What `settings` show of an image in training besides the image itself."""
-    numbers = range(settings.views or 0)
+    """What `settings` show frozen stages of an image in training besides the image itself."""
+    numbers = range(0 if settings.freeze == "none" else settings.views or 0)
     return tuple(Augmented(settings.augment, settings.seed, number) for number in numbers)
 
 

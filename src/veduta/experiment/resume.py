@@ -19,7 +19,7 @@ from veduta.experiment.plan import Plan, make_plan, trials_of
 from veduta.features.engines import choose_engine
 from veduta.runs.directory import Place
 
-FREE = frozenset({"memory"})
+FREE = frozenset({"memory", "checkpoint_seconds"})
 """Settings that no result depends on: a run that was killed for its memory goes on with less."""
 
 
@@ -116,13 +116,14 @@ def _merged(
     comparable = [] if faults else [name for name in values if name in Settings.model_fields]
     for name in comparable:
         had, came = merged.get(name, (getattr(settings, name),)), getattr(given, name)
+        longer = name == "epochs" and not merged and came > had[0]
         if name not in {*recorded, *merged}:
             faults.append(_decided(name, came))
-        elif name in FREE:
+        elif name in FREE or longer:
             settings = settings.model_copy(update={name: came})
         elif came not in had:
             faults.append(_other(name, had, came))
-    faults += _edited(earlier) + _moved(earlier)
+    faults += _edited(earlier) + _moved(earlier) + _halved(settings, added)
     if faults:
         raise InputError(*faults)
     for name, new in added.items():
@@ -158,6 +159,16 @@ def _moved(earlier: Earlier) -> list[str]:
     where = f"veduta {earlier.start['command']} FOLDER --resume {earlier.directory.path}"
     rule = "a resumed run needs the images that it began with"
     return [f"{rule}; {given} is not there any more: say where they are now, as in {where}"]
+
+
+def _halved(settings: Settings, added: Grid) -> list[str]:
+    """The fault of more trials in a search that has chosen already which of them go on."""
+    if settings.halving is None or not added:
+        return []
+    return [
+        "a search by halving takes no more trials, for it has chosen among those it had; got "
+        f"--grid for {', '.join(added)}: start a new run"
+    ]
 
 
 def _edited(earlier: Earlier) -> list[str]:

@@ -112,6 +112,9 @@ class HeadNetwork(nn.Module):
         """How many numbers it trains."""
         return self.head.parameters
 
+    def open(self, opened: bool = True) -> None:
+        """Let what stands before the head train, or rest; here there is nothing."""
+
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Logits; with `noise`, as in training, units are dropped and the kept ones rescaled.
 

@@ -1,0 +1,1 @@
+"""Recipes: settings and grids under a name, as YAML files that `--config` would take too."""
