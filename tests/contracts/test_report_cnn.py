@@ -24,6 +24,7 @@ from veduta.models.model import IMAGENET_MEAN, IMAGENET_STD
 from veduta.models.registry import model_of
 from veduta.models.report_cnn import Block, L2Pool
 from veduta.optim.optimizers import build_optimizer
+from veduta.training.loss import Batch
 from veduta.training.step import train_step
 
 SIZE, LABELS, CLASSES, RATE = 27, np.array([0, 2, 1, 1, 0]), 3, 0.1  # 27 -> 23 -> 7 -> 3 -> 1
@@ -92,10 +93,10 @@ def test_a_step_of_it_is_the_foundations_step(untied: bool, pool: str, norm_firs
     network = built(untied, pool, norm_first)
     layers = foundations_of(network, pool, norm_first)
     optimizer = build_optimizer(
-        network.parameters(), Settings(optimizer="sgd", lr=RATE, momentum=0.0)
+        network.groups(1.0), Settings(optimizer="sgd", lr=RATE, momentum=0.0)
     )
-    batch = torch.tensor(PIXELS), torch.tensor(LABELS)
-    loss = train_step(network, optimizer, batch, noise=None)
+    batch = Batch(torch.tensor(PIXELS), torch.tensor(LABELS))
+    loss = train_step(network, optimizer, batch, noise=None).loss
 
     x = ((PIXELS / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
     z = training.forward(layers, x, training=True)

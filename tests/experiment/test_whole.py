@@ -27,6 +27,7 @@ from veduta.search.kept import read_finished, write_scores, write_weights
 from veduta.search.selection import Outcome
 from veduta.search.space import varied
 from veduta.tracking.console import Console
+from veduta.training.loss import Batch
 from veduta.training.step import train_step
 
 CLASSES = 3
@@ -60,12 +61,12 @@ def trained(plan: Plan, materials: Materials) -> tuple[TailNetwork, torch.Tensor
     network = TailNetwork(build_head(head_of(settings, tail.features, CLASSES), 0), tail)
     size = settings.image_size or 0
     drawn = np.random.default_rng(0).integers(0, 256, (6, size, size, 3)).astype(np.uint8)
-    batch = torch.from_numpy(drawn), torch.tensor([0, 1, 2, 0, 1, 2])
-    optimizer = build_optimizer(network.parameters(), settings)
+    batch = Batch(torch.from_numpy(drawn), torch.tensor([0, 1, 2, 0, 1, 2]))
+    optimizer = build_optimizer(network.groups(1.0), settings)
     network.train()
     for _ in range(2):
         train_step(network, optimizer, batch, noise=None)
-    return network.eval(), batch[0]
+    return network.eval(), batch.features
 
 
 @KIND

@@ -19,6 +19,7 @@ from veduta.models.registry import MODELS, model_of
 from veduta.models.report_cnn import report_cnn
 from veduta.models.residual import cnn
 from veduta.optim.optimizers import build_optimizer
+from veduta.training.loss import Batch
 from veduta.training.step import train_step
 
 KINDS: dict[str, dict[str, object]] = {
@@ -76,11 +77,11 @@ def test_names_of_ours_are_in_the_registry() -> None:
 def test_a_step_moves_everything_that_trains(given: dict[str, object], cache: Path) -> None:
     settings, network = network_of(given, cache)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
-    batch = images(settings.image_size or 0), torch.tensor([0, 1, 2, 0, 1, 2])
-    optimizer = build_optimizer(network.parameters(), settings)
+    batch = Batch(images(settings.image_size or 0), torch.tensor([0, 1, 2, 0, 1, 2]))
+    optimizer = build_optimizer(network.groups(1.0), settings)
     network.train()
     for _ in range(2):  # behind a scale that starts at 0 nothing moves in the first step
-        loss = train_step(network, optimizer, batch, noise=None)
+        loss = train_step(network, optimizer, batch, noise=None).loss
     assert np.isfinite(loss)
     moved = {n for n, p in network.named_parameters() if not torch.equal(p, before[n])}
     assert moved == {name for name, p in network.named_parameters() if p.requires_grad}
