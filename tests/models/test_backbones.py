@@ -126,6 +126,13 @@ def test_random_weights_are_a_function_of_seed_name_and_shape(name: str) -> None
             assert kernel.var().item() == pytest.approx(2 / kernel[0].numel(), rel=0.05)
 
 
+def test_dropout_of_a_library_does_not_act() -> None:
+    """It would draw from a generator that no checkpoint holds."""
+    network = headless(find_model("vgg16_fc"))
+    rates = [module.p for module in network.modules() if isinstance(module, nn.Dropout)]
+    assert rates == [0.0, 0.0]
+
+
 def test_without_weights_the_same_seed_gives_the_same_features(cache: Path) -> None:
     first, again, other = (
         build_backbone("efficientnet_lite0", "none", image_size=32, seed=seed, cache=cache)
