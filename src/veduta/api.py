@@ -28,7 +28,7 @@ from veduta.experiment.result import Run
 from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
 from veduta.inference.classifier import load_classifier
-from veduta.models.registry import MODELS
+from veduta.models.listing import listed
 from veduta.runs.directory import checked, create, place_for
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
@@ -201,21 +201,12 @@ def evaluate(
 
 
 def models() -> pd.DataFrame:
-    """The models that can be trained: parameters, size, licence, where their weights come from."""
-    return pd.DataFrame(
-        {
-            "model": model.name,
-            "parameters": model.parameters,
-            "megabytes": round(model.parameters * 4 / 2**20),
-            "features": model.features,
-            "stages": len(model.stages),
-            "image_size": model.image_size,
-            "top1_percent": model.top1,
-            "licence": model.licence,
-            "weights": model.source,
-        }
-        for model in MODELS.values()
-    )
+    """The models that can be trained, and what the report's table says of those that stand in it.
+
+    Besides these any network of timm can be trained under `timm:NAME`. A row of the report's table
+    that neither library has says so in `note`; what is not known of a model is missing.
+    """
+    return pd.DataFrame(listed()).convert_dtypes()  # whole numbers stay so beside what is missing
 
 
 def cache(*, clear: bool = False) -> pd.DataFrame:

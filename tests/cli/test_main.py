@@ -112,7 +112,14 @@ def test_models_lists_what_can_be_trained() -> None:
     assert done.returncode == 0
     for word in ("efficientnet_lite0", "4,652,008", "vgg16", "138,357,544", "Apache-2.0"):
         assert word in done.stdout
-    assert json.loads(veduta("models", "--json").stdout)["models"][0]["licence"]
+    assert max(map(len, done.stdout.partition("the report's parameters")[0].splitlines())) <= 100
+    rows = {r["model"]: r for r in json.loads(veduta("models", "--json").stdout)["models"]}
+    assert rows["resnet50"]["parameters"] == 25_557_032
+    assert rows["resnet50"]["report_parameters"] == 25_636_712
+    assert "biases" in rows["resnet50"]["report_counts"]
+    assert rows["efficientnet_lite0"]["report_depth"] is None
+    assert rows["nasnet_mobile"]["parameters"] is None
+    assert "neither timm nor torchvision" in rows["nasnet_mobile"]["note"]
 
 
 def test_every_fault_is_a_line_and_the_code_is_two(colours: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ COMMON: dict[str, Any] = {
     "mean": IMAGENET_MEAN,
     "std": IMAGENET_STD,
     "filter": "bilinear",
-    "licence": "of this package",
+    "licence": "none",
     "source": "none: it is trained from the start",
 }
 
@@ -24,7 +24,7 @@ OWN = (
     Model(
         name="cnn",
         architecture="residual",
-        parameters=2_464_704,
+        parameters=1_947_264,
         image_size=96,
         features=256,
         cut="global average pooling",
