@@ -31,7 +31,17 @@ OWN = (
         stages=(("stem",), ("stage1",), ("stage2",), ("stage3",), ("pool",)),
         options=Options(image_size=96, channels=(64, 128, 256)),
         uses=frozenset({"channels"}),
-        defaults={**WHOLE, "augment": ("crop", "flip"), "epochs": 20, "lr": 1e-3},
+        defaults={
+            **WHOLE,
+            "augment": ("crop", "flip"),
+            "optimizer": "sgd",
+            "nesterov": True,
+            "lr": 0.1,
+            "weight_decay": 5e-4,
+            "schedule": "one_cycle",
+            "label_smoothing": 0.1,
+            "epochs": 20,
+        },
         **COMMON,
     ),
     Model(
