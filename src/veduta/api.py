@@ -6,35 +6,44 @@
 >>> veduta.load(study.directory.path).predict(["a.jpg"])         # doctest: +SKIP
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pandas as pd
 
-from veduta.config.fields import as_text
 from veduta.config.parsing import read_file
 from veduta.data.digits import write_digits
 from veduta.data.folder import read_folder, read_images
 from veduta.data.upkeep import clear as empty
-from veduta.data.upkeep import listing
 from veduta.errors import InputError
-from veduta.experiment import prediction
+from veduta.evaluation.abstention import MAX_ERROR
+from veduta.experiment import evaluating, prediction
+from veduta.experiment.comparing import Comparison, compare_runs, write_comparison
+from veduta.experiment.evaluating import Evaluation
+from veduta.experiment.holdings import holdings, registered
 from veduta.experiment.plan import make_plan
-from veduta.experiment.prediction import Evaluation, Predictions
+from veduta.experiment.prediction import Predictions
 from veduta.experiment.result import Run
 from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
 from veduta.inference.classifier import Classifier, load_classifier
-from veduta.models.registry import MODELS
-from veduta.runs.directory import Place, new_directory_faults, place_for
+from veduta.runs.directory import checked, place_for
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
 
-__all__ = ["Model", "cache", "demo", "evaluate", "load", "models", "predict", "search", "train"]
-
-Read = TypeVar("Read")
+__all__ = [
+    "Model",
+    "cache",
+    "compare",
+    "demo",
+    "evaluate",
+    "load",
+    "models",
+    "predict",
+    "search",
+    "train",
+]
 
 RUNS, DEMO = Path("runs"), Path("demo")
 DEMO_GRID = {"lr": [1e-3, 3e-3, 1e-2], "batch_size": [32, 64], "weight_decay": [0.0, 1e-4]}
@@ -52,17 +61,24 @@ class Model:
         self._classifier = classifier
         self.classes = classifier.classes
 
-    def predict(self, paths: Sequence[str | Path] | str | Path, *, top_k: int = 1) -> pd.DataFrame:
+    def predict(
+        self,
+        paths: Sequence[str | Path] | str | Path,
+        *,
+        top_k: int = 1,
+        max_error: float | None = None,
+    ) -> pd.DataFrame:
         """The `top_k` most probable labels of images: path, label, probability, label_2, ...
 
         Args:
             paths: files or folders. What cannot be read has no row; `attrs["rejected"]` lists it.
             top_k: how many labels an image.
+            max_error: leave the images to a person that an error as low as this asks for; the
+                columns `confidence` and `abstained` say which.
         """
-        given = [paths] if isinstance(paths, (str, Path)) else paths
-        found = prediction.predict(
-            self._classifier, read_images(given), top_k=top_k, console=Console(quiet=True)
-        )
+        given = read_images([paths] if isinstance(paths, (str, Path)) else paths)
+        wanted: dict[str, Any] = {"top_k": top_k, "max_error": max_error}
+        found = prediction.predict(self._classifier, given, **wanted, console=Console(quiet=True))
         table = found.table.copy()
         table.attrs["rejected"] = [(r.name, r.problem, r.detail) for r in found.rejected]
         return table
@@ -148,14 +164,17 @@ def predict(
     images: Sequence[str | Path],
     *,
     top_k: int = 1,
+    max_error: float | None = None,
     out: str | Path | None = None,
     console: Console | None = None,
 ) -> Predictions:
     """Label images with the model of a run; predictions.csv goes into a new directory."""
     console = console or Console()
     place = place_for(out, RUNS, "predict")
-    samples = _checked(place, lambda: read_images(images))
-    found = prediction.predict(load_classifier(Path(path)), samples, top_k=top_k, console=console)
+    samples = checked(place, lambda: read_images(images))
+    model = load_classifier(Path(path))
+    wanted: dict[str, Any] = {"top_k": top_k, "max_error": max_error}
+    found = prediction.predict(model, samples, **wanted, console=console)
     return prediction.write_predictions(place, found)
 
 
@@ -163,33 +182,28 @@ def evaluate(
     path: str | Path,
     data: str | Path,
     *,
+    max_error: float = MAX_ERROR,
     out: str | Path | None = None,
     console: Console | None = None,
 ) -> Evaluation:
     """Judge the model of a run on labelled images; the figures go into a new directory."""
     console = console or Console()
     place = place_for(out, RUNS, "evaluate")
-    classifier = _checked(place, lambda: load_classifier(Path(path)))
-    found = _evaluate(classifier, data, console)
-    return prediction.write_evaluation(place, found)
+    classifier = checked(place, lambda: load_classifier(Path(path)))
+    found = _evaluate(classifier, data, console, max_error)
+    return evaluating.write_evaluation(place, found)
+
+
+def compare(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> Comparison:
+    """Which of two runs is better on the same test images; the figures go into `out`, if given."""
+    place = place_for(out, RUNS, "compare")
+    found = checked(place, lambda: compare_runs(Path(first), Path(second)))
+    return write_comparison(place, found) if out else found
 
 
 def models() -> pd.DataFrame:
     """The models that can be trained: parameters, size, licence, where their weights come from."""
-    return pd.DataFrame(
-        {
-            "model": model.name,
-            "parameters": model.parameters,
-            "megabytes": round(model.parameters * 4 / 2**20),
-            "features": model.features,
-            "stages": len(model.stages),
-            "image_size": model.image_size,
-            "top1_percent": model.top1,
-            "licence": model.licence,
-            "weights": model.source,
-        }
-        for model in MODELS.values()
-    )
+    return registered()
 
 
 def cache(*, clear: bool = False) -> pd.DataFrame:
@@ -198,16 +212,7 @@ def cache(*, clear: bool = False) -> pd.DataFrame:
     Args:
         clear: remove it all, what a run is writing just now excepted; the table is what was there.
     """
-    held = listing(cache_folder())
-    table = pd.DataFrame(
-        {
-            "kind": [entry.kind for entry in held],
-            "what": [_told(entry.spec) for entry in held],
-            "images": [entry.rows for entry in held],
-            "megabytes": [round(entry.size / 1e6, 1) for entry in held],
-            "last used": [time.strftime("%Y-%m-%d %H:%M", time.localtime(e.used)) for e in held],
-        }
-    )
+    table = holdings(cache_folder())
     if clear:
         empty(cache_folder())
     return table
@@ -223,28 +228,8 @@ def demo(*, out: str | Path | None = None, console: Console | None = None) -> Ru
     return Run(run(plan, cache=cache_folder(), console=console).path)
 
 
-def _told(spec: Mapping[str, Any]) -> str:
-    inner = spec.get("spec", {})
-    names = ("model", "size", "fit", "engine", "precision")
-    told = [str(inner[name]) for name in names if name in inner]
-    view = inner.get("view", "plain")
-    if isinstance(view, dict):
-        view = f"view {view['number']} by {as_text(view['augment'])}"
-    return ", ".join(told if view == "plain" else [*told, view])
-
-
-def _evaluate(classifier: Classifier, data: str | Path, console: Console) -> Evaluation:
-    folder = read_folder(data, classes=classifier.classes)
-    return prediction.evaluate(classifier, folder, cache=cache_folder(), console=console)
-
-
-def _checked(place: Place, read: Callable[[], Read]) -> Read:
-    """What `read` gives, where the new directory can be made too; else the faults of both."""
-    faults = new_directory_faults(place.path)
-    try:
-        found = read()
-    except InputError as error:
-        raise InputError(*faults, *error.faults) from error
-    if faults:
-        raise InputError(*faults)
-    return found
+def _evaluate(
+    classifier: Classifier, data: str | Path, console: Console, max_error: float = MAX_ERROR
+) -> Evaluation:
+    folder, to = read_folder(data, classes=classifier.classes), cache_folder()
+    return evaluating.evaluate(classifier, folder, cache=to, console=console, max_error=max_error)

@@ -39,6 +39,11 @@ class Accuracy:
             "images": self.images,
         }
 
+    @property
+    def figures(self) -> tuple[float, float, float]:
+        """The share and both ends of its interval."""
+        return self.accuracy, self.low, self.high
+
     def __str__(self) -> str:
         return (
             f"{self.accuracy:.1%} (95 % interval {self.low:.1%} to {self.high:.1%}, "

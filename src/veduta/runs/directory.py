@@ -3,10 +3,14 @@
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from veduta.errors import InputError
+
+Read = TypeVar("Read")
 
 SCRATCH = re.compile(r"\.(.+\.(csv|json|yaml|npz|safetensors)|model)\.[a-z0-9_]{8}")
 """Names of what a process that was killed was about to put in place."""
@@ -69,6 +73,36 @@ class RunDirectory:
     def confusion(self) -> Path:
         """How often each class was taken for each; rows are the truth."""
         return self.path / "confusion.csv"
+
+    @property
+    def areas(self) -> Path:
+        """One row a class: areas below its ROC and precision-recall curves."""
+        return self.path / "areas.csv"
+
+    @property
+    def reliability(self) -> Path:
+        """One row a bin of confidence: how often it was right."""
+        return self.path / "reliability.csv"
+
+    @property
+    def risk_coverage(self) -> Path:
+        """The error that is left at every share of images accepted."""
+        return self.path / "risk_coverage.csv"
+
+    @property
+    def mistakes(self) -> Path:
+        """The images that were got wrong, the most confident first."""
+        return self.path / "mistakes.csv"
+
+    @property
+    def label_issues(self) -> Path:
+        """Every image that judged out of fold, the most doubtful label first."""
+        return self.path / "label_issues.csv"
+
+    @property
+    def changed(self) -> Path:
+        """The images that one of two runs gets right and the other wrong."""
+        return self.path / "changed.csv"
 
     @property
     def tensorboard(self) -> Path:
@@ -149,6 +183,18 @@ def new_directory_faults(path: Path) -> list[str]:
     if not os.access(above, os.W_OK | os.X_OK):
         return [_not_writable(path, f"{above} is not writable")]
     return []
+
+
+def checked(place: Place, read: Callable[[], Read]) -> Read:
+    """What `read` gives, where the new directory can be made too; else the faults of both."""
+    faults = new_directory_faults(place.path)
+    try:
+        found = read()
+    except InputError as error:
+        raise InputError(*faults, *error.faults) from error
+    if faults:
+        raise InputError(*faults)
+    return found
 
 
 def _not_writable(path: Path, reason: str) -> str:
