@@ -43,7 +43,7 @@ def predict(
         left = int(found.table["abstained"].sum())
         console.say(
             f"abstained   {left:,} of {many:,} images have a confidence below {how.threshold:g}; "
-            f"of the others at most {100 * how.max_error:g} % are expected to be wrong"
+            f"the others promise an error of at most {100 * how.max_error:g} %"
         )
     console.say(f"predictions {found.directory}/predictions.csv")
     if as_json:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from veduta.metrics.counts import Numbers
 
+DIGITS = 4
+
 Labels = NDArray[np.int64]
 
 
@@ -83,9 +85,9 @@ def label_issues(
             "path": list(paths),
             "label": names[labels],
             "suggested": names[suggested],
-            "probability_of_label": own,
-            "probability_of_suggested": probabilities[rows, suggested],
-            "score": others.max(1, initial=-1.0) - own,
+            "probability_of_label": own.round(DIGITS),
+            "probability_of_suggested": probabilities[rows, suggested].round(DIGITS),
+            "score": (others.max(1, initial=-1.0) - own).round(DIGITS),
             "issue": issue,
         }
     )

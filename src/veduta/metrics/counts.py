@@ -56,9 +56,13 @@ def macro(figures: Numbers) -> Numbers:
 
 
 def weighted(figures: Numbers, images: Numbers) -> Numbers:
-    """Mean (...) over the classes that have the figure, each as often as it has images."""
+    """Mean (...) over the classes that have the figure, each as often as it has images.
+
+    Where none of these has images, each counts once, as in scikit-learn.
+    """
     there = ~np.isnan(figures)
     weights = np.where(there, images, 0.0)
+    weights = np.where(weights.sum(-1, keepdims=True) > 0, weights, there)
     return ratio((weights * np.where(there, figures, 0.0)).sum(-1), weights.sum(-1))
 
 
