@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veduta.evaluation.calibration import HOTTEST, fit_temperature, reliability, softmax
-from veduta.metrics.probabilities import log_loss
+from veduta.metrics.probabilities import log_losses
 
 
 @pytest.mark.parametrize("right", [6, 7, 9])
@@ -26,9 +26,9 @@ def test_no_other_temperature_has_a_lower_loss(seed: int) -> None:
     truth = generator.integers(0, 4, 60)
     logits = generator.normal(0, 2, (60, 4)) + 1.5 * np.eye(4)[truth]
     found = fit_temperature(logits, truth)
-    least = log_loss(truth, softmax(logits, found.value)).value
+    least = log_losses(truth, softmax(logits, found.value)).mean()
     for other in found.value * np.array([0.5, 0.9, 0.99, 1.01, 1.1, 2]):
-        assert least <= log_loss(truth, softmax(logits, other)).value
+        assert least <= log_losses(truth, softmax(logits, other)).mean()
 
 
 def test_what_made_the_logits_is_found_again() -> None:

@@ -69,8 +69,7 @@ def test_without_folds_no_label_is_doubted(undivided: Run) -> None:
 @pytest.mark.parametrize("which", ["found", "undivided"])
 def test_scores_meet_their_truth(which: str, request: pytest.FixtureRequest) -> None:
     run = request.getfixturevalue(which)
-    winner, classes = run.summary["winner"]["trial"], tuple(run.summary["classes"])
-    judgement = judge(run.directory, winner=winner, classes=classes)
+    winner, judgement = run.summary["winner"]["trial"], run.judgement
     kept = np.load(run.directory.scores / f"{winner}.npz")
     hits = np.unpackbits(kept["hits"], axis=1, count=int(kept["images"])).astype(bool)
     assert (judgement.validation.hits == hits[int(kept["best_epoch"]) - 1]).all()

@@ -12,11 +12,11 @@ from veduta.metrics.counts import Numbers
 ROWS = 1024  # images compared at once
 
 Labels = NDArray[np.int64]
-Features = NDArray[np.floating[Any]]  # of images; probabilities are features too
+Features = NDArray[np.floating[Any]]
 
 
 def judged_images(
-    paths: Sequence[str], truth: Labels, probabilities: Features, classes: Sequence[str]
+    paths: Sequence[str], truth: Labels, probabilities: Numbers, classes: Sequence[str]
 ) -> pd.DataFrame:
     """A row an image: path, truth, label, probability (of the label), probability_of_truth.
 

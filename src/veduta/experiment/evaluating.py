@@ -11,7 +11,7 @@ from veduta.data.pixels import Image, Rejection
 from veduta.data.sample import Folder, Sample
 from veduta.errors import InputError
 from veduta.evaluation.abstention import MAX_ERROR, risk_coverage
-from veduta.evaluation.calibration import Temperature, reliability
+from veduta.evaluation.calibration import Temperature, reliability, softmax
 from veduta.evaluation.judging import Judged, abstention_of, calibration_of, figures_of
 from veduta.evaluation.mistakes import confident_errors, judged_images
 from veduta.experiment.abstaining import bounds_of
@@ -127,7 +127,7 @@ def evaluate(
     found = Judged(paths, scores.digests, truth, scores.logits, classes, at)
     seed = classifier.manifest.settings.seed
     figures, areas = figures_of(found, seed=seed)
-    table = judged_images(paths, truth, scores.probabilities, classes)
+    table = judged_images(paths, truth, softmax(scores.logits), classes)
     return Evaluation(
         classifier.source,
         accuracy(truth, found.predicted),
