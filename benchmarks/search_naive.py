@@ -66,7 +66,8 @@ def plain_backbone(cache: Path) -> tuple[Any, Any]:
     torch.set_num_threads(processors())
     model = find_model("efficientnet_lite0")
     backbone = full_network(model, cache=cache)
-    backbone.set_submodule(model.classifier, nn.Identity())
+    for name in model.classifier:
+        backbone.set_submodule(name, nn.Identity())
     steps = [
         transforms.Resize((SIZE, SIZE), transforms.InterpolationMode.BICUBIC),
         transforms.ToTensor(),

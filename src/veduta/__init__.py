@@ -10,9 +10,33 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from veduta.api import cache, compare, demo, evaluate, load, models, predict, search, train
+    from veduta.api import (
+        cache,
+        compare,
+        demo,
+        evaluate,
+        load,
+        lr_find,
+        models,
+        predict,
+        preview,
+        search,
+        train,
+    )
 
-__all__ = ["cache", "compare", "demo", "evaluate", "load", "models", "predict", "search", "train"]
+__all__ = [
+    "cache",
+    "compare",
+    "demo",
+    "evaluate",
+    "load",
+    "lr_find",
+    "models",
+    "predict",
+    "preview",
+    "search",
+    "train",
+]
 
 
 class _FrontDoor(ModuleType):

@@ -12,23 +12,27 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from veduta.config.parsing import read_file
+from veduta.config.recipe import together
 from veduta.data.digits import write_digits
-from veduta.data.folder import read_folder, read_images
+from veduta.data.folder import read_images
 from veduta.data.upkeep import clear as empty
 from veduta.errors import InputError
 from veduta.evaluation.abstention import MAX_ERROR
-from veduta.experiment import evaluating, prediction
+from veduta.experiment import prediction
+from veduta.experiment.cached import held_in
 from veduta.experiment.comparing import Comparison, compare_runs, write_comparison
-from veduta.experiment.evaluating import Evaluation
-from veduta.experiment.holdings import holdings, registered
+from veduta.experiment.evaluating import Evaluation, write_evaluation
+from veduta.experiment.model import Model, judged
 from veduta.experiment.plan import make_plan
 from veduta.experiment.prediction import Predictions
+from veduta.experiment.preview import sheets_of
+from veduta.experiment.rates import RangeTest, find_rates
 from veduta.experiment.result import Run
 from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
-from veduta.inference.classifier import Classifier, load_classifier
-from veduta.runs.directory import checked, place_for
+from veduta.inference.classifier import load_classifier
+from veduta.models.listing import listed
+from veduta.runs.directory import checked, create, place_for
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
 
@@ -39,8 +43,10 @@ __all__ = [
     "demo",
     "evaluate",
     "load",
+    "lr_find",
     "models",
     "predict",
+    "preview",
     "search",
     "train",
 ]
@@ -50,53 +56,13 @@ DEMO_GRID = {"lr": [1e-3, 3e-3, 1e-2], "batch_size": [32, 64], "weight_decay": [
 DEMO_SETTINGS: dict[str, Any] = {"image_size": 64, "epochs": 15}
 
 
-class Model:
-    """A trained classifier, ready to predict. `load` makes one.
-
-    Attributes:
-        classes: names of the classes; column i of the probabilities is `classes[i]`.
-    """
-
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
-        self.classes = classifier.classes
-
-    def predict(
-        self,
-        paths: Sequence[str | Path] | str | Path,
-        *,
-        top_k: int = 1,
-        max_error: float | None = None,
-    ) -> pd.DataFrame:
-        """The `top_k` most probable labels of images: path, label, probability, label_2, ...
-
-        Args:
-            paths: files or folders. What cannot be read has no row; `attrs["rejected"]` lists it.
-            top_k: how many labels an image.
-            max_error: leave the images to a person that an error as low as this asks for; the
-                columns `confidence` and `abstained` say which.
-        """
-        given = read_images([paths] if isinstance(paths, (str, Path)) else paths)
-        wanted: dict[str, Any] = {"top_k": top_k, "max_error": max_error}
-        found = prediction.predict(self._classifier, given, **wanted, console=Console(quiet=True))
-        table = found.table.copy()
-        table.attrs["rejected"] = [(r.name, r.problem, r.detail) for r in found.rejected]
-        return table
-
-    def evaluate(self, data: str | Path) -> Evaluation:
-        """How the classifier does on labelled images that it has not seen."""
-        return _evaluate(self._classifier, data, Console(quiet=True))
-
-    def __repr__(self) -> str:
-        return f"Model({str(self._classifier.source)!r}, classes {', '.join(self.classes)})"
-
-
 def search(
     data: str | Path | None = None,
     *,
     grid: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     config: str | Path | None = None,
+    recipe: str | None = None,
     resume: str | Path | None = None,
     console: Console | None = None,
     **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
@@ -108,6 +74,7 @@ def search(
         grid: several values a setting, by name: `{"lr": [3e-4, 3e-3], "batch_size": [32, 64]}`.
         out: where the run directory shall stand; default `runs/search-N`.
         config: a YAML file of settings, `grid` among them; what is given here comes first.
+        recipe: settings under a name, such as `report`; what is given, or in `config`, comes first.
         resume: the directory of a run that goes on, with its own data and settings: killed or
             interrupted, it ends as if it had not been; what `grid` gives is added to its grid, and
             the new cells are run. What would change earlier results is refused.
@@ -117,11 +84,7 @@ def search(
     Raises:
         InputError: something given is wrong; every fault is listed, nothing was written.
     """
-    filed = read_file(Path(config)) if config else {}
-    grid = grid or {}
-    filed_grid = {n: v for n, v in filed.pop("grid", {}).items() if n not in settings}
-    shared = {n: v for n, v in filed.items() if n not in grid}
-    values, merged = {**shared, **settings}, {**filed_grid, **grid}
+    values, merged = together(settings, grid or {}, config=config, recipe=recipe)
     place = place_for(out, RUNS, "search")
     plan = plan_of("search", data, values, grid=merged, place=place, resume=resume)
     return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
@@ -132,17 +95,68 @@ def train(
     *,
     out: str | Path | None = None,
     config: str | Path | None = None,
+    recipe: str | None = None,
     resume: str | Path | None = None,
     console: Console | None = None,
     **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
 ) -> Run:
     """Train one model: a search of one trial. Arguments as for `search`."""
-    filed = read_file(Path(config)) if config else {}
-    if "grid" in filed:
-        raise InputError(f"train takes one value a setting; {config} has a grid: call search")
+    values, grid = together(settings, {}, config=config, recipe=recipe)
+    if grid:
+        source = config or f"the recipe {recipe}"
+        raise InputError(f"train takes one value a setting; {source} has a grid: call search")
     place = place_for(out, RUNS, "train")
-    plan = plan_of("train", data, {**filed, **settings}, grid={}, place=place, resume=resume)
+    plan = plan_of("train", data, values, grid={}, place=place, resume=resume)
     return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
+
+
+def preview(
+    data: str | Path,
+    *,
+    grid: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    recipe: str | None = None,
+    console: Console | None = None,
+    **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
+) -> tuple[Path, ...]:
+    """Draw what a run with these settings would train on: images, and what each epoch shows.
+
+    Arguments as for `search`; the new directory is `runs/preview-N` by default.
+
+    Returns:
+        The PNG files that it holds: `preview.png`, or one for each `augment` of a grid.
+
+    Raises:
+        InputError: as for `search`, or nothing changes the images.
+    """
+    from veduta.report.sheet import write_sheets
+
+    values, merged = together(settings, grid or {}, config=config, recipe=recipe)
+    place = place_for(out, RUNS, "preview")
+    plan = make_plan(data, values, grid=merged, place=place, command="preview")
+    sheets = sheets_of(plan, cache=cache_folder(), console=console or Console())
+    return write_sheets(create(place).path, sheets)
+
+
+def lr_find(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    recipe: str | None = None,
+    console: Console | None = None,
+    **settings: Any,  # noqa: ANN401 - names and types are those of config.settings
+) -> RangeTest:
+    """Learning rates to start with: a range test on the training images. Arguments as `search`."""
+    from veduta.report.rate_plots import write_rates
+
+    values, _ = together(settings, {}, config=config, recipe=recipe)
+    place = place_for(out, RUNS, "lr-find")
+    plan = make_plan(data, values, grid={}, place=place, command="lr-find")
+    found = find_rates(plan, cache=cache_folder(), console=console or Console())
+    write_rates(found.directory, found.rates, found.suggestion)
+    return found
 
 
 def load(path: str | Path, *, engine: Literal["torch", "openvino"] | None = None) -> Model:
@@ -172,9 +186,9 @@ def predict(
     console = console or Console()
     place = place_for(out, RUNS, "predict")
     samples = checked(place, lambda: read_images(images))
-    model = load_classifier(Path(path))
-    wanted: dict[str, Any] = {"top_k": top_k, "max_error": max_error}
-    found = prediction.predict(model, samples, **wanted, console=console)
+    found = prediction.predict(
+        load_classifier(Path(path)), samples, top_k=top_k, max_error=max_error, console=console
+    )
     return prediction.write_predictions(place, found)
 
 
@@ -190,8 +204,8 @@ def evaluate(
     console = console or Console()
     place = place_for(out, RUNS, "evaluate")
     classifier = checked(place, lambda: load_classifier(Path(path)))
-    found = _evaluate(classifier, data, console, max_error)
-    return evaluating.write_evaluation(place, found)
+    found = judged(classifier, data, console, max_error=max_error)
+    return write_evaluation(place, found)
 
 
 def compare(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> Comparison:
@@ -202,8 +216,12 @@ def compare(first: str | Path, second: str | Path, *, out: str | Path | None = N
 
 
 def models() -> pd.DataFrame:
-    """The models that can be trained: parameters, size, licence, where their weights come from."""
-    return registered()
+    """The models that can be trained, and what the report's table says of those that stand in it.
+
+    Besides these any network of timm can be trained under `timm:NAME`. A row of the report's table
+    that neither library has says so in `note`; what is not known of a model is missing.
+    """
+    return pd.DataFrame(listed()).convert_dtypes()  # whole numbers stay so beside what is missing
 
 
 def cache(*, clear: bool = False) -> pd.DataFrame:
@@ -212,7 +230,7 @@ def cache(*, clear: bool = False) -> pd.DataFrame:
     Args:
         clear: remove it all, what a run is writing just now excepted; the table is what was there.
     """
-    table = holdings(cache_folder())
+    table = held_in(cache_folder())
     if clear:
         empty(cache_folder())
     return table
@@ -226,10 +244,3 @@ def demo(*, out: str | Path | None = None, console: Console | None = None) -> Ru
     place = place_for(out, DEMO, "run")
     plan = make_plan(digits, DEMO_SETTINGS, grid=DEMO_GRID, place=place, command="search")
     return Run(run(plan, cache=cache_folder(), console=console).path)
-
-
-def _evaluate(
-    classifier: Classifier, data: str | Path, console: Console, max_error: float = MAX_ERROR
-) -> Evaluation:
-    folder, to = read_folder(data, classes=classifier.classes), cache_folder()
-    return evaluating.evaluate(classifier, folder, cache=to, console=console, max_error=max_error)

@@ -13,7 +13,7 @@ from tests.contracts.test_fused import CLASSES, FEATURES, differences, examples,
 from veduta.models.heads import build_head, head_of
 from veduta.search.course import Finished
 from veduta.search.fused import run_tile
-from veduta.search.serial import run_trial
+from veduta.search.serial import Way, run_trial
 from veduta.search.space import Trial
 from veduta.training.folds import Fold, divided
 from veduta.training.loop import Epoch, fit
@@ -76,7 +76,7 @@ def serial(found: list[Trial], folds: tuple[Fold, ...]) -> dict[str, tuple[list[
     came = {}
     for trial in found:
         epochs: list[Epoch] = []
-        end = run_trial(trial, folds, classes=CLASSES, record=epochs.append)
+        end = run_trial(trial, folds, way=Way(CLASSES), record=epochs.append)
         came[trial.id] = epochs, end
     return came
 

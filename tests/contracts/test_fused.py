@@ -5,6 +5,7 @@ allows.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from veduta.search.course import Finished
 from veduta.search.fused import run_tile
 from veduta.search.fused_head import FusedHead
 from veduta.search.groups import groups, tiles
-from veduta.search.serial import run_trial
+from veduta.search.serial import Way, run_trial
 from veduta.search.space import Trial, cells, trials
 from veduta.training.folds import undivided
 from veduta.training.loop import Epoch
@@ -74,7 +75,13 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {
     **{name: ({**DEEP, "activation": name}, {"dropout": (0.0, 0.3)}) for name in ACTIVATIONS},
     **{f"{name}, regular": (kind, REGULAR) for name, kind in KINDS.items()},
     **{f"mlp, {name}, regular": ({**kind, **DROPPED}, REGULAR) for name, kind in KINDS.items()},
+    "mlp, first layer drops": ({"hidden": (8, 6), "dropout_layers": 1}, SHARED),
+    "mlp, activation first": ({**DEEP, "norm_first": False}, SHARED),
     "schedules": ({}, SCHEDULED),
+    "stops": (
+        {"lr": 0.05},
+        {"stop_gap": (None, 0.02), "stop_at": (None, 0.9), "patience": (None, 2)},
+    ),
     "mlp, schedules": ({**KINDS["sgd"], **DROPPED}, SCHEDULED),
 }
 case = pytest.mark.parametrize(("base", "grid"), CASES.values(), ids=CASES)
@@ -127,7 +134,7 @@ def serial(found: list[Trial], dtype: torch.dtype, views: int = 0) -> dict[str, 
     came: dict[str, Came] = {}
     for trial in found:
         epochs: list[Epoch] = []
-        end = run_trial(trial, folds, classes=CLASSES, record=epochs.append)
+        end = run_trial(trial, folds, way=Way(CLASSES), record=epochs.append)
         came[trial.id] = epochs, end
     return came
 
@@ -223,9 +230,7 @@ def test_a_step_is_the_foundations_step(head: Head) -> None:
     gradients = {name: value.clone() for name, value in fused_head.gradients.items()}
     optimizer.step()
     for place, rate in enumerate(rates):
-        alone = build_head(
-            Head(5, 3, head.hidden, head.activation, head.batch_norm, rate), seed=0
-        ).double()
+        alone = build_head(replace(head, dropout=rate), seed=0).double()
         layers = foundations_of(alone)
         z = training.forward(layers, X, training=True)
         loss, delta = smoothed(z, smoothing[place])

@@ -20,6 +20,7 @@ from veduta.foundations.layers import Activate, BatchNorm, Dense, Dropout
 from veduta.foundations.training import Layer
 from veduta.models.heads import Head, HeadNetwork, build_head
 from veduta.optim.optimizers import build_optimizer
+from veduta.training.loss import Batch, Technique
 from veduta.training.step import logits_of, loss_and_accuracy, train_step
 
 SAMPLES, LABELS = 7, np.array([0, 2, 1, 1, 0, 2, 2])
@@ -30,6 +31,8 @@ HEADS = {
     "linear with dropout": Head(5, 3, dropout=0.4),
     **{f"hidden, {name}": Head(5, 3, hidden=(6,), activation=name) for name in NAMED},
     "batch norm": Head(5, 3, hidden=(6,), batch_norm=True),
+    "batch norm last": Head(5, 3, hidden=(6, 4), batch_norm=True, norm_first=False),
+    "dropout behind one layer": Head(5, 3, hidden=(6, 4), dropout=0.4, dropout_layers=1),
     "everything": Head(5, 3, hidden=(6, 4), activation="tanh", batch_norm=True, dropout=0.4),
 }
 
@@ -64,9 +67,10 @@ def foundations_of(network: HeadNetwork) -> list[Layer]:
         dense.weights = {"w": w, "b": b}  # type: ignore[dict-item]
         layers.append(dense)
         if number < len(head.hidden):
-            layers += [BatchNorm(head.hidden[number])] if head.batch_norm else []
-            layers.append(Activate(getattr(activations, head.activation.upper())))
-            layers += drop(number)
+            middle: list[Layer] = [BatchNorm(head.hidden[number])] if head.batch_norm else []
+            middle.append(Activate(getattr(activations, head.activation.upper())))
+            layers += middle if head.norm_first else middle[::-1]
+            layers += drop(number) if head.drops(number) else []
     return layers
 
 
@@ -102,9 +106,10 @@ def test_a_step_of_a_head_is_the_foundations_step(head: Head, l1: float, smoothi
     network.train()
     layers = foundations_of(network)
     settings = Settings(optimizer="sgd", lr=0.1, momentum=0.0, weight_decay=0.05, l1=l1)
-    optimizer = build_optimizer(network.parameters(), settings)
-    batch = torch.tensor(X), torch.tensor(LABELS)
-    loss = train_step(network, optimizer, batch, noise=uniforms, label_smoothing=smoothing)
+    optimizer = build_optimizer([(1.0, list(network.parameters()))], settings)
+    batch = Batch(torch.tensor(X), torch.tensor(LABELS))
+    technique = Technique(label_smoothing=smoothing)
+    loss = train_step(network, optimizer, batch, noise=uniforms, technique=technique).loss
 
     z = training.forward(layers, X, training=True)
     expected, delta = smoothed(z, smoothing)

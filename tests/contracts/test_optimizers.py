@@ -84,7 +84,7 @@ def test_steps_are_the_foundations_steps(
     settings = Settings(optimizer=name, lr=LR, weight_decay=DECAY, **chosen)
     w = normal(0, 3, 4)
     parameter = torch.nn.Parameter(torch.tensor(w))
-    optimizer = build_optimizer([parameter], settings)
+    optimizer = build_optimizer([(1.0, [parameter])], settings)
     zeros = np.zeros_like(w)
     state: Any = Moments(zeros, zeros) if name.startswith("adam") else zeros
     for number in range(STEPS):
@@ -98,7 +98,7 @@ def test_steps_are_the_foundations_steps(
 def test_biases_do_not_decay() -> None:
     bias = torch.nn.Parameter(torch.ones(3).double())
     settings = Settings(optimizer="sgd", lr=LR, momentum=0.0, weight_decay=DECAY)
-    optimizer = build_optimizer([bias], settings)
+    optimizer = build_optimizer([(1.0, [bias])], settings)
     bias.grad = torch.zeros(3).double()
     optimizer.step()
     assert_same(np.ones(3), bias)
@@ -108,7 +108,9 @@ def test_where_momentum_differs_once_the_learning_rate_changes() -> None:
     """PyTorch rescales the whole velocity, (37) the new gradient only; converted, they agree."""
     w, v, gradients = normal(0, 3), np.zeros(3), (normal(1, 3), normal(2, 3))
     parameter = torch.nn.Parameter(torch.tensor(w))
-    optimizer = build_optimizer([parameter], Settings(optimizer="sgd", lr=0.1, momentum=0.8))
+    optimizer = build_optimizer(
+        [(1.0, [parameter])], Settings(optimizer="sgd", lr=0.1, momentum=0.8)
+    )
     for lr, gradient in zip((0.1, 0.01), gradients, strict=True):
         optimizer.param_groups[0]["lr"] = lr
         parameter.grad = torch.tensor(gradient)

@@ -29,7 +29,7 @@ from veduta.models.heads import Head, build_head
 from veduta.runtime.environment import cache_folder
 from veduta.runtime.streams import order, sample_keys, stream
 from veduta.search.fused import run_tile
-from veduta.search.serial import run_trial
+from veduta.search.serial import Way, run_trial
 from veduta.search.space import trial_of
 from veduta.tracking.console import Console
 from veduta.training.folds import undivided
@@ -90,7 +90,7 @@ def test_as_many_views_as_epochs_is_augmenting_afresh(
 ) -> None:
     train, validation, states = made
     folds, trial = undivided(train, validation), trial_of(SETTINGS)
-    serial = run_trial(trial, folds, classes=3, record=lambda _: None)
+    serial = run_trial(trial, folds, way=Way(3), record=lambda _: None)
     expected = states[serial.outcome.best_epoch - 1]
     for name, value in serial.network.state_dict().items():
         assert torch.equal(value, expected[name])
@@ -126,7 +126,7 @@ def test_only_what_trains_has_views_and_all_is_measured_plain(colours: Path) -> 
         for part, same in zip(one.parts(7), other.parts(7), strict=True):
             assert torch.equal(part, same)
     seen = np.arange(20)
-    shown = [several[2].batch(epoch, seen)[0] for epoch in range(1, EPOCHS + 1)]
+    shown = [several[2].seen_in(epoch)(seen).features for epoch in range(1, EPOCHS + 1)]
     assert all(not torch.equal(view, next(several[2].parts(20))) for view in shown)
     assert all(not torch.equal(a, b) for a, b in pairwise(shown))
 

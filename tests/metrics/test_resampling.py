@@ -75,7 +75,7 @@ def test_coverage_of_a_mean_loss() -> None:
     generator = np.random.default_rng(2)
     covered = 0
     for seed in range(TIMES):
-        figure = mean_figure(generator.beta(2, 5, 200), seed)
+        figure = mean_figure(generator.beta(2, 5, 100), seed)
         covered += figure.low <= 2 / 7 <= figure.high
     assert 0.92 <= covered / TIMES <= 0.98
 

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from veduta.config.settings import Settings
-from veduta.optim.optimizers import OPTIMIZERS, USED_BY_SOME, build_optimizer, faults_of
+from veduta.optim.optimizers import (
+    OPTIMIZERS,
+    USED_BY_SOME,
+    build_optimizer,
+    faults_of,
+    set_rate,
+)
 
 REFERENCE = {
     "adagrad": lambda p, s: torch.optim.Adagrad(p, s.lr),
@@ -32,7 +38,7 @@ def parameters() -> list[nn.Parameter]:
 def test_it_is_torchs_own(name: str) -> None:
     settings = Settings(optimizer=name, lr=0.01, momentum=0.7, nesterov=True, betas=(0.8, 0.95))
     mine, theirs = parameters(), parameters()
-    descend(build_optimizer(mine, settings), mine)
+    descend(build_optimizer([(1.0, mine)], settings), mine)
     descend(REFERENCE[name](theirs, settings), theirs)
     assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
@@ -40,8 +46,9 @@ def test_it_is_torchs_own(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_weight_decay_acts_on_weights_and_not_on_biases(name: str) -> None:
     plain, decayed = parameters(), parameters()
-    descend(build_optimizer(plain, Settings(optimizer=name)), plain)
-    descend(build_optimizer(decayed, Settings(optimizer=name, weight_decay=0.5)), decayed)
+    descend(build_optimizer([(1.0, plain)], Settings(optimizer=name)), plain)
+    settings = Settings(optimizer=name, weight_decay=0.5)
+    descend(build_optimizer([(1.0, decayed)], settings), decayed)
     assert not torch.equal(plain[0], decayed[0])
     assert torch.equal(plain[1], decayed[1])
 
@@ -55,8 +62,8 @@ def test_a_setting_matters_exactly_where_it_is_said_to(
 ) -> None:
     before, after = parameters(), parameters()
     settings = Settings(optimizer=name)
-    descend(build_optimizer(before, settings), before)
-    descend(build_optimizer(after, settings.model_copy(update=change)), after)
+    descend(build_optimizer([(1.0, before)], settings), before)
+    descend(build_optimizer([(1.0, after)], settings.model_copy(update=change)), after)
     used = set(change) <= OPTIMIZERS[name].uses
     assert torch.equal(before[0], after[0]) is not used
     assert set(change) <= USED_BY_SOME
@@ -65,7 +72,7 @@ def test_a_setting_matters_exactly_where_it_is_said_to(
 def test_sgd_by_hand_equation_39() -> None:
     weight = nn.Parameter(torch.tensor([[2.0]]))
     optimizer = build_optimizer(
-        [weight], Settings(optimizer="sgd", lr=0.1, momentum=0, weight_decay=0.5)
+        [(1.0, [weight])], Settings(optimizer="sgd", lr=0.1, momentum=0, weight_decay=0.5)
     )
     (weight**3 / 3).sum().backward()
     optimizer.step()
@@ -75,3 +82,41 @@ def test_sgd_by_hand_equation_39() -> None:
 def test_nesterov_needs_momentum() -> None:
     assert faults_of(Settings(optimizer="sgd", nesterov=True, momentum=0))
     assert not faults_of(Settings(optimizer="adam", nesterov=True, momentum=0))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_groups_have_rates_of_their_own_and_follow_the_schedule(name: str) -> None:
+    """A group that trains at a tenth of the rate takes the steps of a tenth of the rate."""
+    settings = Settings(optimizer=name, weight_decay=0.1, l1=0.01)
+    together, alone = parameters(), parameters()
+    optimizer = build_optimizer([(0.1, together[:1]), (1.0, together[1:])], settings)
+    single = build_optimizer([(1.0, alone[:1])], settings)
+    for lr in (0.02, 0.005):
+        set_rate(optimizer, lr)
+        set_rate(single, lr / 10)
+        assert {group["lr"] for group in optimizer.param_groups} == {lr * 0.1, lr}
+        descend(optimizer, together)
+        descend(single, alone[:1])
+    assert torch.allclose(together[0], alone[0], rtol=1e-6, atol=0)
+
+
+def test_the_scale_of_a_group_is_saved_with_the_optimiser() -> None:
+    groups = [(0.1, parameters()), (1.0, parameters())]
+    optimizer = build_optimizer(groups, Settings())
+    other = build_optimizer([(1.0, parameters()), (1.0, parameters())], Settings())
+    other.load_state_dict(optimizer.state_dict())
+    set_rate(other, 1.0)
+    assert [group["lr"] for group in other.param_groups] == [0.1, 0.1, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("penalty", ["weight_decay", "l1"])
+def test_penalties_act_on_all_where_that_is_asked_for(name: str, penalty: str) -> None:
+    """As on a weight that has the bias's number."""
+    ends = []
+    for penalise, shape in (("all", (1,)), ("weights", (1, 1)), ("weights", (1,))):
+        settings = Settings(optimizer=name, lr=0.1, penalise=penalise, **{penalty: 0.5})
+        parameter = nn.Parameter(torch.ones(shape, dtype=torch.float64))
+        descend(build_optimizer([(1.0, [parameter])], settings), [parameter])
+        ends.append(parameter.item())
+    assert ends[0] == ends[1] != ends[2]

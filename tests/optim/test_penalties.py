@@ -19,7 +19,7 @@ def network() -> tuple[nn.Parameter, nn.Parameter]:
 def descend(l1: float, *, name: str, inside: float) -> tuple[Tensor, Tensor]:
     """Three steps down sum(p^3) / 3 over both, with `inside` times the weight's L1 norm added."""
     weight, bias = network()
-    optimizer = build_optimizer([weight, bias], Settings(optimizer=name, lr=0.01, l1=l1))
+    optimizer = build_optimizer([(1.0, [weight, bias])], Settings(optimizer=name, lr=0.01, l1=l1))
     for _ in range(3):
         optimizer.zero_grad()
         ((weight**3).sum() / 3 + (bias**3).sum() / 3 + inside * weight.abs().sum()).backward()
@@ -40,7 +40,7 @@ def test_it_is_the_gradient_of_the_penalty_over_weights_alone(name: str) -> None
 def test_a_step_by_hand() -> None:
     weight, bias = network()
     settings = Settings(optimizer="sgd", momentum=0.0, lr=0.5, l1=L1)
-    optimizer = build_optimizer([weight, bias], settings)
+    optimizer = build_optimizer([(1.0, [weight, bias])], settings)
     (weight.sum() + bias.sum()).backward()
     optimizer.step()
     expected = torch.tensor([[1 - 0.5 * 1.2, -0.3 - 0.5 * 0.8, -0.5]])  # 0 at the kink
@@ -56,7 +56,7 @@ def test_weights_are_matrices_and_kernels() -> None:
 
 def test_a_weight_that_has_no_gradient_is_left_alone() -> None:
     weight, still = nn.Parameter(WEIGHT.clone()), nn.Parameter(WEIGHT.clone())
-    optimizer = build_optimizer([weight, still], Settings(optimizer="sgd", l1=L1))
+    optimizer = build_optimizer([(1.0, [weight, still])], Settings(optimizer="sgd", l1=L1))
     weight.sum().backward()
     optimizer.step()
     assert torch.equal(still, WEIGHT)

@@ -39,7 +39,7 @@ def drawn(seed: int, trials: int) -> dict[str, torch.Tensor]:
 def alone(settings: Settings, place: int, steps: range) -> list[torch.Tensor]:
     """One trial by torch.optim."""
     parameters = [nn.Parameter(value[place].clone()) for value in drawn(99, 3).values()]
-    optimizer = build_optimizer(parameters, settings)
+    optimizer = build_optimizer([(1.0, parameters)], settings)
     schedule = schedule_of(settings, EPOCH)
     for step in steps:
         set_rate(optimizer, settings.lr * schedule(step))

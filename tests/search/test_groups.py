@@ -2,11 +2,12 @@
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from veduta.config.settings import OF_A_TRIAL, Settings
-from veduta.search.groups import HALVED, NUMBERS, VARYING, groups, tiles
+from veduta.search.groups import FUSED, HALVED, NUMBERS, VARYING, fusable, groups, tiles
 from veduta.search.space import cells, trials
 
 GRID = {
@@ -51,3 +52,27 @@ def test_tiles_hold_each_trial_once_and_fit(parameters: int, generator: random.R
     mixed = generator.sample(group, len(group))
     again = tiles(groups(trials([trial.settings for trial in mixed]))[0], parameters)
     assert again == cut
+
+
+ALONE = {
+    "freeze": 3, "dropout_layers": 1, "norm_first": False, "penalise": "all", "clip": 1.0,
+    "ema": 0.9, "class_weights": "balanced",
+}  # fmt: skip
+
+
+def test_what_the_fused_executor_does_not_have_is_no_scalar_and_off_by_default() -> None:
+    assert set(FUSED) == set(ALONE)
+    assert not set(FUSED) & VARYING  # so all of a group can run there, or none
+    assert fusable(Settings())
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_who_needs_the_serial_executor_runs_alone_and_changes_nothing_for_others(name: str) -> None:
+    plain = trials(cells(Settings(), {"lr": (1e-3, 1e-2), "l1": (0.0, 1e-4)}))
+    values = (Settings.model_fields[name].default, ALONE[name])
+    mixed = trials(cells(Settings(), {"lr": (1e-3, 1e-2), "l1": (0.0, 1e-4), name: values}))
+    found = [tile for group in groups(mixed) for tile in tiles(group, 50)]
+    alone = [tile for tile in found if not fusable(tile[0].settings)]
+    assert [len(tile) for tile in alone] == [1] * 4
+    # the same tiles, of which each gives the same bits, whatever runs beside it
+    assert [t for t in found if t not in alone] == tiles(groups(plain)[0], 50)

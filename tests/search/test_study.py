@@ -10,8 +10,9 @@ from veduta.config.settings import Settings
 from veduta.runs.journal import Journal
 from veduta.runtime.streams import mix
 from veduta.search import study as module
+from veduta.search.record import Places, Record
 from veduta.search.space import trial_of
-from veduta.search.study import Places, Study
+from veduta.search.study import Means, Study
 from veduta.tracking.leaderboard import Leaderboard
 from veduta.training.folds import undivided
 from veduta.training.state import Examples
@@ -39,16 +40,17 @@ def test_a_tile_that_cannot_run_fails_alone(
     monkeypatch.setattr(module, "run_tile", run_tile)
     shown: list[tuple[int, int]] = []
     with Journal(tmp_path / "journal.jsonl") as journal:
-        places = Places(tmp_path / "tensorboard", tmp_path / "scores")
+        places = Places(*(tmp_path / name for name in ("tensorboard", "scores", "checkpoints")))
         board = Leaderboard({trial.id: "" for trial in (*linear, wide)})
-        study = Study([*linear, wide], 3, journal, places, board=board)
+        record = Record([*linear, wide], journal, places, board)
+        study = Study(record, Means(3))
         data = undivided(examples(60, 0), examples(30, 1))
         study.run(lambda _: data, lambda done, total: shown.append((done, total)))
-    assert study.failed == {wide.id: "not enough memory: you tried to allocate 102 GB"}
-    assert [outcome.trial for outcome in study.outcomes] == [trial.id for trial in linear]
-    assert study.best is not None
+    assert record.failed == {wide.id: "not enough memory: you tried to allocate 102 GB"}
+    assert [outcome.trial for outcome in record.outcomes] == [trial.id for trial in linear]
+    assert record.best is not None
     assert shown[-1] == (6, 6)
     assert board.counts() == "3 of 3 trials done, 1 failed"
-    best = {o.trial: (o.best_epoch, o.val_accuracy) for o in study.outcomes}
+    best = {o.trial: (o.best_epoch, o.val_accuracy) for o in record.outcomes}
     assert {one.trial: (one.epoch, one.accuracy) for one in board.best()} == best
     assert {path.stem for path in (tmp_path / "scores").iterdir()} == {t.id for t in linear}

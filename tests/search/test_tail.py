@@ -16,7 +16,7 @@ from veduta.models.heads import build_head, head_of
 from veduta.runtime.streams import mix
 from veduta.search.kept import read_finished, write_scores, write_weights
 from veduta.search.selection import Outcome
-from veduta.search.serial import refit, run_alone, run_trial
+from veduta.search.serial import Way, refit, run_alone, run_trial
 from veduta.search.space import Trial, trial_of
 from veduta.training.folds import Fold, divided, undivided
 from veduta.training.loop import Epoch, batches, shuffled
@@ -106,7 +106,7 @@ def test_two_epochs_are_those_of_a_plain_loop_over_the_whole_network(backbone: B
     train = examples(backbone, 25, 1, torch.float64)
     validation = examples(backbone, 11, 2, torch.float64)
     tail = tail_of(backbone)
-    network = refit(tried, train, classes=CLASSES, epochs=2, tail=tail)
+    network = refit(tried, train, way=Way(CLASSES, tail), epochs=2)
     reference, head = plain_loop(backbone, tried.settings, images(25, 1)[0], train)
     assert isinstance(network, TailNetwork)
     state, theirs = network.state_dict(), reference.state_dict()
@@ -123,7 +123,7 @@ def test_two_epochs_are_those_of_a_plain_loop_over_the_whole_network(backbone: B
 
     epochs: list[Epoch] = []
     folds = undivided(train, validation)
-    end = run_trial(tried, folds, classes=CLASSES, record=epochs.append, tail=tail)
+    end = run_trial(tried, folds, way=Way(CLASSES, tail), record=epochs.append)
     with torch.no_grad():
         logits = head(reference(normalised(images(11, 2)[0])))
     torch.testing.assert_close(epochs[1].val_logits, logits, atol=1e-9, rtol=1e-9)
@@ -136,9 +136,7 @@ def test_the_same_trial_gives_the_same_bits_and_its_best_epoch(backbone: Backbon
     tried, tail = trial(lr=3e-3, epochs=4), tail_of(backbone)
     folds = undivided(examples(backbone, 25, 1), examples(backbone, 11, 2))
     epochs: list[Epoch] = []
-    ends = [
-        run_trial(tried, folds, classes=CLASSES, record=epochs.append, tail=tail) for _ in range(2)
-    ]
+    ends = [run_trial(tried, folds, way=Way(CLASSES, tail), record=epochs.append) for _ in range(2)]
     states = [end.network.state_dict() for end in ends]
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name]), name
@@ -156,18 +154,18 @@ def test_folds_are_trained_apart_and_pooled(backbone: Backbone) -> None:
     everyone = examples(backbone, 24, 1)
     folds = divided(everyone, np.arange(24) % 2)
     epochs: list[Epoch] = []
-    end = run_trial(tried, folds, classes=CLASSES, record=epochs.append, tail=tail)
+    end = run_trial(tried, folds, way=Way(CLASSES, tail), record=epochs.append)
     for number, fold in enumerate(folds):
         parts: list[Epoch] = []
         one = undivided(fold.train, fold.validation)
-        run_trial(tried, one, classes=CLASSES, record=parts.append, tail=tail)
+        run_trial(tried, one, way=Way(CLASSES, tail), record=parts.append)
         assert torch.equal(end.val_logits[number::2], parts[0].val_logits)
 
 
 def test_a_trial_that_diverges_ends_as_failed(backbone: Backbone) -> None:
     folds: tuple[Fold] = undivided(examples(backbone, 16, 1), examples(backbone, 5, 2))
     tried = trial(optimizer="sgd", lr=1e30, epochs=5)
-    came = list(run_alone((tried,), folds, classes=CLASSES, tail=tail_of(backbone)))
+    came = list(run_alone((tried,), folds, way=Way(CLASSES, tail_of(backbone))))
     assert came[-1].epochs == []
     ((name, error),) = came[-1].ended
     assert name is tried
@@ -176,7 +174,7 @@ def test_a_trial_that_diverges_ends_as_failed(backbone: Backbone) -> None:
 
 def test_what_is_kept_of_it_comes_back_whole(backbone: Backbone, tmp_path: Path) -> None:
     folds = undivided(examples(backbone, 16, 1), examples(backbone, 5, 2))
-    end = run_trial(trial(), folds, classes=CLASSES, record=lambda _: None, tail=tail_of(backbone))
+    end = run_trial(trial(), folds, way=Way(CLASSES, tail_of(backbone)), record=lambda _: None)
     outcome = end.outcome
     write_scores(tmp_path / f"{outcome.trial}.npz", end)
     event = {name: getattr(outcome, name) for name in Outcome.FIGURES}

@@ -10,12 +10,12 @@ from veduta.config.settings import Settings
 from veduta.search.fused import TileEpoch
 from veduta.search.groups import Tile
 from veduta.search.space import trial_of
-from veduta.search.workers import side_by_side
+from veduta.search.workers import Beat, side_by_side
 
 TILES: list[Tile] = [(trial_of(Settings(lr=lr)),) for lr in (1.0, 2.0, 3.0, 4.0, 5.0)]
 
 
-def epochs(tile: Tile) -> Iterator[TileEpoch]:
+def epochs(tile: Tile, beat: Beat) -> Iterator[TileEpoch]:
     for number in (1, 2, 3):
         yield TileEpoch(number, [], [], None)
 
@@ -32,16 +32,16 @@ def test_all_epochs_of_all_tiles_in_order(workers: int) -> None:
 def test_each_worker_computes_on_one_thread() -> None:
     found: list[int] = []
 
-    def work(tile: Tile) -> Iterator[TileEpoch]:
+    def work(tile: Tile, beat: Beat) -> Iterator[TileEpoch]:
         found.append(torch.get_num_threads())
-        yield from epochs(tile)
+        yield from epochs(tile, beat)
 
     list(side_by_side(TILES, work, workers=2))
     assert found == [1] * len(TILES)
 
 
 def test_a_tile_that_cannot_go_on_is_told_and_the_others_go_on() -> None:
-    def work(tile: Tile) -> Iterator[TileEpoch]:
+    def work(tile: Tile, beat: Beat) -> Iterator[TileEpoch]:
         yield TileEpoch(1, [], [], None)
         if tile is TILES[1]:
             raise MemoryError("too large")
@@ -57,8 +57,8 @@ def test_a_tile_that_cannot_go_on_is_told_and_the_others_go_on() -> None:
 
 
 def test_a_fault_of_ours_is_raised_and_no_thread_is_left() -> None:
-    def work(tile: Tile) -> Iterator[TileEpoch]:
-        yield from epochs(tile)
+    def work(tile: Tile, beat: Beat) -> Iterator[TileEpoch]:
+        yield from epochs(tile, beat)
         raise KeyError("a bug")
 
     before = threading.active_count()
@@ -70,7 +70,7 @@ def test_a_fault_of_ours_is_raised_and_no_thread_is_left() -> None:
 def test_leaving_early_stops_the_workers() -> None:
     begun: list[str] = []
 
-    def endless(tile: Tile) -> Iterator[TileEpoch]:
+    def endless(tile: Tile, beat: Beat) -> Iterator[TileEpoch]:
         begun.append(tile[0].id)
         while True:
             yield TileEpoch(1, [], [], None)

@@ -18,8 +18,9 @@ def test_curves_and_hparams_in_one_run(tmp_path: Path) -> None:
     from tensorboard.plugins.hparams import plugin_data_pb2
 
     epochs = [{**EPOCH, "epoch": n, "time": 100.0 + n, "val_accuracy": n / 10} for n in (1, 2)]
-    finished = {"val_accuracy": 0.2, "val_loss": 0.6, "best_epoch": 2, "time": 103.0}
-    write_trial(tmp_path / "t1", {"lr": 1e-3, "hidden": "none"}, epochs, finished)
+    finished = {"event": "trial finished", "time": 103.0}
+    finished |= {"val_accuracy": 0.2, "val_loss": 0.6, "best_epoch": 2}
+    write_trial(tmp_path / "t1", {"lr": 1e-3, "hidden": "none"}, [*epochs, finished])
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_dir()] == ["t1"]
     reader = EventAccumulator(str(tmp_path / "t1"))

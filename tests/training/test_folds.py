@@ -39,7 +39,8 @@ def test_each_fold_judges_what_it_does_not_train_on() -> None:
     assert second.validation.keys.tolist() == first.train.keys.tolist() == [1, 2, 4]
     assert first.train.labels.tolist() == [1, 0, 1]
     assert torch.equal(next(first.train.parts(9)), FEATURES[[1, 2, 4]])
-    seen, labels = first.train.batch(1, np.array([2, 0]))
+    batch = first.train.seen_in(1)(np.array([2, 0]))
+    seen, labels = batch.features, batch.labels
     assert torch.equal(seen, FEATURES[[4, 1]] + 100)  # the views are divided with their images
     assert labels.tolist() == [1, 1]
 

@@ -11,12 +11,11 @@ from torch.nn.functional import cross_entropy
 
 from veduta.config.settings import Settings
 from veduta.data.rows import RowStore
-from veduta.models.heads import Head, build_head
+from veduta.models.heads import Head, HeadNetwork, build_head
 from veduta.runtime.streams import mix
-from veduta.training.loop import batches, fit, shuffled, train_epochs
+from veduta.training.loop import Training, batches, fit, shuffled
 from veduta.training.state import Examples, canonical_order
 from veduta.training.step import NotFiniteError, dropout_noise
-from veduta.training.stopping import Patience
 
 
 def examples(count: int, seed: int = 0) -> Examples:
@@ -24,6 +23,15 @@ def examples(count: int, seed: int = 0) -> Examples:
     labels = torch.randint(0, 3, (count,), generator=generator)
     features = torch.randn(count, 5, generator=generator) + labels[:, None]
     return Examples(features, labels, mix(np.arange(count, dtype=np.uint64) + np.uint64(seed)))
+
+
+def train_epochs(network: HeadNetwork, train: Examples, settings: Settings) -> list[float]:
+    """All epochs, without measuring; the learning rate at the end of each."""
+    training, ends = Training(network, train, settings), []
+    for _ in range(settings.epochs):
+        ends.append(training.finish_epoch())
+        training.next_epoch()
+    return ends
 
 
 @given(st.integers(2, 200), st.integers(2, 50))
@@ -42,7 +50,7 @@ def test_it_equals_a_plain_loop_written_out(dropout: float, hidden: tuple[int, .
     settings = settings.model_copy(update={"dropout": dropout})
     head = Head(5, 3, hidden=hidden, dropout=dropout)
     network = build_head(head, 4)
-    found = list(fit(network, train, validation=validation, settings=settings))
+    found = list(fit(Training(network, train, settings), validation))
 
     plain = build_head(head, 4)
     optimizer = torch.optim.SGD(plain.parameters(), 0.01, momentum=0.9)
@@ -82,7 +90,7 @@ def test_training_does_not_depend_on_the_order_of_files() -> None:
         ]
         moved = Examples(train.features[order], train.labels[order], train.keys[order])
         network = build_head(Head(5, 3), 0)
-        list(train_epochs(network, moved, settings))
+        train_epochs(network, moved, settings)
         weights.append(network.dense[0].weight)
     assert torch.equal(*weights)
 
@@ -91,15 +99,7 @@ def test_a_loss_that_is_not_finite_ends_the_trial() -> None:
     broken = examples(20)
     broken.features[3, 2] = float("inf")
     with pytest.raises(NotFiniteError, match="learning rate"):
-        list(train_epochs(build_head(Head(5, 3), 0), broken, Settings(epochs=1)))
-
-
-def test_patience_counts_epochs_without_a_better_loss() -> None:
-    patience = Patience(3)
-    losses = [1.0, 0.9, 0.95, 0.9, 0.91]
-    assert [patience.exhausted(loss) for loss in losses] == [False, False, False, False, True]
-    endless = Patience(None)
-    assert not any(endless.exhausted(1.0) for _ in range(50))
+        train_epochs(build_head(Head(5, 3), 0), broken, Settings(epochs=1))
 
 
 def test_an_epoch_sees_its_view_and_is_measured_on_the_plain_images() -> None:
@@ -107,9 +107,9 @@ def test_an_epoch_sees_its_view_and_is_measured_on_the_plain_images() -> None:
     views = tuple(plain.features + 10 * number for number in (1, 2, 3))
     train = Examples(plain.features, plain.labels, plain.keys, views)
     for epoch, view in ((1, 1), (2, 2), (3, 0), (4, 1)):
-        features, labels = train.batch(epoch, chosen)
-        assert torch.equal(features, views[view][[4, 1]])
-        assert torch.equal(labels, plain.labels[[4, 1]])
+        batch = train.seen_in(epoch)(chosen)
+        assert torch.equal(batch.features, views[view][[4, 1]])
+        assert torch.equal(batch.labels, plain.labels[[4, 1]])
     assert torch.equal(torch.cat(list(train.parts(4))), plain.features)
 
 
@@ -126,7 +126,7 @@ def test_rows_on_the_disk_train_what_tensors_train(tmp_path: Path) -> None:
     weights = []
     for train in (memory, disk):
         network = build_head(Head(5, 3), 0)
-        weights.append([*fit(network, train, validation=train, settings=settings)][-1].val_logits)
+        weights.append([*fit(Training(network, train, settings), train)][-1].val_logits)
     assert torch.equal(*weights)
 
 
@@ -138,7 +138,7 @@ def test_penalties_smoothing_and_schedule_equal_a_plain_loop_of_torchs_own() -> 
     )  # fmt: skip
     network = build_head(Head(5, 3), 4).double()
     train = Examples(train.features.double(), train.labels, train.keys)
-    ends = [lr for _, lr in train_epochs(network, train, settings)]
+    ends = train_epochs(network, train, settings)
 
     plain = build_head(Head(5, 3), 4).double()
     (layer,) = plain.dense
@@ -166,6 +166,7 @@ def test_penalties_smoothing_and_schedule_equal_a_plain_loop_of_torchs_own() -> 
 def test_what_is_measured_is_plain_cross_entropy() -> None:
     train = examples(50)
     settings = Settings(epochs=1, batch_size=10, l1=0.1, weight_decay=0.1, label_smoothing=0.3)
-    (epoch,) = fit(network := build_head(Head(5, 3), 4), train, validation=train, settings=settings)
+    network = build_head(Head(5, 3), 4)
+    (epoch,) = fit(Training(network, train, settings), train)
     expected = cross_entropy(network(train.features), train.labels).item()
     assert epoch.val_loss == epoch.train_loss == pytest.approx(expected)

@@ -10,6 +10,7 @@ from veduta.cli.compare import compare
 from veduta.cli.demo import demo
 from veduta.cli.equations import equations
 from veduta.cli.evaluate import evaluate
+from veduta.cli.lr_find import lr_find
 from veduta.cli.models import models
 from veduta.cli.options import COLLECT, with_settings
 from veduta.cli.predict import predict
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command(context_settings=COLLECT)(with_settings(search))
 app.command(context_settings=COLLECT)(with_settings(train))
+app.command("lr-find", context_settings=COLLECT)(with_settings(lr_find))
 app.command()(predict)
 app.command()(evaluate)
 app.command()(compare)

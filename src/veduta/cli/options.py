@@ -37,6 +37,20 @@ Out = Annotated[
     Path | None, typer.Option(help="New directory (default: the next free number in runs/).")
 ]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings; flags come first.")]
+Preview = Annotated[
+    bool,
+    typer.Option(
+        "--preview",
+        help="Train nothing: draw images of each class, and what each epoch would show of them, as "
+        "preview.png in a new directory.",
+    ),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Settings under a name, such as report; flags and --config come first."
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print summary.json last on standard output, nothing else.")
 ]

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from veduta.cli.options import Config, Data, Json, Out, Resume, unknown_flags
+from veduta.cli.options import Config, Data, Json, Out, Preview, Recipe, Resume, unknown_flags
 
 Grid = Annotated[
     list[str] | None,
@@ -15,14 +15,16 @@ Grid = Annotated[
 ]
 
 
-def search(
+def search(  # noqa: PLR0913 - one a flag
     context: typer.Context,
     data: Data = None,
     *,
     grid: Grid = None,
     out: Out = None,
     config: Config = None,
+    recipe: Recipe = None,
     resume: Resume = None,
+    preview: Preview = False,
     as_json: Json = False,
     **settings: Any,  # noqa: ANN401
 ) -> None:
@@ -33,6 +35,7 @@ def search(
     Example: veduta search --resume runs/search-1 --grid lr=1e-2
     """
     from veduta import api
+    from veduta.cli.preview import show
     from veduta.cli.printing import finish_run
     from veduta.config.parsing import parse_assignments
     from veduta.tracking.console import Console
@@ -40,6 +43,15 @@ def search(
     settings |= unknown_flags(context.args)
     values = parse_assignments(grid or [])
     console = Console(stderr=as_json)
-    given: dict[str, Any] = {"grid": values, "out": out, "config": config, "resume": resume}
+    given: dict[str, Any] = {
+        "grid": values,
+        "out": out,
+        "config": config,
+        "recipe": recipe,
+        "resume": resume,
+    }
+    if preview:
+        show(data, given, console, as_json=as_json, settings=settings)
+        return
     run = api.search(data, **given, console=console, **settings)
     finish_run(run, console, as_json=as_json)

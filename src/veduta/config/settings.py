@@ -24,7 +24,9 @@ class Settings(BaseModel):
 
     # what is trained
     model: str = setting(
-        "efficientnet_lite0", "backbone, see `veduta models`", "a name that `veduta models` lists"
+        "efficientnet_lite0",
+        "backbone, see `veduta models`",
+        "a name that `veduta models` lists, or timm:NAME",
     )
     weights: str = setting(
         "pretrained",
@@ -240,7 +242,7 @@ OF_A_RUN = frozenset(
 )
 """Settings that hold for a whole run; every other setting may be a dimension of a grid."""
 
-NO_SETTINGS = ("config", "grid", "json", "out", "recipe", "resume")
+NO_SETTINGS = ("config", "grid", "json", "out", "preview", "recipe", "resume")
 """Flags that are not settings; a name that is close to one of them was meant for it."""
 
 OF_A_TRIAL = tuple(name for name in Settings.model_fields if name not in OF_A_RUN)

@@ -6,7 +6,7 @@ same name would mix two experiments in one table.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,30 @@ class Earlier:
     def past(self, trials: Sequence[Trial], console: Console) -> Past:
         """Those of `trials` that need not run again."""
         past = reload(self.events, trials, scores=self.directory.scores, ages=self.ages)
+        past = replace(past, continued=self._continued(past, trials, console))
         ended = sum(past.ended([trial]) for trial in trials)
         console.say(f"taken over  {ended} of {len(trials)} trials; the others are run")
         return past
+
+    def _continued(self, past: Past, trials: Sequence[Trial], console: Console) -> dict[str, str]:
+        """Which trials go on from shorter ones.
+
+        Where the rate does not depend on how many epochs there are, that is what they would be
+        alone. Elsewhere only a training that is alone goes on, because that was asked for.
+        """
+        found = {}
+        for trial in trials:
+            if (origin := past.continued.get(trial.id)) is None or past.ended([trial]):
+                continue
+            if trial.settings.schedule == "constant":
+                found[trial.id] = origin
+            elif len(trials) == 1:
+                found[trial.id] = origin
+                console.warn(
+                    f"the first epochs had the {trial.settings.schedule} schedule of the shorter "
+                    "training; the others have that of the longer one"
+                )
+        return found
 
     def reopened(self) -> tuple[RunDirectory, Journal]:
         """Its directory, without what a kill left half done, and its journal, to go on with.

@@ -31,6 +31,7 @@ class Data:
         self._classes = plan.folder.classes
         self._parts = parts
         self._materials = materials
+        self.training_images = len(parts["train"]) * ((plan.settings.folds or 2) - 1)  # an epoch
         self._kept: tuple[tuple[Recipe, Views], Sequence[Fold]] | None = None
 
     def __call__(self, trial: Trial) -> Sequence[Fold]:
@@ -89,6 +90,8 @@ def examples(
             torch.tensor([number[str(image.sample.label)] for image in group]),
             sample_keys([image.digest for image in group]),
             next(views) if place in training else (),
+            settings.augment if settings.freeze == "none" and place in training else (),
+            settings.seed,
         )
         for place, group in enumerate(ordered)
     ]

@@ -104,24 +104,31 @@ class Materials:
         """Build the backbone of every recipe, so that weights that do not fit are known early.
 
         Returns:
-            SHA-256 of their tensors, by model and weights.
+            SHA-256 of their tensors, by model, weights and options.
 
         Raises:
             WeightsError: weights are missing, damaged or of another architecture.
         """
-        recipes = {recipe_of(settings)[:2]: settings for settings in wanted}
+        recipes = {recipe_of(settings)[:3]: settings for settings in wanted}
         return {
-            " ".join(recipe): self.networks.backbone(settings).weights_sha256
+            " ".join(str(part) for part in recipe if part): self.networks.backbone(
+                settings
+            ).weights_sha256
             for recipe, settings in reversed(recipes.items())
         }
 
     def features(
         self, images: Sequence[Image], settings: Settings, views: Sequence[View]
     ) -> list[Rows]:
-        """Frozen features (N, ...) of `images`, in their order: one table a view."""
+        """Frozen features (N, ...) of `images`, in their order: one table a view.
+
+        Where nothing is frozen the features of the plain image are its pixels.
+        """
         if not views:
             return []
         pixels = self._pixels_of(images, resize_of(settings))
+        if settings.freeze == "none":
+            return [pixels]
         started = time.perf_counter()
         extractor = self._extractor(settings)
         several = f", {len(views)} views" if len(views) > 1 else ""

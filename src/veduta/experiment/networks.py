@@ -8,7 +8,9 @@ from pathlib import Path
 
 from veduta.config.settings import Settings
 from veduta.models.backbones import Backbone, build_backbone
-from veduta.models.freezing import Prefix, Tail
+from veduta.models.freezing import Prefix, Tail, frozen_stages
+from veduta.models.model import Model
+from veduta.models.registry import model_of
 
 
 @dataclass(slots=True)
@@ -17,7 +19,7 @@ class Networks:
 
     seed: int
     cache: Path
-    _kept: dict[tuple[str, str, int | None], Backbone] = field(default_factory=dict)
+    _kept: dict[tuple[Model, str, int | None], Backbone] = field(default_factory=dict)
 
     def backbone(self, settings: Settings) -> Backbone:
         """The whole backbone of `settings`, as it came.
@@ -25,11 +27,12 @@ class Networks:
         Raises:
             WeightsError: weights are missing, damaged or of another architecture.
         """
-        key = settings.model, settings.weights, settings.image_size
+        model = model_of(settings)
+        key = model, settings.weights, settings.image_size
         if key not in self._kept:
             self._kept.clear()
             self._kept[key] = build_backbone(
-                settings.model,
+                model,
                 settings.weights,
                 image_size=settings.image_size,
                 seed=self.seed,
@@ -38,13 +41,17 @@ class Networks:
         return self._kept[key]
 
     def frozen(self, settings: Settings) -> Backbone:
-        """The part of it that is frozen: all of it, or its leading stages."""
+        """The part of it that is frozen: its leading stages, or all of it.
+
+        Where nothing is, that is the backbone as it will be when it has been trained.
+        """
         whole = self.backbone(settings)
-        return whole if settings.freeze == "all" else Prefix(whole, settings.freeze)
+        some = settings.freeze not in ("all", "none")
+        return Prefix(whole, frozen_stages(settings)) if some else whole
 
     def tail(self, settings: Settings) -> Tail | None:
         """The stages that train with the head; None where that is the head alone."""
         if settings.freeze == "all":
             return None
         whole = self.backbone(settings)
-        return Tail(whole.model, whole.network, settings.freeze)
+        return Tail(whole.model, whole.network, frozen_stages(settings))

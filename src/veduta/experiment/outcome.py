@@ -1,14 +1,17 @@
 """What a run is for: the one test score, and the winner as files that predict."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from veduta.augment.views import TTA
+from veduta.augment.views import PLAIN, TTA, View
 from veduta.config.settings import Settings
 from veduta.data.decode import DECODER
 from veduta.experiment.judgement import Judgement
@@ -17,7 +20,7 @@ from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
 from veduta.inference.averaging import mean_logits
 from veduta.metrics.classification import accuracy
-from veduta.models.freezing import artefact_states
+from veduta.models.freezing import artefact_states, frozen_stages
 from veduta.models.heads import HeadNetwork
 from veduta.runs.artefact import standing, write_artefact
 from veduta.runs.directory import RunDirectory
@@ -54,9 +57,7 @@ def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
         return {**none, "images": 0, "tta": tta, "opened": 0, "opened_before": 0}
     found = _kept(made, sealed) if sealed.fresh else None
     if found is None:
-        rows = made.materials.features(sealed.images, made.winner.settings, TTA[tta])
-        tables = (parts(view, evaluation_batch(view.shape[1:])) for view in rows)
-        logits = mean_logits(made.network, tables).numpy()
+        logits = mean_logits(made.network, _seen(made, sealed)).numpy()
         truth = np.array([made.plan.folder.classes.index(label) for label in sealed.open()])
         write_arrays(
             made.directory.test,
@@ -70,6 +71,22 @@ def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
     score = accuracy(found[0], found[1].argmax(1)).as_dict()
     openings = {"opened": sealed.opened, "opened_before": sealed.opened_before}
     return {**score, "tta": tta, **openings}
+
+
+def _seen(made: Made, sealed: SealedTest) -> Iterator[Iterator[Tensor]]:
+    """What the winner's network takes of the test images, part by part, in each view of `tta`."""
+    settings, views = made.winner.settings, TTA[made.plan.settings.tta]
+    whole = settings.freeze == "none"
+    tables = made.materials.features(sealed.images, settings, (PLAIN,) if whole else views)
+    for view, table in zip(views, tables * len(views) if whole else tables, strict=True):
+        found = parts(table, evaluation_batch(table.shape[1:]))
+        yield _shown(view, found) if whole else found
+
+
+def _shown(view: View, pixels: Iterator[Tensor]) -> Iterator[Tensor]:
+    for part in pixels:
+        keys = np.zeros(len(part), np.uint64)  # nothing is drawn in these views
+        yield torch.from_numpy(view.of(part.numpy(), keys))
 
 
 def _kept(made: Made, sealed: SealedTest) -> tuple[NDArray[np.intp], NDArray[np.float32]] | None:
@@ -124,5 +141,7 @@ def write_model(made: Made, judgement: Judgement) -> None:
 
 def _trained_here(settings: Settings) -> str:
     """What a trial has changed in the weights of its backbone, in words."""
-    frozen = settings.freeze
-    return "" if frozen == "all" else f"; stages behind the first {frozen} trained"
+    if settings.freeze == "all":
+        return ""
+    first = frozen_stages(settings)
+    return f"; stages behind the first {first} trained" if first else "; all of it trained"

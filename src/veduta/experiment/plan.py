@@ -1,11 +1,13 @@
 """The plan of a run: everything a user gave, checked, all faults found before anything starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veduta.augment.registry import AUGMENTATIONS
+from veduta.augment.registry import AUGMENTATIONS, MIXES, image_names, mix_names
+from veduta.config.fields import as_text
 from veduta.config.parsing import Grid, parse_grid, parse_settings, unknown
 from veduta.config.settings import Settings
 from veduta.data.folder import Folder, read_folder
@@ -13,10 +15,10 @@ from veduta.errors import InputError
 from veduta.experiment.earlier import Earlier
 from veduta.features.engines import choose_engine
 from veduta.features.openvino_engine import INT8
-from veduta.models.backbones import preprocessing_of
 from veduta.models.freezing import freeze_faults
 from veduta.models.heads import ACTIVATIONS
-from veduta.models.registry import MODELS
+from veduta.models.presets import chosen, resolved
+from veduta.models.registry import find_model
 from veduta.models.weights import check_weights
 from veduta.optim.optimizers import OPTIMIZERS, faults_of
 from veduta.optim.schedules import SCHEDULES, schedule_faults
@@ -24,11 +26,13 @@ from veduta.runs.directory import Place, new_directory_faults
 from veduta.search.space import Trial, cells, trials, unused
 
 REGISTRIES: dict[str, tuple[str, Mapping[str, object]]] = {
-    "model": ("model", MODELS),
     "optimizer": ("optimiser", OPTIMIZERS),
     "activation": ("activation", ACTIVATIONS),
     "schedule": ("schedule", SCHEDULES),
 }
+
+PRESETS = frozenset({"model", "head"})
+"""Settings that decide others where these are not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Plan:
     engine: str
     place: Place
     data: Path  # as it was given, absolute
+    preset: frozenset[str] = frozenset()  # settings that presets decide cell by cell
     earlier: Earlier | None = None  # where a run goes on
 
     @property
@@ -78,10 +83,17 @@ def make_plan(
     faults += more
     if command == "search" and not grid:
         faults.append("a search needs a grid, such as --grid lr=3e-4,3e-3; got none")
+    if command == "train" and settings.halving:
+        faults.append(
+            f"halving chooses among trials, and train has one; got halving={settings.halving}: "
+            "leave it out, or call search"
+        )
     faults += [
         f"{name} stands in the grid and outside it; give it once" for name in values if name in grid
     ]
-    candidates = cells(settings, parsed)
+    given = {*values, *parsed}
+    candidates, more = _resolved(cells(settings, parsed), given)
+    faults += more
     faults += dict.fromkeys(fault for cell in candidates for fault in _faults_of_cell(cell))
     faults += _idle_view_faults(candidates)
     faults += [] if place.resumed else new_directory_faults(place.path)
@@ -97,28 +109,54 @@ def make_plan(
         faults += error.faults
     if faults or folder is None:
         raise InputError(*faults)
-    full = [_with_size(cell) for cell in candidates]
-    given = {*parsed, *settings.model_dump(exclude_defaults=True)}
-    idle = given.intersection(*(unused(cell) for cell in full))
-    idle |= given & {str(sample.split) for sample in folder.samples}  # shares of splits that came
-    idle |= given & {"validation"} if settings.folds else set()
+    changed = {*parsed, *settings.model_dump(exclude_defaults=True)} - {"head"}
+    idle = changed.intersection(*(unused(cell) for cell in candidates))
+    idle |= changed & {str(sample.split) for sample in folder.samples}  # shares of splits that came
+    idle |= changed & {"validation"} if settings.folds else set()
+    several = PRESETS & parsed.keys()
     return Plan(
         command=command,
         folder=folder,
-        settings=settings if "model" in parsed else _with_size(settings),
+        settings=settings if several else resolved(settings, given),
         grid=parsed,
-        trials=tuple(trials(full)),
-        cells=len(full),
+        trials=tuple(trials(candidates)),
+        cells=len(candidates),
         idle=tuple(sorted(idle)),
         engine=engine,
         place=place,
         data=Path(data).absolute(),
+        preset=_decided(cells(settings, parsed)) - given if several else frozenset(),
     )
 
 
-def trials_of(settings: Settings, grid: Grid) -> tuple[Trial, ...]:
-    """The trials of a grid that was checked before, in canonical order."""
-    return tuple(trials([_with_size(cell) for cell in cells(settings, grid)]))
+def trials_of(settings: Settings, grid: Grid, given: Collection[str]) -> tuple[Trial, ...]:
+    """The trials of a grid that was checked before, in canonical order.
+
+    Args:
+        settings: outside the grid.
+        grid: several values a setting.
+        given: names of what was given outside the grid; presets decide the rest.
+    """
+    return tuple(trials([resolved(cell, {*given, *grid}) for cell in cells(settings, grid)]))
+
+
+def _resolved(
+    found: Sequence[Settings], given: Collection[str]
+) -> tuple[list[Settings], list[str]]:
+    """Every cell as it is trained, or as it came where that cannot be, and the faults of these."""
+    full, faults = list[Settings](), list[str]()
+    for cell in found:
+        try:
+            full.append(resolved(cell, given))
+        except InputError as error:
+            full.append(cell)
+            faults += error.faults
+    return full, list(dict.fromkeys(faults))
+
+
+def _decided(found: Sequence[Settings]) -> frozenset[str]:
+    """The settings that presets decide in some cell."""
+    return frozenset(name for cell in found for name in chosen(cell))
 
 
 def _faults_of_cell(settings: Settings) -> list[str]:
@@ -133,34 +171,34 @@ def _faults_of_cell(settings: Settings) -> list[str]:
             "precision=int8 needs a backbone that does not learn, freeze=all; got "
             f"freeze={settings.freeze}: choose one of the two"
         )
-    if settings.model in MODELS:
-        faults += check_weights(MODELS[settings.model], settings.weights)
-        try:
-            preprocessing_of(MODELS[settings.model], settings.image_size)
-        except InputError as error:
-            faults += error.faults
-    faults += _view_faults(settings) + freeze_faults(settings)
-    return faults + faults_of(settings) + schedule_faults(settings)
+    with suppress(InputError):  # an unknown model was reported when presets were applied
+        model = find_model(settings.model)
+        faults += check_weights(model, settings.weights) + freeze_faults(settings, model)
+    return faults + _view_faults(settings) + faults_of(settings) + schedule_faults(settings)
 
 
 def _view_faults(settings: Settings) -> list[str]:
     """Faults of `views` and `augment`."""
-    faults = [
-        unknown("augmentation", name, AUGMENTATIONS)
-        for name in settings.augment
-        if name not in AUGMENTATIONS
-    ]
-    if settings.views and not settings.augment:
+    names = settings.augment
+    known = {*AUGMENTATIONS, *MIXES}
+    faults = [unknown("augmentation", name, known) for name in names if name not in known]
+    if settings.freeze != "none" and settings.views and not (image_names(names) or faults):
         faults.append(
             f"views need an augmentation that makes them; got views={settings.views} with "
-            "augment=none: give names such as augment=crop+flip, or leave views out"
+            f"augment={as_text(names)}: give names such as augment=crop+flip, or leave views out"
+        )
+    if (mixes := mix_names(names)) and settings.freeze != "none":
+        faults.append(
+            "two images are mixed before the network sees them, so nothing of it may be frozen; "
+            f"got augment={as_text(names)} with freeze={settings.freeze}: give freeze=none, or "
+            f"leave out {' and '.join(mixes)}"
         )
     return faults
 
 
 def _idle_view_faults(candidates: Sequence[Settings]) -> list[str]:
     """The fault of views that no trial comes to; a shorter trial takes the first of them."""
-    views = max(settings.views or 0 for settings in candidates)
+    views = max((s.views or 0) if s.freeze != "none" else 0 for s in candidates)
     epochs = max(settings.epochs for settings in candidates)
     if views <= epochs:
         return []
@@ -173,9 +211,3 @@ def _inside_faults(data: Path, out: Path) -> list[str]:
     if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
         return [f"--out must not lie in the folder of images; {out} lies in {data}: choose another"]
     return []
-
-
-def _with_size(settings: Settings) -> Settings:
-    """Settings whose image size is a number: where none was given, the model's own."""
-    size = preprocessing_of(MODELS[settings.model], settings.image_size).image_size
-    return settings.model_copy(update={"image_size": size})

@@ -6,28 +6,29 @@ from veduta.augment.views import Augmented, View
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Resize
 from veduta.models.backbones import preprocessing_of
-from veduta.models.registry import MODELS
+from veduta.models.model import Options
+from veduta.models.registry import model_of
 from veduta.training.state import canonical_order
 
-Recipe = tuple[str, str, int, str, str | int]
-"""What decides the features of an image: model, weights, image size, resize, freeze."""
+Recipe = tuple[str, str, Options | None, int, str, str | int]
+"""What decides the features of an image: model, weights, options, image size, resize, freeze."""
 
 
 def recipe_of(settings: Settings) -> Recipe:
     """The recipe that `settings` ask for; the image size is resolved."""
-    size = settings.image_size or 0
-    return settings.model, settings.weights, size, settings.resize, settings.freeze
+    size, options = settings.image_size or 0, model_of(settings).options
+    return settings.model, settings.weights, options, size, settings.resize, settings.freeze
 
 
 def views_of(settings: Settings) -> tuple[View, ...]:
-    """What `settings` show of an image in training besides the image itself."""
-    numbers = range(settings.views or 0)
+    """What `settings` show frozen stages of an image in training besides the image itself."""
+    numbers = range(0 if settings.freeze == "none" else settings.views or 0)
     return tuple(Augmented(settings.augment, settings.seed, number) for number in numbers)
 
 
 def resize_of(settings: Settings) -> Resize:
     """How files become pixels under `settings`."""
-    wanted = preprocessing_of(MODELS[settings.model], settings.image_size)
+    wanted = preprocessing_of(model_of(settings), settings.image_size)
     return Resize(wanted.image_size, wanted.filter, settings.resize)
 
 

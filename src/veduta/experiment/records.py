@@ -82,8 +82,13 @@ def begin(journal: Journal, plan: Plan, start: Mapping[str, Any]) -> dict[str, A
 
 
 def settings_of(plan: Plan) -> dict[str, Any]:
-    """The resolved settings, and the grid: what `--config` takes to run this again."""
-    common = {k: v for k, v in plan.settings.model_dump().items() if k not in plan.grid}
+    """The resolved settings, and the grid: what `--config` takes to run this again.
+
+    Where models or heads stand in the grid, what they decide cell by cell is not in it: presets
+    decide it again.
+    """
+    apart = {*plan.grid, *plan.preset}
+    common = {k: v for k, v in plan.settings.model_dump().items() if k not in apart}
     grid = {name: [as_plain(value) for value in values] for name, values in plan.grid.items()}
     return {**plain(common), **({"grid": grid} if grid else {})}
 

@@ -16,6 +16,8 @@ from veduta.runs.directory import RunDirectory
 TEXT = (
     "trial",
     "status",
+    "channels",
+    "pooling",
     "hidden",
     "betas",
     "patience",

@@ -19,7 +19,7 @@ from veduta.experiment.plan import Plan, make_plan, trials_of
 from veduta.features.engines import choose_engine
 from veduta.runs.directory import Place
 
-FREE = frozenset({"memory"})
+FREE = frozenset({"memory", "checkpoint_seconds"})
 """Settings that no result depends on: a run that was killed for its memory goes on with less."""
 
 
@@ -88,7 +88,7 @@ def resumed_plan(
     )
     ages: dict[str, int] = {}
     for age, settings in enumerate(earlier.settings):
-        for trial in trials_of(*_parsed(settings)):
+        for trial in trials_of(*_parsed(settings), settings.keys() - {"grid"}):
             ages.setdefault(trial.id, age)
     ages = {trial.id: ages.get(trial.id, len(earlier.settings)) for trial in plan.trials}
     return replace(plan, engine=engine, earlier=replace(earlier, ages=ages))
@@ -108,25 +108,38 @@ def _merged(
     Raises:
         InputError: something given is wrong, or another than the run has.
     """
-    settings, merged = _parsed(earlier.settings[-1])
+    recorded = earlier.settings[-1]
+    settings, merged = _parsed(recorded)
     given, faults = parse_settings(values)
     added, more = parse_grid(grid)
     faults += more
     comparable = [] if faults else [name for name in values if name in Settings.model_fields]
     for name in comparable:
         had, came = merged.get(name, (getattr(settings, name),)), getattr(given, name)
-        if name in FREE:
+        longer = name == "epochs" and not merged and came > had[0]
+        if name not in {*recorded, *merged}:
+            faults.append(_decided(name, came))
+        elif name in FREE or longer:
             settings = settings.model_copy(update={name: came})
         elif came not in had:
             faults.append(_other(name, had, came))
-    faults += _edited(earlier) + _moved(earlier)
+    faults += _edited(earlier) + _moved(earlier) + _halved(settings, added)
     if faults:
         raise InputError(*faults)
     for name, new in added.items():
         union = tuple(dict.fromkeys([*merged.get(name, (getattr(settings, name),)), *new]))
         if name in merged or len(union) > 1:
             merged[name] = union
-    return {n: v for n, v in settings.model_dump().items() if n not in merged}, merged
+    kept = {n: v for n, v in settings.model_dump().items() if n in recorded}
+    return {n: v for n, v in kept.items() if n not in merged}, merged
+
+
+def _decided(name: str, came: object) -> str:
+    """The fault of a setting that the models or heads of the run's grid decide."""
+    return (
+        f"a resumed run keeps its settings; {name} was as each model or head has it, now it is "
+        f"{as_text(came)}: leave it out, or start a new run"
+    )
 
 
 def _other(name: str, had: tuple[Any, ...], came: object) -> str:
@@ -146,6 +159,14 @@ def _moved(earlier: Earlier) -> list[str]:
     where = f"veduta {earlier.start['command']} FOLDER --resume {earlier.directory.path}"
     rule = "a resumed run needs the images that it began with"
     return [f"{rule}; {given} is not there any more: say where they are now, as in {where}"]
+
+
+def _halved(settings: Settings, added: Grid) -> list[str]:
+    """The fault of more trials in a search that has chosen already which of them go on."""
+    if settings.halving is None or not added:
+        return []
+    rule = "a search by halving takes no more trials, for it has chosen among those it had"
+    return [f"{rule}; got --grid for {', '.join(added)}: start a new run"]
 
 
 def _edited(earlier: Earlier) -> list[str]:

@@ -21,6 +21,7 @@ from veduta.experiment.earlier import begun
 from veduta.experiment.examples import Data
 from veduta.experiment.judgement import judge, write_judgement
 from veduta.experiment.materials import Materials
+from veduta.experiment.means import alone, means_of
 from veduta.experiment.outcome import Made, score_test, write_model
 from veduta.experiment.parts import Parts, gate_of, split
 from veduta.experiment.plan import Plan
@@ -31,14 +32,15 @@ from veduta.experiment.unchanged import expect_same_backbones, expect_same_image
 from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room
-from veduta.runtime.process import one_thread
+from veduta.runtime.process import threads_of
 from veduta.search.course import Finished
+from veduta.search.record import Places, Record
 from veduta.search.reloaded import Past
 from veduta.search.residency import Residency, Sizes, allowed_bytes, announce, residency
 from veduta.search.selection import tied
 from veduta.search.serial import refit
 from veduta.search.space import Trial, differences
-from veduta.search.study import Places, Study
+from veduta.search.study import Study
 from veduta.tracking.console import Console
 from veduta.tracking.leaderboard import Leaderboard
 
@@ -72,19 +74,19 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     announce_plan(plan, start, console)
 
     directory, journal = earlier.reopened() if earlier else begun(plan.place)
-    with expect_room(directory.path), journal, one_thread():
+    with expect_room(directory.path), journal, threads_of(1):
         start = records.begin(journal, plan, start)
         records.write_start(directory, plan, gate, start=start, parts=parts)
         data = Data(plan, parts, materials)
-        places = Places(directory.tensorboard, directory.scores)
+        places = Places(directory.tensorboard, directory.scores, directory.checkpoints)
         resident = _residency(plan, parts)
         past = earlier.past(plan.trials, console) if earlier else Past()
-        classes, allowed = len(plan.folder.classes), resident.allowed
         board = Leaderboard(differences(list(plan.trials)))
-        study = Study(plan.trials, classes, journal, places, past, allowed=allowed, board=board)
         try:
             data(plan.trials[0])  # features before trials, so that each has a progress of its own
             announce(resident, journal, console)
+            means = means_of(plan, data, journal, allowed=resident.allowed, warn=console.warn)
+            study = Study(Record(plan.trials, journal, places, board), means, past)
             winner, best, ties = _searched(plan, study, data, console=console)
         except BaseException:
             with suppress(OSError):  # what went wrong first is what is reported
@@ -92,7 +94,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
             raise
         write_tables(directory, journal)
 
-        network = _final_network(plan, winner, best, data)
+        network = _final_network(study, winner, best, data) if plan.refit else best.network
         made = Made(directory, plan, winner, network, materials)
         sealed = SealedTest(parts["test"], journal, cache)
         summary = _judged(made, study, best, ties=ties, sealed=sealed)
@@ -106,15 +108,16 @@ def _searched(
     plan: Plan, study: Study, data: Data, *, console: Console
 ) -> tuple[Trial, Finished, list[str]]:
     """Run every trial; the winner on validation, and the names of the trials that tie with it."""
-    with console.stage("training", "epochs", study.board) as advance:
+    record, unit = study.record, "images" if study.means.unit > 1 else "epochs"
+    with console.stage("training", unit, record.board) as advance:
         study.run(data, advance, tails=data.tail)
-    if study.best is None:
-        reasons = "; ".join(f"{trial}: {why}" for trial, why in study.failed.items())
+    if record.best is None:
+        reasons = "; ".join(f"{trial}: {why}" for trial, why in record.failed.items())
         raise VedutaError(f"a run needs one trial that ends well; all failed: {reasons}")
-    winner = next(trial for trial in plan.trials if trial.id == study.best.outcome.trial)
-    ties = tied(study.outcomes)
-    study.journal.append("selected", winner=winner.id, tied=ties)
-    return winner, study.best, ties
+    winner = next(trial for trial in plan.trials if trial.id == record.best.outcome.trial)
+    ties = tied(record.outcomes)
+    record.journal.append("selected", winner=winner.id, tied=ties)
+    return winner, record.best, ties
 
 
 def _judged(
@@ -125,8 +128,8 @@ def _judged(
     test = score_test(made, sealed)
     judgement = judge(made.directory, winner=made.winner.id, classes=plan.folder.classes)
     write_model(made, judgement)
-    summary = {**summary_of(plan, study, best.outcome, ties=ties), "test": test}
-    summary["corrected"] = corrected_of(made.directory, study, plan.settings.seed)
+    summary = {**summary_of(plan, study.record, best.outcome, ties=ties), "test": test}
+    summary["corrected"] = corrected_of(made.directory, study.record, plan.settings.seed)
     summary |= write_judgement(made.directory, judgement, seed=plan.settings.seed)
     summary["engine_check"] = made.materials.checks.get(recipe_of(made.winner.settings))
     return summary
@@ -141,14 +144,8 @@ def _residency(plan: Plan, parts: Parts) -> Residency:
     return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory))
 
 
-def _final_network(plan: Plan, winner: Trial, best: Finished, data: Data) -> HeadNetwork:
-    """The winner at its best epoch; with `refit` or folds, trained anew on all images."""
-    if not plan.refit:
-        return best.network
-    return refit(
-        winner,
-        data.together(winner),
-        classes=len(plan.folder.classes),
-        epochs=best.outcome.best_epoch,
-        tail=data.tail(winner),
-    )
+def _final_network(study: Study, winner: Trial, best: Finished, data: Data) -> HeadNetwork:
+    """The winner trained anew on all images, for as many epochs as its best one had."""
+    way, epochs = alone(study.means, data, winner), best.outcome.best_epoch
+    with threads_of(study.means.threads):
+        return refit(winner, data.together(winner), way=way, epochs=epochs)

@@ -14,9 +14,9 @@ from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_json
 from veduta.runs.journal import Journal
 from veduta.search.optimism import correct
+from veduta.search.record import Record
 from veduta.search.selection import Outcome
 from veduta.search.space import varied
-from veduta.search.study import Study
 from veduta.tracking.tables import epochs_table, trials_table, write_csv
 
 STANDS_ON = (
@@ -27,7 +27,7 @@ STANDS_ON = (
 
 
 def summary_of(
-    plan: Plan, study: Study, outcome: Outcome, *, ties: Sequence[str]
+    plan: Plan, record: Record, outcome: Outcome, *, ties: Sequence[str]
 ) -> dict[str, Any]:
     """What a search found, before the test is opened."""
     hits, images = int(outcome.hits.sum()), len(outcome.hits)
@@ -46,16 +46,16 @@ def summary_of(
         "ties": list(ties),
         "trials": len(plan.trials),
         "cells": plan.cells,
-        "failed": len(study.failed),
-        "resumed": sum(event["event"] == "resumed" for event in study.journal.events),
+        "failed": len(record.failed),
+        "resumed": sum(event["event"] == "resumed" for event in record.journal.events),
         "class_order": "by name, in code point order",
     }
 
 
-def corrected_of(directory: RunDirectory, study: Study, seed: int) -> dict[str, Any] | None:
+def corrected_of(directory: RunDirectory, record: Record, seed: int) -> dict[str, Any] | None:
     """What the choice is expected to be worth on other images; cheaper trials come first."""
     hits = []
-    for outcome in sorted(study.outcomes, key=lambda one: one.cost):
+    for outcome in sorted(record.outcomes, key=lambda one: one.cost):
         with np.load(directory.scores / f"{outcome.trial}.npz") as kept:
             packed, images = kept["hits"], int(kept["images"])
         hits.append(np.unpackbits(packed, axis=1, count=images).astype(bool))

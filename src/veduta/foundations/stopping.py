@@ -67,3 +67,21 @@ def gap_exceeds(train: float, validation: float, threshold: float) -> bool:
     if threshold < 0:
         raise ValueError(f"threshold is a distance, 0 or larger; got {threshold}")
     return validation - train > threshold
+
+
+def reaches(accuracy: float, threshold: float) -> bool:
+    r"""Section 4.4: stop once A_{\mathrm{validation}} \ge \mathrm{threshold}.
+
+    Args:
+        accuracy: share of right answers on the validation samples.
+        threshold: the share that is enough, in (0, 1].
+
+    Raises:
+        ValueError: the threshold is no share above 0.
+
+    >>> reaches(0.9, threshold=0.9)
+    True
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is a share of right answers in (0, 1]; got {threshold}")
+    return accuracy >= threshold

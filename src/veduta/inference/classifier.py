@@ -26,7 +26,8 @@ from veduta.features.store import compute_features
 from veduta.inference.averaging import mean_logits
 from veduta.models.backbones import Backbone, Preprocessing, backbone_from_state
 from veduta.models.heads import ACTIVATIONS, Head, HeadNetwork
-from veduta.models.registry import MODELS
+from veduta.models.model import Model
+from veduta.models.registry import model_of
 from veduta.runs.artefact import read_artefact, read_network
 from veduta.runs.manifest import Manifest
 from veduta.runtime.environment import processors
@@ -139,10 +140,10 @@ def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:
         InputError: there is no such engine.
     """
     manifest, tensors = read_artefact(path)
-    _expect_consistent(path, manifest)
+    model = _described(path, manifest)
     how = manifest.preprocessing
     backbone = backbone_from_state(
-        manifest.model,
+        model,
         _part(tensors, "backbone."),
         preprocessing=Preprocessing(how.image_size, how.filter, how.mean, how.std),
     )
@@ -182,15 +183,21 @@ def _engine_of(path: Path, manifest: Manifest, wanted: Setting | None) -> str:
     return manifest.engine
 
 
-def _expect_consistent(path: Path, manifest: Manifest) -> None:
-    """What a manifest says must be possible with this version, and agree with itself."""
+def _described(path: Path, manifest: Manifest) -> Model:
+    """The network of a manifest, which must be possible with this version, and agree with itself.
+
+    Raises:
+        ArtefactError: it is not, or does not.
+    """
     faults = []
-    head = manifest.head
-    if manifest.model not in MODELS:
-        faults.append(unknown("model", manifest.model, MODELS))
-    elif head.features != MODELS[manifest.model].features:
-        wanted = MODELS[manifest.model].features
-        faults.append(f"its head must take {wanted} features; it takes {head.features}")
+    head, how = manifest.head, manifest.preprocessing
+    said = {"model": manifest.model, "image_size": how.image_size}
+    try:
+        model = model_of(manifest.settings.model_copy(update=said))
+        if head.features != model.features:
+            faults.append(f"its head must take {model.features} features; it takes {head.features}")
+    except InputError as error:
+        faults += error.faults
     if head.activation not in ACTIVATIONS:
         faults.append(unknown("activation", head.activation, ACTIVATIONS))
     if head.classes != len(set(manifest.classes)):
@@ -200,6 +207,7 @@ def _expect_consistent(path: Path, manifest: Manifest) -> None:
         faults.append(f"a model in int8 must run on openvino; it names {manifest.engine}")
     if faults:
         raise ArtefactError(*(f"{path}: {fault}; restore model.json" for fault in faults))
+    return model
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from veduta.errors import InputError, WeightsError
 from veduta.models.fitting import State, fit
 from veduta.models.initial import random_state
-from veduta.models.registry import Channels, Model, build_network, find_model
+from veduta.models.model import Channels, Model
+from veduta.models.registry import build_network, find_model, too_small
 from veduta.models.weights import load_weights
 
+DROPPING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 PREFIX = "network."  # of the names in Backbone.state_dict()
 
 
@@ -49,9 +51,11 @@ def preprocessing_of(model: Model, image_size: int | None = None) -> Preprocessi
     """
     size = model.image_size if image_size is None else image_size
     if size < model.smallest:
+        raise too_small(model, size, model.smallest)
+    if model.fixed_size and size != model.image_size:
         raise InputError(
-            f"image_size must be at least {model.smallest} for {model.name}, whose strides leave "
-            f"nothing of smaller images; got {size}; its native size is {model.image_size}"
+            f"image_size must be {model.image_size} for {model.name}, which takes no other; got "
+            f"{size}: leave it out"
         )
     return Preprocessing(size, model.filter, model.mean, model.std)
 
@@ -89,8 +93,7 @@ class Backbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (B, features), float32, of uint8 pixels (B, S, S, 3)."""
-        x = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S), channels last in memory
-        features: Tensor = self.network((x - self.mean[:, None, None]) / self.std[:, None, None])
+        features: Tensor = self.network(normalised(pixels, self.mean, self.std))
         return features
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
@@ -98,18 +101,24 @@ class Backbone(nn.Module):
         return super().train(False)
 
 
+def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """What networks take: (B, 3, S, S), channels last in memory, of uint8 pixels (B, S, S, 3)."""
+    x = pixels.permute(0, 3, 1, 2).to(mean.dtype) / 255
+    return (x - mean[:, None, None]) / std[:, None, None]
+
+
 def build_backbone(
-    name: str,
+    model: Model | str,
     weights: str = "pretrained",
     *,
     image_size: int | None = None,
     seed: int = 0,
     cache: Path,
 ) -> Backbone:
-    """The backbone called `name`, with its weights.
+    """The backbone of a model, with its weights.
 
     Args:
-        name: of a registered model.
+        model: its entry, or its name.
         weights: `pretrained`, `none` (random: a function of `seed`, name and shape of each tensor)
             or the path of a file.
         image_size: pixels a side; None is the size that the model was trained at.
@@ -120,7 +129,7 @@ def build_backbone(
         InputError: no such model, or images too small for it.
         WeightsError: missing, damaged, foreign, or of another architecture.
     """
-    model = find_model(name)
+    model = find_model(model) if isinstance(model, str) else model
     preprocessing = preprocessing_of(model, image_size)
     found = load_weights(model, weights, cache=cache)
     network = headless(model)
@@ -131,15 +140,20 @@ def build_backbone(
 
 
 def backbone_from_state(
-    name: str, state: Mapping[str, Tensor], *, preprocessing: Preprocessing
+    model: Model | str, state: Mapping[str, Tensor], *, preprocessing: Preprocessing
 ) -> Backbone:
     """The backbone that `Backbone.state_dict()` was taken from; no file of weights is touched.
+
+    Args:
+        model: its entry, or its name.
+        state: its tensors.
+        preprocessing: what its input goes through.
 
     Raises:
         InputError: no such model.
         WeightsError: the tensors are not those of this backbone.
     """
-    model = find_model(name)
+    model = find_model(model) if isinstance(model, str) else model
     tensors = {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
     network = headless(model)
     assign(network, fit(model, tensors))
@@ -167,11 +181,16 @@ def full_network(model: Model, weights: str = "pretrained", *, cache: Path) -> n
 def headless(model: Model) -> nn.Module:
     """The network cut before its classifier, on the meta device: names and shapes, no values.
 
-    Its tensors keep the names that they have in the whole network.
+    Its tensors keep the names that they have in the whole network. Dropout in it is off: it draws
+    from a generator of the process, and dropping is the head's part here.
     """
     with torch.device("meta"):
         network = build_network(model)
-    network.set_submodule(model.classifier, nn.Identity())
+    for part in model.classifier:
+        network.set_submodule(part, nn.Identity())
+    for module in network.modules():
+        if isinstance(module, DROPPING):
+            module.p = 0.0
     return network
 
 

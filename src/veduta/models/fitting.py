@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from veduta.errors import WeightsError
-from veduta.models.registry import Model, build_network
+from veduta.models.model import Model
+from veduta.models.registry import build_network
 
 COUNTER = "num_batches_tracked"  # of batch norm: never read in evaluation, absent in old files
 State = dict[str, Tensor]
@@ -59,4 +60,5 @@ def misfits(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]
 
 def classifier_names(model: Model, names: Mapping[str, object]) -> list[str]:
     """Which of a network's tensors belong to its classifier."""
-    return [name for name in names if name.startswith(f"{model.classifier}.")]
+    parts = tuple(f"{part}." for part in model.classifier)
+    return [name for name in names if name.startswith(parts)]

@@ -6,16 +6,17 @@ a trial's network, and starts from the pretrained weights.
 """
 
 import copy
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from veduta.config.settings import Settings
-from veduta.models.backbones import PREFIX, Backbone
+from veduta.models.backbones import PREFIX, Backbone, normalised
 from veduta.models.fitting import State
 from veduta.models.heads import HeadNetwork, Noise
-from veduta.models.registry import MODELS, Model
+from veduta.models.model import Model
 
 
 class Stages(nn.Module):
@@ -34,8 +35,15 @@ class Stages(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """What the last part gives; channels last in memory where x is."""
         for part in self.parts:
+            if isinstance(part, nn.Linear):
+                x = x.flatten(1)
             x = part(x)
         return x
+
+    def known(self, name: str) -> str:
+        """The name that one of its tensors has in the whole network."""
+        _, number, rest = name.split(".", 2)
+        return f"{self.names[int(number)]}.{rest}"
 
 
 class Prefix(Backbone):
@@ -51,7 +59,10 @@ class Prefix(Backbone):
 
 
 class Tail(nn.Module):
-    """The stages behind the cut: from feature maps (B, C, H, W) to features (B, D).
+    """What trains of a backbone: the stages behind the cut, or with `frozen` 0 all of it.
+
+    The stages take feature maps (B, C, H, W); the whole takes uint8 pixels (B, S, S, 3), which it
+    normalises as the backbone does. Either gives features (B, D).
 
     Attributes:
         model: registry entry of the whole network.
@@ -59,48 +70,97 @@ class Tail(nn.Module):
         features: D.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: Model, network: nn.Module, frozen: int) -> None:
         """What is left of a headless `network`; its weights are shared with it, not copied."""
         super().__init__()
         self.model, self.frozen = model, frozen
         self.features = model.features
-        self.stages = Stages(network, model.stages[frozen:])
+        self.network = Stages(network, model.stages[frozen:]) if frozen else network
+        for name, values in (("mean", model.mean), ("std", model.std)):
+            self.register_buffer(name, torch.tensor(values, device="cpu"), persistent=False)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Features (B, D), float32."""
-        found: Tensor = self.stages(maps.contiguous(memory_format=torch.channels_last))
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (B, D), floating point."""
+        if self.frozen:
+            maps = x.contiguous(memory_format=torch.channels_last)
+        else:
+            maps = normalised(x, self.mean, self.std)
+        found: Tensor = self.network(maps)
         return found.flatten(1)
 
     def backbone_state(self) -> State:
         """Its tensors, under the names that they have in `Backbone.state_dict()`."""
-        return {
-            f"{PREFIX}{name}.{key}": tensor
-            for name, part in zip(self.stages.names, self.stages.parts, strict=True)
-            for key, tensor in part.state_dict().items()
-        }
+        return {f"{PREFIX}{self._known(n)}": t for n, t in self.network.state_dict().items()}
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """The parameters of each stage that has any, the earliest first; one for all if unknown."""
+        named = {self._known(name): p for name, p in self.network.named_parameters()}
+        parts = [tuple(f"{part}." for part in s) for s in self.model.stages[self.frozen :]]
+        found = [
+            [p for name, p in named.items() if name.startswith(part)] for part in parts or ("",)
+        ]
+        return [stage for stage in found if stage]
+
+    def _known(self, name: str) -> str:
+        """The name that a tensor of `network` has in the whole network."""
+        return self.network.known(name) if isinstance(self.network, Stages) else name
 
 
 class TailNetwork(HeadNetwork):
-    """A head behind a tail, trained together: from maps (B, C, H, W) to logits (B, classes).
+    """A head behind a tail, trained together: from what the tail takes to logits (B, classes).
 
     Attributes:
-        tail: a copy of its own, every weight of it free; its batch norm trains too.
+        tail: a copy of its own; its batch norm trains too.
+        opened: whether the tail trains, or the head alone in front of a tail that rests.
     """
 
     def __init__(self, head: HeadNetwork, tail: Tail) -> None:
         super().__init__(head.head)
         self.dense, self.norms = head.dense, head.norms
-        free = copy.deepcopy(tail).requires_grad_(True)
-        self.tail = free.to(memory_format=torch.channels_last)
+        self.tail = copy.deepcopy(tail).to(memory_format=torch.channels_last)
+        self.open()
 
     @property
     def trained(self) -> int:
         """How many numbers it trains: those of head and tail."""
         return super().trained + sum(weights.numel() for weights in self.tail.parameters())
 
+    def open(self, opened: bool = True) -> None:
+        """Let the tail train with the head, or rest: no gradient, batch norm in evaluation mode."""
+        self.opened = opened
+        self.tail.requires_grad_(opened)
+        for module in self.tail.modules():
+            for name in getattr(module, "idle", ()):
+                module.get_parameter(name).requires_grad_(False)
+        self.tail.train(opened and self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation mode; a tail that rests stays in evaluation mode."""
+        super().train(mode)
+        self.tail.train(mode and self.opened)
+        return self
+
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Logits; `noise` as in `HeadNetwork`."""
-        return super().forward(self.tail(x), noise)
+        with torch.set_grad_enabled(self.opened and torch.is_grad_enabled()):
+            features = self.tail(x)
+        return super().forward(features, noise)
+
+    def groups(self, scale: float) -> list[tuple[float, list[nn.Parameter]]]:
+        """The head at the learning rate, the first stage of the tail at `scale` of it.
+
+        Of n stages that train, stage i from 0 has the factor scale^((n - i) / n).
+        """
+        head = [p for name, p in self.named_parameters() if not name.startswith("tail.")]
+        stages = self.tail.stages()
+        if scale == 1:
+            return [(1.0, [*head, *(p for stage in stages for p in stage)])]
+        count = len(stages)
+        factors = [scale ** ((count - place) / count) for place in range(count)]
+        return [*zip(factors, stages, strict=True), (1.0, head)]
 
 
 def artefact_states(network: HeadNetwork) -> tuple[State, State]:
@@ -109,16 +169,36 @@ def artefact_states(network: HeadNetwork) -> tuple[State, State]:
     return network.tail.backbone_state() if isinstance(network, TailNetwork) else {}, head
 
 
-def freeze_faults(settings: Settings) -> list[str]:
+def frozen_stages(settings: Settings) -> int:
+    """How many leading stages keep their weights, where not all of them do: 0 of `none`.
+
+    >>> frozen_stages(Settings(freeze="none")), frozen_stages(Settings(freeze=3))
+    (0, 3)
+    """
+    assert settings.freeze != "all", "who asks has a tail"  # noqa: S101
+    return 0 if settings.freeze == "none" else settings.freeze
+
+
+def freeze_faults(settings: Settings, model: Model) -> list[str]:
     """What `freeze` must not be, for the model that `settings` name."""
-    if settings.freeze == "all" or settings.model not in MODELS:
-        return []
-    count = len(MODELS[settings.model].stages)
-    fault = (
-        f"freeze must be all, or below the {count} stages of {settings.model}, so that one is left "
-        f"to train; got {settings.freeze}: give --freeze all to train the head alone"
-    )
-    return [fault] if settings.freeze >= count else []
+    frozen, count = settings.freeze, len(model.stages)
+    fault = ""
+    if model.own and frozen != "none":
+        fault = (
+            f"freeze must be none for {model.name}, a network of our own that starts from random "
+            f"weights; got {frozen}: give --freeze none, or leave it out"
+        )
+    elif isinstance(frozen, int) and not count:
+        fault = (
+            f"freeze must be all or none for {model.name}, whose stages are not known; got "
+            f"{frozen}: give one of the two"
+        )
+    elif isinstance(frozen, int) and frozen >= count:
+        fault = (
+            f"freeze must be all, none, or below the {count} stages of {model.name}, so that one "
+            f"is left to train; got {frozen}: give --freeze all to train the head alone"
+        )
+    return [fault] if fault else []
 
 
 def _shape_of(network: nn.Module, image_size: int) -> tuple[int, ...]:

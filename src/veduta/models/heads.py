@@ -33,8 +33,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Head:
     """A stack of dense layers.
 
-    Each hidden layer is linear -> batch norm -> activation -> dropout; the last is linear. Without
-    hidden layers, dropout acts on the features.
+    Each hidden layer is linear -> batch norm -> activation -> dropout, or with `norm_first` false
+    linear -> activation -> batch norm -> dropout; the last is linear. `dropout_layers` leading
+    hidden layers drop, all where it is None. Without hidden layers, dropout acts on the features.
 
     >>> Head(features=25088, classes=6, hidden=(2000,), batch_norm=True, dropout=0.4).parameters
     50194006
@@ -46,6 +47,8 @@ class Head:
     activation: str = "relu"
     batch_norm: bool = False
     dropout: float = 0.0
+    norm_first: bool = True
+    dropout_layers: int | None = None
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -58,12 +61,16 @@ class Head:
         dense = sum((a + 1) * b for a, b in zip(self.widths, self.widths[1:], strict=False))
         return dense + (2 * sum(self.hidden) if self.batch_norm else 0)
 
+    def drops(self, site: int) -> bool:
+        """Whether dropout acts behind hidden layer `site`, or on the features of a linear head."""
+        return self.dropout_layers is None or not self.hidden or site < self.dropout_layers
+
     def as_dict(self) -> dict[str, Any]:
         """The description as plain values."""
         return asdict(self)
 
 
-ONLY_HIDDEN = frozenset({"activation", "batch_norm"})
+ONLY_HIDDEN = frozenset({"activation", "batch_norm", "norm_first", "dropout_layers"})
 """Settings that mean nothing to a head without hidden layers."""
 
 
@@ -76,6 +83,8 @@ def head_of(settings: Settings, features: int, classes: int) -> Head:
         activation=settings.activation,
         batch_norm=settings.batch_norm,
         dropout=settings.dropout,
+        norm_first=settings.norm_first,
+        dropout_layers=settings.dropout_layers,
     )
 
 
@@ -94,7 +103,7 @@ class HeadNetwork(nn.Module):
             nn.Linear(a, b) for a, b in zip(head.widths, head.widths[1:], strict=False)
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(w) for w in head.hidden if head.batch_norm)
-        for layer in self.dense[: len(self.norms)]:
+        for layer in self.dense[: len(self.norms) if head.norm_first else 0]:
             layer.bias.requires_grad_(False)
         self.activation = ACTIVATIONS[head.activation]
 
@@ -102,6 +111,9 @@ class HeadNetwork(nn.Module):
     def trained(self) -> int:
         """How many numbers it trains."""
         return self.head.parameters
+
+    def open(self, opened: bool = True) -> None:
+        """Let what stands before the head train, or rest; here there is nothing."""
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Logits; with `noise`, as in training, units are dropped and the kept ones rescaled.
@@ -113,15 +125,26 @@ class HeadNetwork(nn.Module):
             x = self._drop(x, 0, noise)
         for number, layer in enumerate(self.dense[:-1]):
             x = layer(x)
-            if self.head.batch_norm:
-                x = self.norms[number](x)
-            x = self._drop(self.activation(x), number, noise)
+            for part in self._behind(number):
+                x = part(x)
+            x = self._drop(x, number, noise)
         logits: Tensor = self.dense[-1](x)
         return logits
 
+    def groups(self, scale: float) -> list[tuple[float, list[nn.Parameter]]]:  # noqa: ARG002
+        """Parameters by their share of the learning rate; `scale` is for what stands before."""
+        return [(1.0, list(self.parameters()))]
+
+    def _behind(self, number: int) -> list[Callable[[Tensor], Tensor]]:
+        """What stands behind a hidden layer, dropout apart, in order."""
+        if not self.head.batch_norm:
+            return [self.activation]
+        parts: list[Callable[[Tensor], Tensor]] = [self.norms[number], self.activation]
+        return parts if self.head.norm_first else parts[::-1]
+
     def _drop(self, x: Tensor, site: int, noise: Noise | None) -> Tensor:
         rate = self.head.dropout
-        if noise is None or rate == 0:
+        if noise is None or rate == 0 or not self.head.drops(site):
             return x
         return x * (noise(site, x.shape[1]) >= rate) / (1 - rate)
 

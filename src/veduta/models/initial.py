@@ -11,13 +11,21 @@ def random_state(network: nn.Module, seed: int) -> State:
     """Initial weights, each tensor a pure function of (seed, its name, its shape).
 
     Kernels are uniform with He's variance 2 / fan-in (He et al. 2015, arXiv 1502.01852), offsets
-    zero, batch norm the identity.
+    zero, untied ones too, batch norm the identity. What a module names in `zero` starts at 0.
     """
-    return {name: _initial(name, t.shape, seed) for name, t in network.state_dict().items()}
+    zero = {
+        f"{prefix}.{name}".removeprefix(".")
+        for prefix, module in network.named_modules()
+        for name in getattr(module, "zero", ())
+    }
+    return {
+        name: torch.zeros(t.shape) if name in zero else _initial(name, t.shape, seed)
+        for name, t in network.state_dict().items()
+    }
 
 
 def _initial(name: str, shape: torch.Size, seed: int) -> Tensor:
-    if len(shape) < 2:
+    if len(shape) < 2 or name.endswith(".bias"):
         unit = name.endswith((".weight", "running_var"))
         counter = name.endswith(COUNTER)
         return torch.full(shape, int(unit), dtype=torch.int64 if counter else torch.float32)

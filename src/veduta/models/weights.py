@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 
 from veduta.errors import WeightsError
 from veduta.models.fitting import State, fit
-from veduta.models.registry import Model, hub_address
+from veduta.models.hub import file_name, hash_prefix, hub_address
+from veduta.models.model import Model
 from veduta.models.unpickle import as_safetensors
 from veduta.runtime.disk import digest_of
 
@@ -47,19 +48,22 @@ class Weights:
 def check_weights(model: Model, weights: str) -> list[str]:
     """What is wrong with a choice of weights, as far as it can be known without reading them."""
     rule = "weights are 'pretrained', 'none', or a file that ends in .safetensors, .pt or .pth"
+    if model.own:
+        rule = f"weights must be none for {model.name}, a network of our own"
+        return [] if weights == NONE else [f"{rule}; got {weights}: leave it out"]
     if weights in (PRETRAINED, NONE):
         return []
-    path = Path(weights)
+    path, fault = Path(weights), ""
     if path.is_dir():
-        return [f"{rule}; {weights} is a folder; name the file in it"]
-    if not path.is_file():
+        fault = f"{weights} is a folder; name the file in it"
+    elif not path.is_file():
         reason = "is no plain file" if path.exists() else "is not there"
-        return [f"{rule}; {weights} {reason}; check the path, or use --weights pretrained"]
-    if path.suffix.lower() not in SUFFIXES:
-        return [f"{rule}; got {path.name}; write {model.name}'s state dict to such a file"]
-    if path.stat().st_size == 0:
-        return [f"{rule}; {weights} is empty; write or download it again"]
-    return []
+        fault = f"{weights} {reason}; check the path, or use --weights pretrained"
+    elif path.suffix.lower() not in SUFFIXES:
+        fault = f"got {path.name}; write {model.name}'s state dict to such a file"
+    elif path.stat().st_size == 0:
+        fault = f"{weights} is empty; write or download it again"
+    return [f"{rule}; {fault}"] if fault else []
 
 
 def load_weights(model: Model, weights: str, *, cache: Path) -> Weights:
@@ -114,17 +118,16 @@ def packaged_file(model: Model) -> Path | None:
 def from_hub(model: Model, cache: Path) -> Path:
     """The file of pretrained weights from the library's hub: in our cache, in torch's, or new."""
     address = hub_address(model)
-    name = address.rpartition("/")[2]
+    name = file_name(model, address)
     target = cache / "weights" / name
     for known in (target, Path(torch.hub.get_dir()) / "checkpoints" / name):
         if known.is_file():
             return known
-    prefix = Path(name).stem.rpartition("-")[2]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with patience(PATIENCE):
             shown = sys.stderr.isatty()
-            torch.hub.download_url_to_file(address, str(target), prefix, progress=shown)
+            torch.hub.download_url_to_file(address, str(target), hash_prefix(name), progress=shown)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(

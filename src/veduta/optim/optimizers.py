@@ -4,7 +4,7 @@ A setting that an optimiser does not use is no hyper-parameter of a trial that r
 over `optimizer` and `momentum` has one trial, not several, for adam.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,9 @@ from veduta.config.settings import Settings
 from veduta.optim.penalties import penalise_l1, penalised
 
 Group = dict[str, Any]
+
+RateGroup = tuple[float, Sequence[nn.Parameter]]
+"""Parameters that train at a share of the learning rate, and that share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +50,43 @@ USED_BY_SOME: frozenset[str] = frozenset().union(*(entry.uses for entry in OPTIM
 """The settings that belong to some optimisers only."""
 
 
-def build_optimizer(
-    parameters: Iterable[nn.Parameter], settings: Settings
-) -> torch.optim.Optimizer:
-    """The optimiser that `settings` name, over `parameters`.
+def build_optimizer(groups: Sequence[RateGroup], settings: Settings) -> torch.optim.Optimizer:
+    """The optimiser that `settings` name, over groups of parameters with rates of their own.
 
-    `weight_decay` is the L2 penalty of the report's equation (38a), over weights: matrices and
-    kernels, not biases, nor the scale and shift of batch normalisation. torch adds its gradient to
-    that of the loss (coupled) in all but adamw, where the decay acts on the weights themselves.
-    `l1` is that of (38b), over the same weights, coupled in all.
+    `weight_decay` is the L2 penalty of the report's equation (38a). With `penalise=weights` it acts
+    on weights: matrices and kernels, not biases, nor the scale and shift of batch normalisation;
+    with `penalise=all` on these too. torch adds its gradient to that of the loss (coupled) in all
+    but adamw, where the decay acts on the weights themselves. `l1` is that of (38b), over the same
+    parameters, coupled in all.
+
+    Args:
+        groups: scale and parameters; the learning rate of a group is its scale times the rate.
+        settings: of the trial.
+
+    Returns:
+        An optimiser whose groups, in the order of `groups`, each remember their `scale`.
     """
-    everything = list(parameters)
-    weights = penalised(everything)
-    chosen = {id(weight) for weight in weights}
-    groups: list[Group] = [
-        {"params": weights, "weight_decay": settings.weight_decay},
-        {"params": [p for p in everything if id(p) not in chosen], "weight_decay": 0.0},
-    ]
+    chosen: list[nn.Parameter] = []
+    made: list[Group] = []
+    for scale, parameters in groups:
+        weights = penalised(parameters, settings.penalise)
+        ids = {id(weight) for weight in weights}
+        rest = [parameter for parameter in parameters if id(parameter) not in ids]
+        shared = {"lr": settings.lr * scale, "scale": scale}
+        made.append({"params": weights, "weight_decay": settings.weight_decay, **shared})
+        made.append({"params": rest, "weight_decay": 0.0, **shared})
+        chosen += weights
     entry = OPTIMIZERS[settings.optimizer]
-    optimizer = entry.build([group for group in groups if group["params"]], settings)
+    optimizer = entry.build([group for group in made if group["params"]], settings)
     if settings.l1:
-        penalise_l1(optimizer, weights, settings.l1)
+        penalise_l1(optimizer, chosen, settings.l1)
     return optimizer
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Let the next step have the learning rate `lr`, for all parameters."""
+    """Let the next step have the learning rate `lr`, times the scale of each group."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["scale"]
 
 
 def faults_of(settings: Settings) -> list[str]:

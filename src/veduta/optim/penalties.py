@@ -5,18 +5,21 @@ L2 is the `weight_decay` of an optimiser. Both are strengths a weight feels: wit
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 
-def penalised(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """The weights among the parameters of a network: matrices and kernels.
+def penalised(
+    parameters: Iterable[nn.Parameter], penalise: Literal["weights", "all"] = "weights"
+) -> list[nn.Parameter]:
+    """What penalties act on among the parameters of a network.
 
-    Not biases, nor the scale and shift of batch normalisation.
+    With "weights" matrices and kernels: not biases, nor the scale and shift of batch normalisation;
+    those too with "all".
     """
-    return [parameter for parameter in parameters if parameter.dim() > 1]
+    return [one for one in parameters if penalise == "all" or one.dim() > 1]
 
 
 def penalise_l1(

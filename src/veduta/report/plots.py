@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -15,6 +16,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from veduta.runs.files import write_atomically
 
 INK = "#010203"  # stands for the page's text colour until the figure is on the page
 COLOURS = ("#0f7fbf", "#d9702b", "#2f9e6e", "#b8559d", "#8a7a2e")  # readable on light and on dark
@@ -55,6 +58,23 @@ def lines(axes: Axes, x: Any, series: dict[str, Any]) -> None:  # noqa: ANN401
         axes.plot(x, y, color=colour, linestyle=dash, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     axes.legend()
+
+
+def to_files(figure: Figure, path: Path) -> None:
+    """The figure as two files beside each other, `path` with .svg and .png, black on white.
+
+    Args:
+        figure: drawn in `panel`.
+        path: without an ending.
+    """
+    for ending, metadata in (
+        (".svg", {"Date": None, "Creator": None}),
+        (".png", {"Software": None}),
+    ):
+        drawn = io.BytesIO()
+        with rc_context(STYLE):
+            figure.savefig(drawn, format=ending[1:], metadata=metadata, facecolor="white", dpi=150)
+        write_atomically(path.with_suffix(ending), drawn.getvalue())
 
 
 def to_svg(figure: Figure, *, name: str, title: str) -> Markup:

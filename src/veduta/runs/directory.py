@@ -12,7 +12,7 @@ from veduta.errors import InputError
 
 Read = TypeVar("Read")
 
-SCRATCH = re.compile(r"\.(.+\.(csv|json|yaml|npz|safetensors)|model)\.[a-z0-9_]{8}")
+SCRATCH = re.compile(r"\.(.+\.(csv|json|yaml|npz|safetensors|checkpoint)|model)\.[a-z0-9_]{8}")
 """Names of what a process that was killed was about to put in place."""
 
 LONGEST_NAME = 200  # bytes; file systems take 255, and some files beside it have longer names
@@ -120,6 +120,11 @@ class RunDirectory:
         return self.path / "scores"
 
     @property
+    def checkpoints(self) -> Path:
+        """Where trainings of networks stand, so that they go on after any death."""
+        return self.path / "checkpoints"
+
+    @property
     def test(self) -> Path:
         """Truth and logits of the test images, written when the test was opened."""
         return self.scores / "test.npz"
@@ -164,7 +169,11 @@ def create(place: Place) -> RunDirectory:
 
 def tidy(directory: RunDirectory) -> None:
     """Remove what a process that was killed was about to put in place."""
-    for path in (*directory.path.glob(".*"), *directory.scores.glob(".*")):
+    for path in (
+        path
+        for folder in (directory.path, directory.scores, directory.checkpoints)
+        for path in folder.glob(".*")
+    ):
         if SCRATCH.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

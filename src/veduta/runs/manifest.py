@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
 
-FORMAT = 3  # 1 had no networks of an engine, 2 no temperature
+FORMAT = 3  # 1 had no networks of an engine, 2 no temperature, no late normalisation
 MANIFEST = "model.json"
 MOST_MANIFEST_BYTES = 16 * 2**20
 
@@ -51,6 +51,8 @@ class Head(_Part):
     activation: str
     batch_norm: bool
     dropout: float
+    norm_first: bool = True  # older manifests do not say
+    dropout_layers: Annotated[int, Field(ge=0)] | None = None
 
 
 class ErrorBound(_Part):
@@ -78,9 +80,7 @@ class Manifest(_Part):
     engine: Literal["torch", "openvino"]
     precision: Literal["f32", "int8"]
     tta: Literal["none", "flip"] = "none"  # older manifests do not say
-    temperature: Annotated[float, Field(gt=0)] = (
-        1.0  # fitted on validation: logits / it are calibrated
-    )
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # that calibrates, fitted on validation
     error_bounds: tuple[ErrorBound, ...] = ()  # for abstaining, from the lowest threshold up
     decoder: str
     weights: str  # where those of the backbone came from, in words

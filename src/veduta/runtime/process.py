@@ -17,15 +17,16 @@ PAD = 256 * 2**20
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: the steps of a head are small, and the bits stay the same.
+def threads_of(count: int) -> Iterator[None]:
+    """Let torch compute on so many threads.
 
-    How a sum is split among threads decides its last bits, and so what is trained.
+    How a sum is split among threads decides its last bits, and so what is trained: a run decides
+    once. Heads train on one thread, for their steps are small.
     """
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -1,7 +1,8 @@
 """What a trial comes to, epoch by epoch, whichever executor trains it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from veduta.models.heads import HeadNetwork
 from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.training.loop import Epoch
-from veduta.training.stopping import Patience
+from veduta.training.stopping import Stopping
 
 Weights = dict[str, Tensor]
 """As in `HeadNetwork.state_dict()`."""
@@ -29,6 +30,7 @@ class Finished:
     network: HeadNetwork
     val_logits: Tensor  # (validation images, classes) at the best epoch
     hits: NDArray[np.bool_]  # (epochs, validation images) right or wrong, epoch by epoch
+    reason: str = "epochs"  # why it ended, in a word
 
 
 @dataclass(slots=True)
@@ -36,17 +38,22 @@ class Course:
     """The epochs of one trial so far, its best kept whole, and whether it has come to its end.
 
     The best epoch is the first with the highest validation accuracy.
+
+    Attributes:
+        trial: which.
+        epochs: figures of every epoch, without logits.
+        ended: why it has come to its end, in a word; empty while it goes on.
     """
 
     trial: Trial
-    ended: bool = False
-    _patience: Patience = field(init=False)
+    epochs: list[Epoch] = field(default_factory=list)
+    ended: str = ""
+    _stopping: Stopping = field(init=False)
     _hits: list[NDArray[np.uint8]] = field(default_factory=list)  # packed: 8 images a byte
     _best: tuple[Epoch, Weights] | None = None
-    _seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self._patience = Patience(self.trial.settings.patience)
+        self._stopping = Stopping(self.trial.settings)
 
     def take(self, epoch: Epoch, hits: NDArray[np.bool_], weights: Callable[[], Weights]) -> None:
         """Take one more epoch.
@@ -56,31 +63,72 @@ class Course:
             hits: (validation images,) right or wrong.
             weights: gives a copy of the weights after it; asked for where it is the best so far.
         """
-        self._hits.append(np.packbits(hits))
-        self._seconds += epoch.seconds
         if self._best is None or epoch.val_accuracy > self._best[0].val_accuracy:
             logits = epoch.val_logits.clone(memory_format=torch.contiguous_format)
             self._best = replace(epoch, val_logits=logits), weights()
-        stopped = self._patience.exhausted(epoch.val_loss)
-        self.ended = stopped or epoch.number >= self.trial.settings.epochs
+        self._count(replace(epoch, val_logits=epoch.val_logits.new_empty(0)), np.packbits(hits))
 
-    def finished(self, network: HeadNetwork) -> Finished:
-        """What came of it; `network`, one of its kind, gets the weights of its best epoch."""
-        assert self._best is not None, "a trial has at least one epoch"  # noqa: S101
+    def _count(self, epoch: Epoch, hits: NDArray[np.uint8]) -> None:
+        self.epochs.append(epoch)
+        self._hits.append(hits)
+        reason = self._stopping.exhausted(
+            val_loss=epoch.val_loss,
+            train_accuracy=epoch.train_accuracy,
+            val_accuracy=epoch.val_accuracy,
+        )
+        last = epoch.number >= self.trial.settings.epochs
+        self.ended = reason or ("epochs" if last else "")
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All of it, for a checkpoint: figures as plain JSON values, and tensors."""
+        if self._best is None:
+            return {"epochs": []}, {}
         epoch, weights = self._best
-        network.load_state_dict(weights, assign=True)  # they are copies already
-        epochs, images = len(self._hits), len(epoch.val_logits)
-        hits = np.unpackbits(np.stack(self._hits), axis=1, count=images).view(np.bool_)
-        outcome = Outcome(
+        figures = [
+            {f.name: getattr(one, f.name) for f in fields(one) if f.name != "val_logits"}
+            for one in self.epochs
+        ]
+        tensors = {f"best.{name}": tensor for name, tensor in weights.items()}
+        tensors |= {"best_logits": epoch.val_logits, "hits": torch.from_numpy(np.stack(self._hits))}
+        return {"epochs": figures, "best": epoch.number}, tensors
+
+    def restore(self, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Stand where another course stood when `state` was called."""
+        none = torch.empty(0)
+        epochs = [Epoch(**one, val_logits=none) for one in progress["epochs"]]
+        for epoch, hits in zip(epochs, tensors.get("hits", none), strict=True):
+            self._count(epoch, hits.numpy())
+        if epochs:
+            best = replace(epochs[progress["best"] - 1], val_logits=tensors["best_logits"])
+            names = [name for name in tensors if name.startswith("best.")]
+            self._best = best, {name.removeprefix("best."): tensors[name] for name in names}
+
+    def outcome(self, numbers: int) -> Outcome:
+        """What has come of it so far; `numbers` is how many its network trains."""
+        epoch, _ = self._kept()
+        hits = np.unpackbits(self._hits[epoch.number - 1], count=len(epoch.val_logits))
+        return Outcome(
             trial=self.trial.id,
             best_epoch=epoch.number,
-            epochs=epochs,
-            cost=network.trained * epochs,
+            epochs=len(self.epochs),
+            cost=numbers * len(self.epochs),
             train_loss=epoch.train_loss,
             train_accuracy=epoch.train_accuracy,
             val_loss=epoch.val_loss,
             val_accuracy=epoch.val_accuracy,
-            seconds=self._seconds,
-            hits=hits[epoch.number - 1].copy(),
+            seconds=sum(one.seconds for one in self.epochs),
+            hits=hits.view(np.bool_),
         )
-        return Finished(outcome, network, epoch.val_logits, hits)
+
+    def finished(self, network: HeadNetwork) -> Finished:
+        """What came of it; `network`, one of its kind, gets the weights of its best epoch."""
+        epoch, weights = self._kept()
+        network.load_state_dict(weights, assign=True)  # they are copies already
+        packed, images = np.stack(self._hits), len(epoch.val_logits)
+        hits = np.unpackbits(packed, axis=1, count=images).view(np.bool_)
+        outcome = self.outcome(network.trained)
+        return Finished(outcome, network, epoch.val_logits, hits, self.ended)
+
+    def _kept(self) -> tuple[Epoch, Weights]:
+        assert self._best is not None, "a trial has at least one epoch"  # noqa: S101
+        return self._best

@@ -26,6 +26,7 @@ from veduta.search.course import Course, Finished
 from veduta.search.fused_head import FusedHead
 from veduta.search.groups import Tile
 from veduta.search.measure import Measured, measure
+from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.training.folds import Fold, pooled, pooled_epoch
 from veduta.training.loop import Epoch, batches, shuffled
@@ -44,7 +45,8 @@ class TileEpoch:
     number: int
     epochs: list[tuple[Trial, Epoch]]
     ended: list[tuple[Trial, End]]
-    kept: list[Trial] | None  # those in the slots that are left, where it was compacted
+    kept: list[Trial] | None = None  # those in the slots that are left, where it was compacted
+    paused: Sequence[Outcome] = ()  # of trials that go on later, where any do
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +139,13 @@ class _Part:
     def train(self, number: int) -> list[float]:
         """One epoch; of each slot the first loss that is not finite, else the last one."""
         examples, seed = self.fold.train, self.common.seed
-        indices = shuffled(examples, seed, number)
+        indices, see = shuffled(examples, seed, number), examples.seen_in(number)
         seen: Tensor | None = None
         for part in self.batches:
             chosen = indices[part]
             noise = dropout_noise(seed, number, examples.keys[chosen])
-            losses = self.head.train_step(*examples.batch(number, chosen), noise)
+            batch = see(chosen)
+            losses = self.head.train_step(batch.features, batch.labels, noise)
             self.optimizer.step()
             seen = losses if seen is None else torch.where(seen.isfinite(), losses, seen)
         assert seen is not None, "there are training images"  # noqa: S101
@@ -171,7 +174,7 @@ class _Run:
         """Take what an epoch of one slot came to; how the trial ends, where it does."""
         course = self.courses[place]
         if isinstance(came, NotFiniteError):
-            course.ended = True
+            course.ended = "failed"
             return came
         course.take(came, hits, lambda: self.parts[0].head.of_trial(place))
         if not course.ended:

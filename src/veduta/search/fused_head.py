@@ -107,11 +107,7 @@ class FusedHead:
         for x in parts:
             z = self._first([(slice(None), x)])
             for number in range(len(self.head.hidden)):
-                if self.head.batch_norm:
-                    gamma, beta, mean, variance = self._norm(number)
-                    gamma = gamma * (variance + EPSILON).rsqrt()
-                    z = scale_and_shift(z, gamma, beta - mean * gamma)
-                z = self._dense(number + 1, ACTIVATIONS[self.head.activation](z))
+                z = self._dense(number + 1, self._evaluated(number, z))
             yield z
 
     def _prepare(self) -> None:
@@ -156,20 +152,38 @@ class FusedHead:
         names = ("weight", "bias", "running_mean", "running_var")
         return [self.state[f"norms.{number}.{name}"] for name in names]
 
+    def _evaluated(self, number: int, z: Tensor) -> Tensor:
+        """Batch norm and activation of a hidden layer, in evaluation."""
+        activation = ACTIVATIONS[self.head.activation]
+        if not self.head.batch_norm:
+            return activation(z)
+        gamma, beta, mean, variance = self._norm(number)
+        gamma = gamma * (variance + EPSILON).rsqrt()
+        shift = beta - mean * gamma
+        if self.head.norm_first:
+            return activation(scale_and_shift(z, gamma, shift))
+        return scale_and_shift(activation(z), gamma, shift)
+
     def _hidden(self, number: int, z: Tensor, noise: Noise) -> Passed:
         """Batch norm, activation and dropout of a hidden layer, in training."""
-        batch = None
-        if self.head.batch_norm:
-            gamma, beta, mean, variance = self._norm(number)
-            batch = normalise(z)
-            update_running(mean, variance, batch)
-            self.state[f"norms.{number}.num_batches_tracked"] += 1
-            z = scale_and_shift(batch.z_hat, gamma, beta)
-        a = ACTIVATIONS[self.head.activation](z)
-        if not any(self.rates):
-            return Passed(batch, z, a, None, a)
-        scale = dropout_scale(noise(number, a.shape[1]), self._rates)
-        return Passed(batch, z, a, scale, a * scale)
+        batch, head = None, self.head
+        if head.batch_norm and head.norm_first:
+            batch, z = self._normalised(number, z)
+        out = a = ACTIVATIONS[head.activation](z)
+        if head.batch_norm and not head.norm_first:
+            batch, out = self._normalised(number, a)
+        if not any(self.rates) or not head.drops(number):
+            return Passed(batch, z, a, None, out)
+        scale = dropout_scale(noise(number, out.shape[1]), self._rates)
+        return Passed(batch, z, a, scale, out * scale)
+
+    def _normalised(self, number: int, z: Tensor) -> tuple[Normalised, Tensor]:
+        """Batch norm in training, the running statistics moved."""
+        gamma, beta, mean, variance = self._norm(number)
+        batch = normalise(z)
+        update_running(mean, variance, batch)
+        self.state[f"norms.{number}.num_batches_tracked"] += 1
+        return batch, scale_and_shift(batch.z_hat, gamma, beta)
 
     def _back(self, number: int, delta: Tensor, passed: Passed) -> Tensor:
         r"""From \delta of dense layer `number` to that of the one before; gradients on the way."""
@@ -179,13 +193,19 @@ class FusedHead:
         delta = torch.bmm(weight.mT, delta)
         if passed.scale is not None:
             delta.mul_(passed.scale)
+        if passed.batch is not None and not self.head.norm_first:
+            delta = self._back_norm(number - 1, delta, passed.batch)
         delta.mul_(SLOPES[self.head.activation](passed.z, passed.a))
-        if passed.batch is None:
-            return delta
-        gamma = self.state[f"norms.{number - 1}.weight"]
-        delta, dgamma, dbeta = normalise_backward(delta, passed.batch, gamma)
-        self.gradients[f"norms.{number - 1}.weight"].copy_(dgamma)
-        self.gradients[f"norms.{number - 1}.bias"].copy_(dbeta)
+        if passed.batch is not None and self.head.norm_first:
+            delta = self._back_norm(number - 1, delta, passed.batch)
+        return delta
+
+    def _back_norm(self, number: int, delta: Tensor, batch: Normalised) -> Tensor:
+        """Through batch norm; gradients of its scale and shift on the way."""
+        gamma = self.state[f"norms.{number}.weight"]
+        delta, dgamma, dbeta = normalise_backward(delta, batch, gamma)
+        self.gradients[f"norms.{number}.weight"].copy_(dgamma)
+        self.gradients[f"norms.{number}.bias"].copy_(dbeta)
         return delta
 
     def _shift(self, number: int, delta: Tensor) -> None:

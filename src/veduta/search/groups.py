@@ -3,11 +3,11 @@
 Both depend on the trials and the shape of their head alone, never on free memory or a stopwatch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from veduta.config.settings import OF_A_TRIAL
+from veduta.config.settings import OF_A_TRIAL, Settings
 from veduta.search.space import Trial
 
 Tile = tuple[Trial, ...]
@@ -16,9 +16,20 @@ Tile = tuple[Trial, ...]
 VARYING = frozenset(
     {
         *("lr", "weight_decay", "momentum", "betas", "dropout", "epochs", "patience"),
-        *("l1", "label_smoothing", "schedule", "warmup"),
+        *("l1", "label_smoothing", "schedule", "warmup", "stop_gap", "stop_at"),
     }
 )  # inside a group; all else (features, batch size, optimiser, shape of the head) is shared
+
+FUSED: Mapping[str, Any] = {
+    "freeze": "all",
+    "dropout_layers": None,
+    "norm_first": True,
+    "penalise": "weights",
+    "clip": None,
+    "ema": 0.0,
+    "class_weights": "none",
+}
+"""What the fused executor does not have, with the values that ask for nothing of it."""
 
 NUMBERS = 2**21
 """Weights in a tile: with gradients and two moments in float32, 32 MiB.
@@ -33,6 +44,17 @@ HALVED = NUMBERS // 2
 WIDEST = 32
 """Trials in a tile: more would gain little (3.3 ms an epoch and trial at 64, 3.9 at 32, 5.3 at 16),
 and leave a second processor without work."""
+
+
+def fusable(settings: Settings) -> bool:
+    """Whether the fused executor can run a trial; all of a group, or none of it.
+
+    Else the serial executor does, as a tile of its own.
+
+    >>> fusable(Settings(l1=1e-5)), fusable(Settings(clip=1.0))
+    (True, False)
+    """
+    return all(getattr(settings, name) == value for name, value in FUSED.items())
 
 
 def groups(trials: Sequence[Trial]) -> list[tuple[Trial, ...]]:
@@ -51,9 +73,9 @@ def tiles(group: Sequence[Trial], parameters: int) -> list[Tile]:
 
     Args:
         group: one of `groups`.
-        parameters: of the head of each trial; one with a tail before it is a tile of its own.
+        parameters: of the head of each trial; one that is not `fusable` is a tile of its own.
     """
-    if group[0].settings.freeze != "all":
+    if not fusable(group[0].settings):
         return [(trial,) for trial in group]
     ordered = sorted(group, key=lambda trial: trial.settings.dropout)
     count = -(-len(ordered) // min(WIDEST, max(1, NUMBERS // parameters)))

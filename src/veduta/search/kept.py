@@ -9,6 +9,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from safetensors.torch import load, save
 from veduta.models.backbones import headless
 from veduta.models.freezing import Tail, TailNetwork
 from veduta.models.heads import Head, HeadNetwork
-from veduta.models.registry import find_model
+from veduta.models.model import Options
+from veduta.models.registry import with_options
 from veduta.runs.files import write_arrays, write_atomically
 from veduta.runs.journal import Event
 from veduta.runtime.disk import digest_of
@@ -74,7 +76,8 @@ def write_weights(folder: Path, end: Finished) -> str:
     described = {"head": json.dumps(end.network.head.as_dict())}
     if isinstance(end.network, TailNetwork):
         tail = end.network.tail
-        described["tail"] = json.dumps([tail.model.name, tail.frozen])
+        options = tail.model.options and asdict(tail.model.options)
+        described["tail"] = json.dumps([tail.model.name, options, tail.frozen])
     write_atomically(path, save(tensors, described))
     return digest_of(path)
 
@@ -90,7 +93,8 @@ def read_finished(folder: Path, outcome: Outcome, event: Event) -> Finished | No
     network = _described(header["__metadata__"])
     tensors = load(data)
     dtype = next(t.dtype for t in tensors.values() if t.is_floating_point())
-    network.to(dtype).load_state_dict(tensors)
+    network.to(dtype).load_state_dict(tensors, assign=True)
+    network.to(memory_format=torch.channels_last)
     return Finished(outcome, network, torch.from_numpy(scores[0]), scores[1])
 
 
@@ -100,10 +104,11 @@ def _described(words: Mapping[str, str]) -> HeadNetwork:
     network = HeadNetwork(Head(**{**head, "hidden": tuple(head["hidden"])}))
     if "tail" not in words:
         return network
-    name, frozen = json.loads(words["tail"])
-    model = find_model(name)
-    whole = TailNetwork(network, Tail(model, headless(model), frozen))
-    return whole.to_empty(device="cpu")  # the tail has had names and shapes alone
+    name, options, frozen = json.loads(words["tail"])
+    if options is not None:
+        options = Options(**{**options, "channels": tuple(options["channels"])})
+    model = with_options(name, options)
+    return TailNetwork(network, Tail(model, headless(model), frozen))
 
 
 def forget_weights(folder: Path, best: str) -> None:

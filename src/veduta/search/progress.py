@@ -11,27 +11,53 @@ from veduta.training.loop import Epoch
 
 @dataclass(slots=True)
 class Meter:
-    """Progress in epochs; what a trial that stopped early leaves out counts as done."""
+    """Progress in epochs, or in images where an epoch takes long.
 
-    left: dict[str, int]  # epochs by trial
+    What a trial that stopped early leaves out counts as done.
+
+    Attributes:
+        left: epochs by trial.
+        show: told of (done, total).
+        unit: images of an epoch where images are counted; 1 where epochs are.
+    """
+
+    left: dict[str, int]
     show: Callable[[int, int], None]
-    total: int = field(init=False)
+    unit: int = 1
+    _epochs: dict[str, int] = field(init=False)
+    _images: dict[str, int] = field(default_factory=dict)  # of the epoch under way
 
     def __post_init__(self) -> None:
-        self.total = sum(self.left.values())
+        self._epochs = dict(self.left)
 
-    def epoch(self, trial: str) -> None:
-        """One more epoch of a trial."""
-        self.left[trial] -= 1
-        self.show(self.total - sum(self.left.values()), self.total)
+    def images(self, trial: str, count: int) -> None:
+        """Some more images of an epoch under way."""
+        self._images[trial] = self._images.get(trial, 0) + count
+        self._show()
+
+    def epoch(self, trial: str, number: int) -> None:
+        """One more epoch of a trial; one that is told again counts once."""
+        self._images[trial] = 0
+        self.left[trial] = min(self.left[trial], self._epochs[trial] - number)
+        self._show()
 
     def ended(self, trial: str) -> None:
         """A trial that will have no more."""
-        self.left[trial] = 0
+        self.left[trial] = self._images[trial] = 0
 
     def done(self) -> None:
         """Everything."""
-        self.show(self.total, self.total)
+        total = self._total()
+        self.show(total, total)
+
+    def _show(self) -> None:
+        under_way = sum(self._images.values()) if self.unit > 1 else 0
+        total = self._total()
+        done = total - self.unit * sum(self.left.values()) + under_way
+        self.show(min(done, total), total)
+
+    def _total(self) -> int:
+        return self.unit * sum(self._epochs.values())
 
 
 def record_epoch(journal: Journal, trial: Trial, epoch: Epoch) -> None:
@@ -46,5 +72,6 @@ def record_epoch(journal: Journal, trial: Trial, epoch: Epoch) -> None:
         val_loss=epoch.val_loss,
         val_accuracy=epoch.val_accuracy,
         seconds=epoch.seconds,
+        **({} if epoch.gradient_norm is None else {"gradient_norm": epoch.gradient_norm}),
         time=time.time(),
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from veduta.config.fields import plain
 from veduta.runs.journal import Event, latest_attempts
 from veduta.search.course import Finished
 from veduta.search.groups import Tile
@@ -30,6 +31,7 @@ class Past:
         outcomes: of the trials that need not run again, by name.
         failed: reasons of those that failed, by name.
         best: the best of `outcomes`, whole.
+        continued: by trial, the one that it goes on from: the same with fewer epochs.
     """
 
     tiles: Sequence[Names] = ()
@@ -37,6 +39,7 @@ class Past:
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     best: Finished | None = None
+    continued: Mapping[str, str] = field(default_factory=dict)
 
     def ended(self, trials: Sequence[Trial]) -> bool:
         """Whether none of `trials` needs to run."""
@@ -91,7 +94,24 @@ def reload(
                 whole = [tile for tile in whole if top.trial not in tile]
                 continue
         reasons = {name: why for name, why in failed.items() if name in taken}
-        return Past(tiles, ages, {o.trial: o for o in left}, reasons, best)
+        taken_over = {outcome.trial: outcome for outcome in left}
+        return Past(tiles, ages, taken_over, reasons, best, _continued(events, trials))
+
+
+def _continued(events: Sequence[Event], trials: Sequence[Trial]) -> dict[str, str]:
+    """For each trial the longest of those begun before it that had fewer epochs, all else equal."""
+    begun = {e["trial"]: dict(e["parameters"]) for e in events if e["event"] == "trial started"}
+    found = {}
+    for trial in trials:
+        own = plain(trial.parameters)
+        shorter = {
+            known["epochs"]: name
+            for name, known in begun.items()
+            if {**known, "epochs": own["epochs"]} == own and known["epochs"] < own["epochs"]
+        }
+        if shorter:
+            found[trial.id] = shorter[max(shorter)]
+    return found
 
 
 def _outcome(event: Event, scores: Path) -> Outcome | None:

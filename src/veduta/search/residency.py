@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass
 
 from rich.filesize import decimal
 
+from veduta.models.freezing import frozen_stages
 from veduta.models.heads import Head, head_of
-from veduta.models.registry import MODELS
+from veduta.models.registry import model_of
 from veduta.optim.rules import RULES
 from veduta.runs.journal import Journal
 from veduta.runtime.environment import processors
@@ -100,7 +101,7 @@ def tile_bytes(tile: Tile, head: Head, sizes: Sizes) -> int:
     hits = count * (epochs // 8 + epochs + 2)
     order = 5 * EXACT * sizes.train
     if settings.freeze != "all":
-        tail = tail_cost(settings.model, settings.image_size, settings.freeze)
+        tail = tail_cost(model_of(settings), settings.image_size, frozen_stages(settings))
         learned += (own + 1) * tail.numbers * NUMBER
         passing = tail.passing(settings.batch_size)
     else:
@@ -140,7 +141,7 @@ def residency(trials: Sequence[Trial], sizes: Sizes, allowed: int) -> Residency:
     """The plan of a whole search: what the groups, one after the other, will take at most."""
     cut, most = [], (0, 0, 0)
     for group in groups(trials):
-        head = head_of(group[0].settings, MODELS[group[0].settings.model].features, sizes.classes)
+        head = head_of(group[0].settings, model_of(group[0].settings).features, sizes.classes)
         mine = tiles(group, head.parameters)
         each = max(tile_bytes(tile, head, sizes) for tile in mine)
         workers = side_by_side_of(mine, each, allowed)

@@ -6,8 +6,10 @@ reference: `search.fused` trains many heads at once and must give what this give
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from veduta.config.settings import Settings
@@ -16,53 +18,150 @@ from veduta.models.heads import HeadNetwork, build_head, head_of
 from veduta.search.course import Course, Finished
 from veduta.search.fused import End, TileEpoch
 from veduta.search.groups import Tile
+from veduta.search.keeper import Keeper
 from veduta.search.space import Trial
+from veduta.search.workers import Beat, unheard
 from veduta.training.folds import Fold, pooled, pooled_epoch
-from veduta.training.loop import Epoch, fit, train_epochs
+from veduta.training.loop import Epoch, Training, fit
 from veduta.training.state import Examples
 from veduta.training.step import NotFiniteError
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a trial is trained, and how far.
+
+    Attributes:
+        classes: how many.
+        tail: the stages that train with the head, with the weights that they start from.
+        autocast: the type that products are computed in; None: that of the weights.
+        until: the epoch at which it pauses, where it has not come to its end before.
+        last: whether the pause is its end.
+    """
+
+    classes: int
+    tail: Tail | None = None
+    autocast: torch.dtype | None = None
+    until: int | None = None
+    last: bool = False
+
+
+class _LeftError(Exception):
+    """Whoever waits for the training does not any more."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """A trial under way, once a fold."""
+
+    trial: Trial
+    folds: Sequence[Fold]
+    way: Way
+    keeper: Keeper
+    beat: Beat
+    course: Course = field(init=False)
+    trainings: list[Training] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.course = Course(self.trial)
+        self.trainings = [
+            _training(self.trial.settings, fold.train, self.way) for fold in self.folds
+        ]
+        self.keeper.load(self.course, self.trainings)
+
+    def epochs(self) -> Iterator[Epoch]:
+        """The epochs, those before a resume first; these have no logits any more."""
+        yield from list(self.course.epochs)
+        fits = [
+            fit(training, fold.validation, self.pulse)
+            for training, fold in zip(self.trainings, self.folds, strict=True)
+        ]
+        for epochs in zip(*fits, strict=True):
+            hits = pooled(
+                [_hits(e, f) for e, f in zip(epochs, self.folds, strict=True)], self.folds
+            )
+            network = self.trainings[0].measured
+            epoch = pooled_epoch(epochs, self.folds, hits)
+            self.course.take(epoch, hits, lambda: copy.deepcopy(network.state_dict()))  # noqa: B023
+            if self.keeper.due:
+                self.save()
+            yield epoch
+
+    def pulse(self, images: int) -> None:
+        """Between two steps; a training of one fold may be saved there."""
+        if not self.beat(images):
+            if len(self.folds) == 1:
+                self.save()
+            raise _LeftError
+        if len(self.folds) == 1 and self.keeper.due:
+            self.save()
+
+    def came(self, epoch: Epoch) -> TileEpoch:
+        """What an epoch came to; after the last, the end of the trial or its pause."""
+        number = epoch.number
+        ended: list[tuple[Trial, End]] = []
+        paused = []
+        if number == len(self.course.epochs):
+            until = self.way.until is not None and number >= self.way.until
+            if until and self.way.last and not self.course.ended:
+                self.course.ended = "halving"
+            if self.course.ended:
+                self.save()
+                self.keeper.ended()
+                ended = [(self.trial, self.course.finished(self.trainings[0].measured))]
+            elif until:
+                self.save()
+                paused = [self.course.outcome(self.trainings[0].network.trained)]
+        return TileEpoch(number, [(self.trial, epoch)], ended, None, paused)
+
+    def save(self) -> None:
+        """Write a checkpoint now."""
+        self.keeper.save(self.course, self.trainings)
+
+
 def run_alone(
-    tile: Tile, folds: Sequence[Fold], *, classes: int, tail: Tail | None
+    tile: Tile,
+    folds: Sequence[Fold],
+    *,
+    way: Way,
+    keeper: Keeper | None = None,
+    beat: Beat = unheard,
 ) -> Iterator[TileEpoch]:
     """Train a tile of one trial, once a fold; after each epoch, what it came to, as `run_tile`.
 
+    A trial that was interrupted, or paused, goes on from its last checkpoint: the epochs before it
+    are yielded again as they were, and the bits are those of a trial that was never stopped.
+
     Args:
         tile: the trial.
-        folds: of features, or with a tail of the maps that it takes.
-        classes: how many.
-        tail: the stages that train with the head, with the weights that they start from.
+        folds: of features, or with a tail of the maps or pixels that it takes.
+        way: how, and how far.
+        keeper: of its checkpoints; None keeps nothing.
+        beat: told of every step; where it says no, the training is saved and left.
     """
     (trial,) = tile
-    settings, like = trial.settings, folds[0].train
-    networks = [_fresh(settings, like, classes, tail=tail) for _ in folds]
-    course = Course(trial)
-    trainings = [
-        fit(network, fold.train, validation=fold.validation, settings=settings)
-        for network, fold in zip(networks, folds, strict=True)
-    ]
-    number = 0
+    work = _Work(trial, folds, way, keeper or Keeper(), beat)
     try:
-        for number, epochs in enumerate(zip(*trainings, strict=True), start=1):
-            hits = pooled([_hits(e, f) for e, f in zip(epochs, folds, strict=True)], folds)
-            epoch = pooled_epoch(epochs, folds, hits)
-            course.take(epoch, hits, lambda: copy.deepcopy(networks[0].state_dict()))
-            ended = [(trial, course.finished(networks[0]))] if course.ended else []
-            yield TileEpoch(number, [(trial, epoch)], list[tuple[Trial, End]](ended), None)
-            if ended:
+        for epoch in work.epochs():
+            came = work.came(epoch)
+            yield came
+            if came.ended or came.paused:
                 return
+    except GeneratorExit:  # left between two epochs
+        work.save()
+        raise
+    except _LeftError:
+        return
     except NotFiniteError as error:
-        yield TileEpoch(number + 1, [], [(trial, error)], None)
+        yield TileEpoch(len(work.course.epochs) + 1, [], [(trial, error)])
 
 
 def run_trial(
     trial: Trial,
     folds: Sequence[Fold],
     *,
-    classes: int,
+    way: Way,
     record: Callable[[Epoch], None],
-    tail: Tail | None = None,
 ) -> Finished:
     """Train one trial, once a fold; every epoch is recorded, the best one is kept as a copy.
 
@@ -70,7 +169,7 @@ def run_trial(
         NotFiniteError: the loss ceased to be a finite number.
     """
     ends: list[End] = []
-    for came in run_alone((trial,), folds, classes=classes, tail=tail):
+    for came in run_alone((trial,), folds, way=way):
         for _, epoch in came.epochs:
             record(epoch)
         ends += [end for _, end in came.ended]
@@ -80,30 +179,37 @@ def run_trial(
     return end
 
 
-def _hits(epoch: Epoch, fold: Fold) -> NDArray[np.bool_]:
-    """Of the fold's validation images: right or wrong."""
-    return (epoch.val_logits.argmax(1) == fold.validation.labels).numpy()
-
-
-def refit(
-    trial: Trial, examples: Examples, *, classes: int, epochs: int, tail: Tail | None = None
-) -> HeadNetwork:
+def refit(trial: Trial, examples: Examples, *, way: Way, epochs: int) -> HeadNetwork:
     """The network of `trial` after exactly `epochs` epochs on `examples`, from a fresh start.
 
     Its schedule is that of the whole trial, so these epochs have the learning rates they had.
     """
-    settings = trial.settings
-    network = _fresh(settings, examples, classes, tail=tail)
-    for number, _ in train_epochs(network, examples, settings):
-        if number == epochs:
-            break
-    return network
+    training = _training(trial.settings, examples, way)
+    for _ in range(epochs):
+        training.finish_epoch()
+        training.next_epoch()
+    return training.measured
 
 
-def _fresh(settings: Settings, train: Examples, classes: int, *, tail: Tail | None) -> HeadNetwork:
-    """The network of a trial as it starts: a new head, and a copy of the tail before it."""
-    features = train.shape[0] if tail is None else tail.features
-    network = build_head(head_of(settings, features, classes), settings.seed)
-    if tail is not None:
-        network = TailNetwork(network, tail)
-    return network.to(train.dtype)
+def fresh_network(settings: Settings, like: Examples, way: Way) -> HeadNetwork:
+    """The network of a trial as it starts: a new head, and a copy of the tail before it.
+
+    Args:
+        settings: of the trial.
+        like: examples of the shape and type that it takes.
+        way: what else decides it.
+    """
+    features = like.shape[0] if way.tail is None else way.tail.features
+    network = build_head(head_of(settings, features, way.classes), settings.seed)
+    if way.tail is not None:
+        network = TailNetwork(network, way.tail)
+    return network.to(like.dtype)
+
+
+def _training(settings: Settings, train: Examples, way: Way) -> Training:
+    return Training(fresh_network(settings, train, way), train, settings, autocast=way.autocast)
+
+
+def _hits(epoch: Epoch, fold: Fold) -> NDArray[np.bool_]:
+    """Of the fold's validation images: right or wrong."""
+    return (epoch.val_logits.argmax(1) == fold.validation.labels).numpy()

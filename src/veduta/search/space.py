@@ -16,7 +16,11 @@ from veduta.config.parsing import Grid
 from veduta.config.settings import OF_A_TRIAL, Settings
 from veduta.foundations.hyperspace import cartesian_product
 from veduta.models.heads import ONLY_HIDDEN
+from veduta.models.registry import find_model
 from veduta.optim.optimizers import OPTIMIZERS, USED_BY_SOME
+
+OF_A_NETWORK = frozenset({"channels", "pooling", "untied_bias"}) | ONLY_HIDDEN
+"""Settings of convolutions, some of them of a head's hidden layers too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,25 @@ class Trial:
 def unused(settings: Settings) -> frozenset[str]:
     """The settings that have no effect on a trial with these others.
 
-    >>> sorted(unused(Settings(optimizer="sgd")))
-    ['activation', 'augment', 'batch_norm', 'betas']
+    A preset of the head is one of them: it is what it sets.
+
+    >>> sorted(unused(Settings(hidden=(8,), batch_norm=True, freeze=3, views=2)))
+    ['channels', 'head', 'momentum', 'nesterov', 'pooling', 'untied_bias']
     """
-    idle = USED_BY_SOME - OPTIMIZERS[settings.optimizer].uses
-    idle |= frozenset() if settings.views else frozenset({"augment"})
-    return idle | (frozenset() if settings.hidden else ONLY_HIDDEN)
+    idle = {"head"} | USED_BY_SOME - OPTIMIZERS[settings.optimizer].uses
+    idle |= OF_A_NETWORK - find_model(settings.model).uses
+    idle -= ONLY_HIDDEN if settings.hidden else frozenset()
+    if not settings.batch_norm:
+        idle |= {"norm_first"}
+    if not settings.hidden:
+        idle |= {"dropout_layers"}
+    if settings.freeze == "all":
+        idle |= {"freeze_epochs", "backbone_lr_scale"}
+    if settings.freeze == "none":
+        idle |= {"views"}
+    elif not settings.views:
+        idle |= {"augment"}
+    return frozenset(idle)
 
 
 def trial_of(settings: Settings) -> Trial:

@@ -1,29 +1,27 @@
-"""The study: runs what is pending, records what came of it, keeps a copy of the best."""
+"""The study: runs what is pending, round by round, group by group, and records what came of it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
-from veduta.config.fields import plain
+import torch
+
 from veduta.models.freezing import Tail
 from veduta.models.heads import head_of
-from veduta.runs.journal import Event, Journal, latest_attempts
-from veduta.search.course import Finished
+from veduta.runs.checkpoints import Checkpoints, keep_only
 from veduta.search.fused import TileEpoch, run_tile
-from veduta.search.groups import Tile, groups, tiles
-from veduta.search.kept import forget_weights, write_scores, write_weights
-from veduta.search.progress import Meter, record_epoch
-from veduta.search.reloaded import Past
+from veduta.search.groups import Tile, fusable, groups, tiles
+from veduta.search.keeper import Keeper
+from veduta.search.progress import Meter
+from veduta.search.record import Record
+from veduta.search.reloaded import Names, Past
 from veduta.search.residency import allowed_bytes, side_by_side_of, sizes_of, tile_bytes
-from veduta.search.selection import Outcome
-from veduta.search.serial import run_alone
+from veduta.search.rungs import Rung, rungs
+from veduta.search.serial import Way, run_alone
 from veduta.search.space import Trial
-from veduta.search.workers import side_by_side
-from veduta.tracking.leaderboard import Leaderboard
-from veduta.tracking.tensorboard import hyper_parameters, write_trial
+from veduta.search.workers import Beat, side_by_side
 from veduta.training.folds import Fold
 
 Data = Callable[[Trial], Sequence[Fold]]
@@ -33,29 +31,44 @@ Tails = Callable[[Trial], Tail | None]
 """The stages that a trial trains with its head; None where the whole backbone is frozen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where a study writes."""
+def _unheard(_: str) -> None:
+    """A warning that nobody reads."""
 
-    tensorboard: Path
-    scores: Path
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a study works with; decided once a run.
+
+    Attributes:
+        classes: how many.
+        allowed: bytes that tiles may take side by side.
+        threads: of torch for a trial that trains alone; the bits of what it trains depend on it.
+        autocast: the type that such a trial computes products in; None: float32.
+        halving: of so many trials one goes on to so many times the epochs; None: all do.
+        checkpoint_seconds: between two checkpoints.
+        unit: images of an epoch, where progress is counted in images.
+        warn: told of what must not be missed.
+    """
+
+    classes: int
+    allowed: int = field(default_factory=allowed_bytes)
+    threads: int = 1
+    autocast: torch.dtype | None = None
+    halving: int | None = None
+    checkpoint_seconds: float = 30.0
+    unit: int = 1
+    warn: Callable[[str], None] = _unheard
 
 
 @dataclass(slots=True)
 class Study:
-    """All trials of a search: outcomes in canonical order, and the best so far whole."""
+    """All trials of a search."""
 
-    trials: Sequence[Trial]
-    classes: int
-    journal: Journal
-    places: Places
+    record: Record
+    means: Means
     past: Past = field(default_factory=Past)
-    allowed: int = field(default_factory=allowed_bytes)  # for tiles side by side
-    board: Leaderboard = field(default_factory=Leaderboard)
-    outcomes: list[Outcome] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    best: Finished | None = None
     seconds: float = 0.0  # in training, features apart
+    _cut: set[Names] = field(default_factory=set)
 
     def run(
         self, data: Data, progress: Callable[[int, int], None], *, tails: Tails = lambda _: None
@@ -63,120 +76,116 @@ class Study:
         """Run every trial, group by group, the tiles of a group side by side.
 
         The fused executor runs heads, one alone too, which takes it 0.5 to 0.9 of the serial
-        one's time; the serial executor runs a head with a tail. The plan is journalled first:
-        groups when the study starts, the tiles of a group when its features are there. A trial
-        that fails is recorded with its reason and the search goes on; `best` is None where all
-        have failed. What earlier attempts of the run have ended is taken over, see
-        `search.reloaded`.
+        one's time; the serial executor runs what is not `fusable`, and everything where trials
+        are halved. The plan is journalled first: groups when the study starts, the tiles of a
+        group when its features are there. A trial that fails is recorded with its reason and the
+        search goes on; `best` is None where all have failed. What earlier attempts of the run
+        have ended is taken over, see `search.reloaded`.
         """
-        self.places.scores.mkdir(exist_ok=True)
-        plan = groups(self.trials)
+        record, trials = self.record, self.record.trials
+        record.places.scores.mkdir(exist_ok=True)
+        plan = groups(trials)
         names = [[trial.id for trial in group] for group in plan]
-        self.journal.append("plan", trials=[trial.id for trial in self.trials], groups=names)
-        shown = hyper_parameters([plain(trial.parameters) for trial in self.trials])
-        parameters = dict(zip((trial.id for trial in self.trials), shown, strict=True))
-        pending = [trial for trial in self.trials if not self.past.ended([trial])]
-        meter = Meter({trial.id: trial.settings.epochs for trial in pending}, progress)
-        self._take_over()
-        for group in plan:
-            first = 0 if self.past.tiles else len(self.journal.events)
-            if self.past.ended(group):
-                self._draw(group, parameters, first)
-                continue
-            folds, tail = data(group[0]), tails(group[0])
-            features = folds[0].train.shape[0] if tail is None else tail.features
-            head = head_of(group[0].settings, features, self.classes)
-            old, fresh = self.past.cut(group, partial(tiles, parameters=head.parameters))
-            if fresh:
-                self.journal.append("tiles", tiles=[[trial.id for trial in t] for t in fresh])
-            cut = [tile for tile in (*old, *fresh) if not self.past.ended(tile)]
-            each = max(tile_bytes(tile, head, sizes_of(folds, self.classes)) for tile in cut)
-            workers = side_by_side_of(cut, each, self.allowed)
-            run = run_tile if tail is None else partial(run_alone, tail=tail)
-            work = partial(run, folds=folds, classes=self.classes)
-            started = time.perf_counter()
-            with closing(side_by_side(cut, work, workers=workers)) as seen:
-                for tile, came in seen:
-                    self._take(tile, came, meter)
-            self.seconds += time.perf_counter() - started
-            self._draw(group, parameters, first)
-            self._forget()
-        self.outcomes.sort(key=lambda outcome: self._place(outcome.trial))
+        record.journal.append("plan", trials=[trial.id for trial in trials], groups=names)
+        record.take_over(self.past)
+        left = {trial.id: trial.settings.epochs for trial in trials if not record.ended(trial)}
+        meter = Meter(left, progress, self.means.unit)
+        run = partial(self._run, data=data, tails=tails, meter=meter)
+        alive = {trial.id for trial in trials}
+        for rung in rungs(trials, self.means.halving):
+            for group in plan:
+                run([trial for trial in group if trial.id in alive], rung)
+            promoted = self._promoted(rung, [trial for trial in trials if trial.id in alive])
+            for group in plan:
+                run([trial for trial in group if trial.id in alive - promoted], rung, last=True)
+            alive = promoted
+        if record.best is not None:
+            keep_only(record.places.checkpoints, record.best.outcome.trial)
+        record.sort()
         meter.done()
 
-    def _take_over(self) -> None:
-        """What earlier attempts of the run have ended."""
-        self.outcomes += self.past.outcomes.values()
-        self.failed |= self.past.failed
-        self.best = self.past.best
-        for trial in (*self.past.outcomes, *self.past.failed):
-            self.board.ended(trial, failed=trial in self.past.failed)
-        for outcome in self.past.outcomes.values():
-            self.board.epoch(outcome.trial, outcome.best_epoch, outcome.val_accuracy)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Remove weights of trials that were the best for a while."""
-        if self.best is not None:
-            forget_weights(self.places.scores, self.best.outcome.trial)
-
-    def _take(self, tile: Tile, came: TileEpoch | Exception | None, meter: Meter) -> None:
-        """Record that a tile starts, one epoch of it, or why none of its trials can go on."""
-        if came is None:
-            for trial in tile:
-                known = plain(trial.parameters)
-                self.journal.append("trial started", trial=trial.id, parameters=known)
-            return
-        if isinstance(came, Exception):
-            ended = {*self.failed, *(outcome.trial for outcome in self.outcomes)}
-            for trial in tile:
-                if trial.id not in ended:
-                    self._end(trial, came)
-                    meter.ended(trial.id)
-            return
-        for trial, epoch in came.epochs:
-            record_epoch(self.journal, trial, epoch)
-            self.board.epoch(trial.id, epoch.number, epoch.val_accuracy)
-            meter.epoch(trial.id)
-        for trial, end in came.ended:
-            self._end(trial, end)
-            meter.ended(trial.id)
-        if came.kept is not None:
-            kept = [trial.id for trial in came.kept]
-            self.journal.append("compacted", epoch=came.number, kept=kept)
-
-    def _end(self, trial: Trial, end: Finished | Exception) -> None:
-        fields: dict[str, object] = {"status": "finished"}
-        if isinstance(end, Exception):
-            reason = " ".join(str(end).split()) or type(end).__name__
-            self.failed[trial.id] = reason
-            fields = {"status": "failed", "reason": reason}
-        else:
-            outcome = end.outcome
-            self.outcomes.append(outcome)
-            if self.best is None or self._rank(outcome) < self._rank(self.best.outcome):
-                self.best = end
-                fields["weights"] = write_weights(self.places.scores, end)
-            write_scores(self.places.scores / f"{trial.id}.npz", end)
-            fields |= {name: getattr(outcome, name) for name in (*Outcome.FIGURES, "cost")}
-            fields |= {"hits": int(outcome.hits.sum()), "images": len(outcome.hits)}
-        self.journal.append("trial finished", trial=trial.id, **fields, time=time.time())
-        self.board.ended(trial.id, failed=isinstance(end, Exception))
-
-    def _place(self, trial: str) -> int:
-        return next(place for place, other in enumerate(self.trials) if other.id == trial)
-
-    def _rank(self, outcome: Outcome) -> tuple[float, int, int]:
-        return -outcome.val_accuracy, outcome.cost, self._place(outcome.trial)
-
-    def _draw(
-        self, group: Sequence[Trial], parameters: Mapping[str, dict[str, object]], first: int
+    def _run(
+        self,
+        group: Sequence[Trial],
+        rung: Rung,
+        data: Data,
+        *,
+        tails: Tails,
+        meter: Meter,
+        last: bool = False,
     ) -> None:
-        """The TensorBoard runs of a group, of which the events from place `first` on tell."""
-        of_trial: dict[str, list[Event]] = {trial.id: [] for trial in group}
-        for event in latest_attempts(self.journal.events[first:]):
-            if event.get("trial") in of_trial:
-                of_trial[event["trial"]].append(event)
-        for trial, found in of_trial.items():
-            epochs = [event for event in found if event["event"] == "epoch"]
-            write_trial(self.places.tensorboard / trial, parameters[trial], epochs, found[-1])
+        """Take the trials of a group, those that have ended apart, up to a rung."""
+        record = self.record
+        first = 0 if self.past.tiles else len(record.journal.events)
+        if all(map(record.ended, group)):
+            if self.past.ended(group):
+                record.draw(group, first)
+            return
+        folds, tail = data(group[0]), tails(group[0])
+        features = folds[0].train.shape[0] if tail is None else tail.features
+        head = head_of(group[0].settings, features, self.means.classes)
+        cut = self._tiles([t for t in group if not record.ended(t)], head.parameters)
+        each = max(tile_bytes(tile, head, sizes_of(folds, self.means.classes)) for tile in cut)
+        workers = side_by_side_of(cut, each, self.means.allowed)
+        threads = 1 if self._fused(group[0]) else self.means.threads
+        way = Way(self.means.classes, tail, self.means.autocast, last=last)
+
+        def work(tile: Tile, beat: Beat) -> Iterator[TileEpoch]:
+            if self._fused(tile[0]):
+                return run_tile(tile, folds, classes=self.means.classes)
+            mine = replace(way, until=rung.epochs(tile[0]))
+            return run_alone(tile, folds, way=mine, keeper=self._keeper(tile[0]), beat=beat)
+
+        started = time.perf_counter()
+        many = max(1, workers // threads)
+        with closing(side_by_side(cut, work, workers=many, threads=threads)) as seen:
+            for tile, came in seen:
+                record.take(tile, came, meter)
+        self.seconds += time.perf_counter() - started
+        record.draw(group, first)
+        record.forget()
+
+    def _fused(self, trial: Trial) -> bool:
+        return fusable(trial.settings) and self.means.halving is None
+
+    def _tiles(self, group: Sequence[Trial], parameters: int) -> list[Tile]:
+        """The tiles of a group, as earlier attempts cut them; fresh ones are journalled."""
+
+        def cut(some: Sequence[Trial]) -> list[Tile]:
+            fused = self._fused(group[0])
+            return tiles(some, parameters) if fused else [(trial,) for trial in some]
+
+        old, fresh = self.past.cut(group, cut)
+        named = [tuple(trial.id for trial in tile) for tile in fresh]
+        if new := [names for names in named if names not in self._cut]:
+            self.record.journal.append("tiles", tiles=[list(names) for names in new])
+            self._cut.update(new)
+        return [*old, *fresh]
+
+    def _promoted(self, rung: Rung, alive: Sequence[Trial]) -> set[str]:
+        """Which trials go on to the next round; as an earlier attempt of the run decided, if any.
+
+        Those that have come to their end by themselves compete too.
+        """
+        if rung.keep is None:
+            return {trial.id for trial in alive}
+        for event in self.record.journal.events:
+            if event["event"] == "rung" and event["number"] == rung.number:
+                return set(event["promoted"])
+        best = self.record.standing(alive)
+        promoted = best[: rung.promoted(len(alive))]
+        fields = {"number": rung.number, "promoted": promoted, "of": len(alive)}
+        self.record.journal.append("rung", **fields)
+        return set(promoted)
+
+    def _keeper(self, trial: Trial) -> Keeper:
+        """Of the checkpoints of a trial, and of the one that it goes on from where it has none."""
+        origin = self.past.continued.get(trial.id)
+        return Keeper(
+            self._checkpoints(trial.id),
+            self._checkpoints(origin) if origin else None,
+            self.means.checkpoint_seconds,
+        )
+
+    def _checkpoints(self, trial: str) -> Checkpoints:
+        return Checkpoints(self.record.places.checkpoints, trial, self.means.warn)

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from veduta.models.backbones import headless, preprocessing_of
 from veduta.models.freezing import Stages
-from veduta.models.registry import find_model
+from veduta.models.model import Model
 from veduta.training.step import EVALUATION_MAPS
 
 NUMBER = 4  # bytes, float32
@@ -40,20 +40,21 @@ class TailCost:
 
 
 @cache
-def tail_cost(model: str, image_size: int | None, frozen: int) -> TailCost:
-    """The cost of the stages of `model` behind the first `frozen`.
+def tail_cost(model: Model, image_size: int | None, frozen: int) -> TailCost:
+    """The cost of the stages of `model` behind the first `frozen`; of all of it behind 0.
 
     Args:
-        model: name in the registry.
+        model: its registry entry.
         image_size: pixels a side; None for that of the model.
         frozen: how many stages do not train.
     """
-    entry = find_model(model)
-    network = headless(entry)
-    front, tail = (Stages(network, entry.stages[part]) for part in _around(frozen))
-    size = preprocessing_of(entry, image_size).image_size
-    maps = _on_meta(front, torch.empty((1, 3, size, size), device="meta"))
-    given: list[int] = []
+    network = tail = headless(model)
+    size = preprocessing_of(model, image_size).image_size
+    maps = torch.empty((1, 3, size, size), device="meta")
+    if frozen:
+        maps = _on_meta(Stages(network, model.stages[:frozen]), maps)
+        tail = Stages(network, model.stages[frozen:])
+    given = [0]
 
     def note(_module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         if out is not inputs[0]:  # what works in place keeps nothing of its own
@@ -66,10 +67,6 @@ def tail_cost(model: str, image_size: int | None, frozen: int) -> TailCost:
         hook.remove()
     numbers = sum(tensor.numel() for tensor in tail.state_dict().values())
     return TailCost(numbers, maps.numel() + sum(given), max(given))
-
-
-def _around(frozen: int) -> tuple[slice, slice]:
-    return slice(frozen), slice(frozen, None)
 
 
 def _on_meta(network: nn.Module, x: Tensor) -> Tensor:

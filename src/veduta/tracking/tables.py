@@ -26,7 +26,10 @@ def epochs_table(events: Sequence[Event]) -> pd.DataFrame:
             **parameters[event["trial"]],
             **{name: event[name] for name in ("lr_now", *MEASURED, TIMING)},
         }
-        for event in sorted(_of(events, "epoch"), key=lambda e: places[e["trial"]])
+        for event in sorted(
+            (event for event in _of(events, "epoch") if event["trial"] in places),
+            key=lambda event: places[event["trial"]],
+        )
     ]
     names = ("trial", "epoch", *_names(parameters), "lr_now", *MEASURED, TIMING)
     return _table(rows, names, parameters)

@@ -14,6 +14,7 @@ SCALARS = {
     "val/loss": "val_loss",
     "val/accuracy": "val_accuracy",
     "lr": "lr_now",
+    "gradient_norm": "gradient_norm",
 }
 QUEUE = 1000  # events: enough for a trial, since `add_scalar` waits for the disk where it is full
 BEST = ("val_accuracy", "val_loss", "train_accuracy", "best_epoch")
@@ -35,23 +36,29 @@ def hyper_parameters(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     return [{n: float(v) if n in numeric else as_text(v) for n, v in t.items()} for t in trials]
 
 
-def write_trial(
-    folder: Path, parameters: Mapping[str, Any], epochs: Sequence[Event], finished: Event
-) -> None:
+def write_trial(folder: Path, parameters: Mapping[str, Any], events: Sequence[Event]) -> None:
     """Write one trial as one TensorBoard run: curves by epoch, and its row of the HParams table.
 
     What an earlier attempt wrote is replaced.
+
+    Args:
+        folder: where.
+        parameters: of the trial, as `hyper_parameters` gives them.
+        events: of the trial, in the order of the journal; it may be under way still.
     """
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
     shutil.rmtree(folder, ignore_errors=True)
+    finished = events[-1] if events[-1]["event"] == "trial finished" else {}
     best = {f"best/{name}": float(finished[name]) for name in BEST if name in finished}
     with SummaryWriter(str(folder), max_queue=QUEUE) as writer:
         for summary in hparams(dict(parameters), best):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary)
-        for event in epochs:
+        for event in (event for event in events if event["event"] == "epoch"):
             for tag, name in SCALARS.items():
+                if name not in event:
+                    continue
                 writer.add_scalar(tag, event[name], event["epoch"], walltime=event["time"])
         for tag, value in best.items():
             writer.add_scalar(tag, value, finished["best_epoch"], walltime=finished["time"])

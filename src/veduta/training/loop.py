@@ -1,24 +1,28 @@
 """The loop over epochs, as a generator: stopping is `break`, logging is a statement.
 
-for epoch in fit(network, train, validation, settings):
+training = Training(network, train, settings)
+for epoch in fit(training, validation):
     journal.append("epoch", ...)
-    if patience.exhausted(epoch.val_loss):
+    if stopping.exhausted(epoch.val_loss, ...):
         break
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from veduta.config.settings import Settings
 from veduta.models.heads import HeadNetwork
+from veduta.optim.averaging import Average
 from veduta.optim.optimizers import build_optimizer, set_rate
 from veduta.optim.schedules import schedule_of
 from veduta.runtime.streams import order, stream
+from veduta.training.loss import technique_of
 from veduta.training.state import Examples
 from veduta.training.step import (
     dropout_noise,
@@ -29,10 +33,19 @@ from veduta.training.step import (
     train_step,
 )
 
+MEASURED = 1000
+"""Training images whose accuracy is measured, where that takes a pass through a network."""
+
+Pulse = Callable[[int], None]
+"""Told after every step how many images it was made on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch came to: measured after it, in evaluation mode, on every image."""
+    """What one epoch came to: measured after it, in evaluation mode, on plain images.
+
+    Training figures are those of all images, or of `MEASURED` of them where stages train.
+    """
 
     number: int
     train_loss: float
@@ -42,6 +55,7 @@ class Epoch:
     lr_now: float
     seconds: float
     val_logits: Tensor  # (validation images, classes) float32
+    gradient_norm: float | None = None  # mean over the steps; the fused executor has none
 
 
 def batches(count: int, batch_size: int) -> list[slice]:
@@ -61,59 +75,144 @@ def shuffled(train: Examples, seed: int, epoch: int) -> NDArray[np.intp]:
     return order(stream(seed, "order", epoch), train.keys)
 
 
-def train_epochs(
-    network: HeadNetwork, train: Examples, settings: Settings
-) -> Iterator[tuple[int, float]]:
-    """Train `network` in place; after each epoch, its number (from 1) and last learning rate.
+def sample_of(train: Examples, seed: int) -> Examples:
+    """The training images that are measured: all, or a fixed draw where they are maps or pixels."""
+    if len(train.shape) == 1 or len(train) <= MEASURED:
+        return train
+    return train.among(np.sort(order(stream(seed, "measured"), train.keys)[:MEASURED]))
 
-    Raises:
-        NotFiniteError: the loss of a step is not a finite number.
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds of the epoch under way, those before a resume included."""
+
+    before: float = 0.0
+    started: float | None = None
+
+    def start(self) -> None:
+        """Go on counting, where it does not count yet."""
+        self.started = self.started or time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return self.before + (time.perf_counter() - self.started if self.started else 0.0)
+
+
+class Training:
+    """A network on its way: all that its steps change, and where it stands.
+
+    Attributes:
+        network: it, in training.
+        average: the moving average of its weights, where one is kept.
+        optimizer: over its parameters.
+        epoch, step: the epoch under way, from 1, and how many of its steps are made.
+        lengths: sum over these steps of the gradient's length.
+        clock: how long they took.
     """
-    optimizer = build_optimizer(network.parameters(), settings)
-    parts = batches(len(train), settings.batch_size)
-    schedule = schedule_of(settings, len(parts))
-    for number in range(1, settings.epochs + 1):
-        network.train()
-        indices = shuffled(train, settings.seed, number)
-        for step, part in enumerate(parts, start=(number - 1) * len(parts)):
-            set_rate(optimizer, settings.lr * schedule(step))
-            chosen = indices[part]
-            noise = dropout_noise(settings.seed, number, train.keys[chosen])
-            train_step(
-                network,
-                optimizer,
-                train.batch(number, chosen),
+
+    def __init__(
+        self,
+        network: HeadNetwork,
+        train: Examples,
+        settings: Settings,
+        *,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self.network, self.train, self.settings = network, train, settings
+        self.optimizer = build_optimizer(network.groups(settings.backbone_lr_scale), settings)
+        self.average = Average(network, settings.ema) if settings.ema else None
+        self.epoch, self.step, self.lengths = 1, 0, 0.0
+        self.clock = Clock()
+        self._batches = batches(len(train), settings.batch_size)
+        self._schedule = schedule_of(settings, len(self._batches))
+        self._technique = technique_of(
+            settings, train.labels, classes=network.head.classes, autocast=autocast
+        )
+
+    @property
+    def measured(self) -> HeadNetwork:
+        """What is measured and kept: the average, where there is one."""
+        found = self.average.network if self.average else self.network
+        assert isinstance(found, HeadNetwork), "an average is of the network's kind"  # noqa: S101
+        return found
+
+    @property
+    def mean_length(self) -> float:
+        """Of the gradient, over the steps of the epoch so far."""
+        return self.lengths / max(self.step, 1)
+
+    def finish_epoch(self, pulse: Pulse = lambda _: None) -> float:
+        """Make what is left of the steps of the epoch under way; the rate of the last one.
+
+        Raises:
+            NotFiniteError: the loss of a step, or its gradient, is not a finite number.
+        """
+        settings, number = self.settings, self.epoch
+        self.clock.start()
+        self.network.open(number > settings.freeze_epochs)
+        self.network.train()
+        indices, see = shuffled(self.train, settings.seed, number), self.train.seen_in(number)
+        first = (number - 1) * len(self._batches)
+        while self.step < len(self._batches):
+            chosen = indices[self._batches[self.step]]
+            set_rate(self.optimizer, settings.lr * self._schedule(first + self.step))
+            noise = dropout_noise(settings.seed, number, self.train.keys[chosen])
+            made = train_step(
+                self.network,
+                self.optimizer,
+                see(chosen),
                 noise=noise if settings.dropout else None,
-                label_smoothing=settings.label_smoothing,
+                technique=self._technique,
             )
-        yield number, optimizer.param_groups[0]["lr"]
+            if self.average:
+                self.average.update()
+            self.step += 1
+            self.lengths += made.gradient_norm
+            pulse(len(chosen))
+        return settings.lr * self._schedule(first + self.step - 1)
+
+    def next_epoch(self) -> None:
+        """Stand at the start of the next epoch."""
+        self.epoch, self.step, self.lengths = self.epoch + 1, 0, 0.0
+        self.clock = Clock()
 
 
-def fit(
-    network: HeadNetwork, train: Examples, *, validation: Examples, settings: Settings
-) -> Iterator[Epoch]:
-    """Train `network` in place, one yielded `Epoch` after another, up to `settings.epochs`.
+def fit(training: Training, validation: Examples, pulse: Pulse = lambda _: None) -> Iterator[Epoch]:
+    """Train on, one yielded `Epoch` after another, up to the last of the settings.
+
+    When an epoch is yielded the training stands at the start of the next one.
+
+    Args:
+        training: where it stands; it goes on from there.
+        validation: what its epochs are measured on.
+        pulse: told of every step.
 
     Raises:
         NotFiniteError: a loss is not a finite number.
     """
-    started = time.perf_counter()
-    for number, lr_now in train_epochs(network, train, settings):
+    settings = training.settings
+    sample = sample_of(training.train, settings.seed)
+    while training.epoch <= settings.epochs:
+        lr_now = training.finish_epoch(pulse)
+        network, number = training.measured, training.epoch
         train_loss, train_accuracy = loss_and_accuracy(
-            logits_of(network, train.parts(evaluation_batch(train.shape))), train.labels
+            logits_of(network, sample.parts(evaluation_batch(sample.shape))), sample.labels
         )
         logits = logits_of(network, validation.parts(evaluation_batch(validation.shape)))
         val_loss, val_accuracy = loss_and_accuracy(logits, validation.labels)
         if not np.isfinite(train_loss + val_loss):
             raise failed_epoch(number, train_loss, val_loss)
-        yield Epoch(
+        epoch = Epoch(
             number,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             val_loss=val_loss,
             val_accuracy=val_accuracy,
             lr_now=lr_now,
-            seconds=time.perf_counter() - started,
+            seconds=training.clock.seconds,
             val_logits=logits,
+            gradient_norm=training.mean_length,
         )
-        started = time.perf_counter()
+        training.next_epoch()
+        yield epoch

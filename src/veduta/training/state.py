@@ -1,32 +1,47 @@
 """What a training works on: features, labels, and the keys that its random numbers hang on."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from veduta.augment.mixing import mix, partners
+from veduta.augment.views import Augmented
 from veduta.data.rows import Rows
 from veduta.runtime.streams import Keys
+from veduta.training.loss import Batch
 
 Table = Tensor | Rows
 """Features of N images, (N, ...): in memory, or on the disk until they are taken."""
 
+See = Callable[[NDArray[np.intp]], Batch]
+"""What an epoch shows of the images at some places."""
+
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Images as the head sees them, in canonical order.
+    """Images as a network sees them, in canonical order.
 
-    features (N, ...) float32 of the plain image, labels (N,) int64, keys (N,) one 64-bit number an
-    image, from its content; views: features (N, ...) of augmented images, where there are any.
+    Attributes:
+        features: (N, ...) float32 of the plain image; where nothing is frozen its pixels,
+            (N, S, S, 3) uint8.
+        labels: (N,) int64.
+        keys: (N,) one 64-bit number an image, from its content.
+        views: features (N, ...) of augmented images, where there are any.
+        augment: what changes pixels afresh in every epoch, by name.
+        seed: of these changes.
     """
 
     features: Table
     labels: Tensor
     keys: Keys
     views: tuple[Table, ...] = ()
+    augment: tuple[str, ...] = ()
+    seed: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,26 +53,56 @@ class Examples:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the features."""
-        return _rows(self.features, np.arange(0)).dtype
+        """In which a network computes on the features."""
+        found = _rows(self.features, np.arange(0)).dtype
+        return found if found.is_floating_point else torch.float32
 
     def among(self, places: NDArray[np.intp]) -> "Examples":
         """The images at `places`, in that order."""
-        return Examples(
-            _among(self.features, places),
-            self.labels[torch.from_numpy(places)],
-            self.keys[places],
-            tuple(_among(view, places) for view in self.views),
+        return replace(
+            self,
+            features=_among(self.features, places),
+            labels=self.labels[torch.from_numpy(places)],
+            keys=self.keys[places],
+            views=tuple(_among(view, places) for view in self.views),
         )
 
-    def batch(self, epoch: int, chosen: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        """What an epoch (from 1) trains on: features and labels of the images at `chosen`.
+    def seen_in(self, epoch: int) -> See:
+        """What an epoch (from 1) trains on, for the images at places that it is asked for.
 
         Of K views epoch e sees view e mod K: with as many views as epochs, every epoch augments
-        afresh.
+        afresh. Pixels are augmented when they are asked for, in a way that depends on (seed,
+        epoch, image) alone; where images are mixed, who is mixed with whom depends on the epoch
+        and on which images there are.
         """
+        if self.augment:
+            pairs = partners(self.keys, names=self.augment, seed=self.seed, epoch=epoch)
+            return partial(self._fresh, epoch, pairs)
         table = self.views[epoch % len(self.views)] if self.views else self.features
-        return _rows(table, chosen), self.labels[torch.from_numpy(chosen)]
+        return lambda chosen: Batch(_rows(table, chosen), self._labels(chosen))
+
+    def _fresh(self, epoch: int, pairs: NDArray[np.intp] | None, chosen: NDArray[np.intp]) -> Batch:
+        pixels = self._view(epoch, chosen)
+        if pairs is None:
+            return Batch(torch.from_numpy(pixels), self._labels(chosen))
+        others = pairs[chosen]
+        mixed, shares = mix(
+            pixels,
+            self._view(epoch, others),
+            self.keys[chosen],
+            names=self.augment,
+            seed=self.seed,
+            epoch=epoch,
+        )
+        labels, theirs = self._labels(chosen), self._labels(others)
+        return Batch(torch.from_numpy(mixed), labels, theirs, torch.from_numpy(shares))
+
+    def _view(self, epoch: int, chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
+        pixels = _rows(self.features, chosen).numpy()
+        return Augmented(self.augment, self.seed, epoch).of(pixels, self.keys[chosen])
+
+    def _labels(self, chosen: NDArray[np.intp]) -> Tensor:
+        return self.labels[torch.from_numpy(chosen)]
 
     def parts(self, size: int) -> Iterator[Tensor]:
         """Features of the plain images, `size` images at a time, in order."""

@@ -1,4 +1,4 @@
-"""What there is, as tables for people: models that can be trained, and what the cache holds."""
+"""What the cache holds, in a table for people: it knows how earlier runs named what they kept."""
 
 import time
 from collections.abc import Mapping
@@ -9,29 +9,10 @@ import pandas as pd
 
 from veduta.config.fields import as_text
 from veduta.data.upkeep import listing
-from veduta.models.registry import MODELS
 
 
-def registered() -> pd.DataFrame:
-    """A row a model: parameters, size, licence, where its weights come from."""
-    return pd.DataFrame(
-        {
-            "model": model.name,
-            "parameters": model.parameters,
-            "megabytes": round(model.parameters * 4 / 2**20),
-            "features": model.features,
-            "stages": len(model.stages),
-            "image_size": model.image_size,
-            "top1_percent": model.top1,
-            "licence": model.licence,
-            "weights": model.source,
-        }
-        for model in MODELS.values()
-    )
-
-
-def holdings(cache: Path) -> pd.DataFrame:
-    """A row an entry: kind, what it was made with, images, megabytes, when it was last used."""
+def held_in(cache: Path) -> pd.DataFrame:
+    """One row for what was made in one way: kind, how, images, megabytes, when it was used last."""
     held = listing(cache)
     return pd.DataFrame(
         {

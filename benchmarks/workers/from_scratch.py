@@ -1,0 +1,73 @@
+"""fastai's ResNet-18, untrained at the start, as its guide has it: `vision_learner`, one cycle.
+
+After every epoch: seconds since the process was started, and accuracy on the validation images.
+It ends where the mark is reached or the budget is spent.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastai.callback.channelslast import ChannelsLast
+from fastai.callback.core import Callback, CancelFitException
+from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.transforms import IndexSplitter
+from fastai.metrics import accuracy
+from fastai.torch_core import set_seed
+from fastai.vision.augment import Resize, aug_transforms
+from fastai.vision.data import ImageBlock
+from fastai.vision.learner import vision_learner
+from torchvision.models import resnet18
+
+Pairs = list[tuple[str, int]]
+
+
+class Watch(Callback):  # type: ignore[misc]
+    """Notes every epoch, and stops."""
+
+    def __init__(self, mark: float, budget: float, place: Path) -> None:
+        self.mark, self.budget, self.place = mark, budget, place
+        self.points: list[tuple[float, float]] = []
+        self.started = float(os.environ["STARTED"])
+
+    def after_epoch(self) -> None:
+        """One more point."""
+        seconds = time.time() - self.started
+        self.points.append((seconds, float(self.learn.recorder.values[-1][-1])))
+        self.place.write_text(json.dumps(self.points))
+        if self.points[-1][1] >= self.mark or seconds > self.budget:
+            raise CancelFitException
+
+
+def main() -> None:
+    """Train, and write the points."""
+    given, answer = map(Path, sys.argv[1:])
+    job: dict[str, Any] = json.loads(given.read_text())
+    torch.set_num_threads(job["threads"])
+    set_seed(0)
+    train, held = job["images"]["train"], job["images"]["validation"]
+    block = DataBlock(
+        blocks=(ImageBlock, CategoryBlock(vocab=list(range(job["classes"])))),
+        get_x=lambda pair: pair[0],
+        get_y=lambda pair: pair[1],
+        splitter=IndexSplitter(list(range(len(train), len(train) + len(held)))),
+        item_tfms=Resize(job["image_size"]),
+        batch_tfms=aug_transforms(),
+    )
+    loaders = block.dataloaders(
+        [*train, *held], bs=job["batch_size"], num_workers=0, device=torch.device("cpu")
+    )
+    learn = vision_learner(
+        loaders, resnet18, pretrained=False, normalize=True, metrics=accuracy, cbs=[ChannelsLast()]
+    )
+    watch = Watch(job["mark"], job["budget"], answer)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(job["epochs"], job["grid"]["lr"][0], cbs=[watch])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What came of the trials of a study: journalled as it comes, kept as far as it is needed."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from veduta.config.fields import plain
+from veduta.runs.journal import Event, Journal, latest_attempts
+from veduta.search.course import Finished
+from veduta.search.fused import TileEpoch
+from veduta.search.groups import Tile
+from veduta.search.kept import forget_weights, write_scores, write_weights
+from veduta.search.progress import Meter, record_epoch
+from veduta.search.reloaded import Past
+from veduta.search.selection import Outcome
+from veduta.search.space import Trial
+from veduta.tracking.leaderboard import Leaderboard
+from veduta.tracking.tensorboard import hyper_parameters, write_trial
+
+LIVE = 30.0  # seconds between curves of trials that are under way
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a study writes."""
+
+    tensorboard: Path
+    scores: Path
+    checkpoints: Path
+
+
+@dataclass(slots=True)
+class Record:
+    """Outcomes and failures of trials, and the best so far whole."""
+
+    trials: Sequence[Trial]
+    journal: Journal
+    places: Places
+    board: Leaderboard = field(default_factory=Leaderboard)
+    outcomes: list[Outcome] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    best: Finished | None = None
+    paused: dict[str, Outcome] = field(default_factory=dict)
+    _parameters: dict[str, dict[str, object]] = field(init=False)
+    _drawn: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        shown = hyper_parameters([plain(trial.parameters) for trial in self.trials])
+        self._parameters = dict(zip((trial.id for trial in self.trials), shown, strict=True))
+
+    def ended(self, trial: Trial) -> bool:
+        """Whether a trial has come to its end, in this process or as taken over."""
+        ends = (outcome.trial for outcome in self.outcomes)
+        return trial.id in self.failed or trial.id in ends
+
+    def take_over(self, past: Past) -> None:
+        """What earlier attempts of the run have ended."""
+        self.outcomes += past.outcomes.values()
+        self.failed |= past.failed
+        self.best = past.best
+        for trial in (*past.outcomes, *past.failed):
+            self.board.ended(trial, failed=trial in past.failed)
+        for outcome in past.outcomes.values():
+            self.board.epoch(outcome.trial, outcome.best_epoch, outcome.val_accuracy)
+        self.forget()
+
+    def take(self, tile: Tile, came: TileEpoch | Exception | int | None, meter: Meter) -> None:
+        """Record that a tile starts, a part of an epoch, one, or why its trials cannot go on."""
+        if isinstance(came, int):
+            meter.images(tile[0].id, came)
+        elif came is None:
+            for trial in tile:
+                known = plain(trial.parameters)
+                self.journal.append("trial started", trial=trial.id, parameters=known)
+        elif isinstance(came, Exception):
+            for trial in tile:
+                if not self.ended(trial):
+                    self._end(trial, came)
+                    meter.ended(trial.id)
+        else:
+            self._take(came, meter)
+
+    def _take(self, came: TileEpoch, meter: Meter) -> None:
+        for trial, epoch in came.epochs:
+            record_epoch(self.journal, trial, epoch)
+            self.board.epoch(trial.id, epoch.number, epoch.val_accuracy)
+            meter.epoch(trial.id, epoch.number)
+        for outcome in came.paused:
+            self.paused[outcome.trial] = outcome
+        for trial, end in came.ended:
+            self._end(trial, end)
+            meter.ended(trial.id)
+        if came.kept is not None:
+            kept = [trial.id for trial in came.kept]
+            self.journal.append("compacted", epoch=came.number, kept=kept)
+        if time.monotonic() - self._drawn > LIVE:
+            self.draw([trial for trial, _ in came.epochs])
+            self._drawn = time.monotonic()
+
+    def _end(self, trial: Trial, end: Finished | Exception) -> None:
+        fields: dict[str, object] = {"status": "finished"}
+        if isinstance(end, Exception):
+            reason = " ".join(str(end).split()) or type(end).__name__
+            self.failed[trial.id] = reason
+            fields = {"status": "failed", "reason": reason}
+        else:
+            outcome = end.outcome
+            self.outcomes.append(outcome)
+            if self.best is None or self.rank(outcome) < self.rank(self.best.outcome):
+                self.best = end
+                fields["weights"] = write_weights(self.places.scores, end)
+            write_scores(self.places.scores / f"{trial.id}.npz", end)
+            fields |= {name: getattr(outcome, name) for name in (*Outcome.FIGURES, "cost")}
+            fields |= {"hits": int(outcome.hits.sum()), "images": len(outcome.hits)}
+            fields |= {"ended_by": end.reason}
+        self.journal.append("trial finished", trial=trial.id, **fields, time=time.time())
+        self.board.ended(trial.id, failed=isinstance(end, Exception))
+
+    def standing(self, trials: Iterable[Trial]) -> list[str]:
+        """Those of the trials that have not failed, from the best down."""
+        came = {outcome.trial: outcome for outcome in self.outcomes} | self.paused
+        known = [came[trial.id] for trial in trials if trial.id in came]
+        return [outcome.trial for outcome in sorted(known, key=self.rank)]
+
+    def rank(self, outcome: Outcome) -> tuple[float, int, int]:
+        """What outcomes are sorted by: accuracy, then cost, then canonical order."""
+        return -outcome.val_accuracy, outcome.cost, self._place(outcome.trial)
+
+    def sort(self) -> None:
+        """Put the outcomes into canonical order."""
+        self.outcomes.sort(key=lambda outcome: self._place(outcome.trial))
+
+    def forget(self) -> None:
+        """Remove weights of trials that were the best for a while."""
+        if self.best is not None:
+            forget_weights(self.places.scores, self.best.outcome.trial)
+
+    def draw(self, group: Sequence[Trial], first: int = 0) -> None:
+        """The TensorBoard runs of some trials, of which the events from place `first` on tell."""
+        of_trial: dict[str, list[Event]] = {trial.id: [] for trial in group}
+        for event in latest_attempts(self.journal.events[first:]):
+            if event.get("trial") in of_trial:
+                of_trial[event["trial"]].append(event)
+        for trial, found in of_trial.items():
+            if found:
+                write_trial(self.places.tensorboard / trial, self._parameters[trial], found)
+
+    def _place(self, trial: str) -> int:
+        return next(place for place, other in enumerate(self.trials) if other.id == trial)
