@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -23,11 +23,29 @@ def score(figures: Mapping[str, Any]) -> str:
     return PERCENT.format(**figures)
 
 
+def rounds(found: Sequence[Mapping[str, int]]) -> str:
+    """How trials were halved, in words.
+
+    >>> rounds([{"trials": n, "epochs": e} for n, e in ((16, 3), (4, 12), (1, 48))])
+    '4 of 16 trials went on from epoch 3 to 12, 1 to 48'
+    """
+    first, *others = found
+    if not others:
+        return f"too few trials or epochs for it: all {first['trials']} were trained to the end"
+    told = ", ".join(f"{one['trials']} to {one['epochs']}" for one in others[1:])
+    start = (
+        f"{others[0]['trials']} of {first['trials']} trials went on from epoch {first['epochs']}"
+    )
+    return f"{start} to {others[0]['epochs']}" + (f", {told}" if told else "")
+
+
 def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
     """The end of a search or a training; exits with 3 where it was done only in part."""
     summary = run.summary
     if summary["trials"] > 1:
         console.table(run.leaderboard(), f"best of {summary['trials']} trials, by validation")
+    if halving := summary.get("halving"):
+        console.say(f"halving     {rounds(halving['rounds'])}")
     winner = summary["winner"]
     said = f"winner      {winner['trial']}, at epoch {winner['best_epoch']}"
     again = "; trained again for as many epochs on all images but the test's"

@@ -79,12 +79,13 @@ class Run:
         winner = self.summary["winner"]
         table = self.trials.assign(first=self.trials["trial"] == winner["trial"])
         table = table.sort_values(["val_accuracy", "first"], ascending=False, kind="stable")
-        shown = table[["trial", *winner["varied"], "best_epoch"]].copy()
+        halved = ["epochs_trained"] if (table["status"] == "stopped").any() else []
+        shown = table[["trial", *winner["varied"], *halved, "best_epoch"]].copy()
         shown["validation"] = table["val_accuracy"].map("{:.1%}".format)
         ends = zip(table["val_low"], table["val_high"], strict=True)
         shown["95 % interval"] = [f"{low:.1%} to {high:.1%}" for low, high in ends]
         shown["tied"] = table["tied"].map({True: "yes", False: "no"})
-        return shown[table["status"] == "finished"].head(rows)
+        return shown[table["status"].isin(["finished", "stopped"])].head(rows)
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory.path)!r})"

@@ -124,6 +124,7 @@ class Course:
         """What came of it; `network`, one of its kind, gets the weights of its best epoch."""
         epoch, weights = self._kept()
         network.load_state_dict(weights, assign=True)  # they are copies already
+        network.to(memory_format=torch.channels_last)  # those of a checkpoint are not
         packed, images = np.stack(self._hits), len(epoch.val_logits)
         hits = np.unpackbits(packed, axis=1, count=images).view(np.bool_)
         outcome = self.outcome(network.trained)

@@ -20,7 +20,7 @@ from veduta.search.fused import End, TileEpoch
 from veduta.search.groups import Tile
 from veduta.search.keeper import Keeper
 from veduta.search.space import Trial
-from veduta.search.workers import Beat, unheard
+from veduta.search.workers import Beat, Epochs, unheard
 from veduta.training.folds import Fold, pooled, pooled_epoch
 from veduta.training.loop import Epoch, Training, fit
 from veduta.training.state import Examples
@@ -126,7 +126,7 @@ def run_alone(
     way: Way,
     keeper: Keeper | None = None,
     beat: Beat = unheard,
-) -> Iterator[TileEpoch]:
+) -> Epochs:
     """Train a tile of one trial, once a fold; after each epoch, what it came to, as `run_tile`.
 
     A trial that was interrupted, or paused, goes on from its last checkpoint: the epochs before it
@@ -148,7 +148,8 @@ def run_alone(
             if came.ended or came.paused:
                 return
     except GeneratorExit:  # left between two epochs
-        work.save()
+        if not work.course.ended:  # else it was saved, and the network is that of its best epoch
+            work.save()
         raise
     except _LeftError:
         return
