@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from veduta.api import (
         cache,
+        compare,
         demo,
         evaluate,
         load,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "cache",
+    "compare",
     "demo",
     "evaluate",
     "load",

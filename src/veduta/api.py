@@ -12,23 +12,26 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from veduta.config.recipes import together
+from veduta.config.recipe import together
 from veduta.data.digits import write_digits
 from veduta.data.folder import read_images
 from veduta.data.upkeep import clear as empty
 from veduta.errors import InputError
+from veduta.evaluation.abstention import MAX_ERROR
 from veduta.experiment import prediction
 from veduta.experiment.cached import held_in
+from veduta.experiment.comparing import Comparison, compare_runs, write_comparison
+from veduta.experiment.evaluating import Evaluation, write_evaluation
 from veduta.experiment.model import Model, judged
 from veduta.experiment.plan import make_plan
-from veduta.experiment.prediction import Evaluation, Predictions
+from veduta.experiment.prediction import Predictions
 from veduta.experiment.preview import sheets_of
 from veduta.experiment.rates import RangeTest, find_rates
 from veduta.experiment.result import Run
 from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
 from veduta.inference.classifier import load_classifier
-from veduta.models.registry import MODELS
+from veduta.models.listing import listed
 from veduta.runs.directory import checked, create, place_for
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
@@ -36,6 +39,7 @@ from veduta.tracking.console import Console
 __all__ = [
     "Model",
     "cache",
+    "compare",
     "demo",
     "evaluate",
     "load",
@@ -174,6 +178,7 @@ def predict(
     images: Sequence[str | Path],
     *,
     top_k: int = 1,
+    max_error: float | None = None,
     out: str | Path | None = None,
     console: Console | None = None,
 ) -> Predictions:
@@ -181,7 +186,9 @@ def predict(
     console = console or Console()
     place = place_for(out, RUNS, "predict")
     samples = checked(place, lambda: read_images(images))
-    found = prediction.predict(load_classifier(Path(path)), samples, top_k=top_k, console=console)
+    found = prediction.predict(
+        load_classifier(Path(path)), samples, top_k=top_k, max_error=max_error, console=console
+    )
     return prediction.write_predictions(place, found)
 
 
@@ -189,6 +196,7 @@ def evaluate(
     path: str | Path,
     data: str | Path,
     *,
+    max_error: float = MAX_ERROR,
     out: str | Path | None = None,
     console: Console | None = None,
 ) -> Evaluation:
@@ -196,26 +204,24 @@ def evaluate(
     console = console or Console()
     place = place_for(out, RUNS, "evaluate")
     classifier = checked(place, lambda: load_classifier(Path(path)))
-    found = judged(classifier, data, console)
-    return prediction.write_evaluation(place, found)
+    found = judged(classifier, data, console, max_error=max_error)
+    return write_evaluation(place, found)
+
+
+def compare(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> Comparison:
+    """Which of two runs is better on the same test images; the figures go into `out`, if given."""
+    place = place_for(out, RUNS, "compare")
+    found = checked(place, lambda: compare_runs(Path(first), Path(second)))
+    return write_comparison(place, found) if out else found
 
 
 def models() -> pd.DataFrame:
-    """The models that can be trained: parameters, size, licence, where their weights come from."""
-    return pd.DataFrame(
-        {
-            "model": model.name,
-            "parameters": model.parameters,
-            "megabytes": round(model.parameters * 4 / 2**20),
-            "features": model.features,
-            "stages": len(model.stages),
-            "image_size": model.image_size,
-            "top1_percent": model.top1,
-            "licence": model.licence,
-            "weights": model.source,
-        }
-        for model in MODELS.values()
-    )
+    """The models that can be trained, and what the report's table says of those that stand in it.
+
+    Besides these any network of timm can be trained under `timm:NAME`. A row of the report's table
+    that neither library has says so in `note`; what is not known of a model is missing.
+    """
+    return pd.DataFrame(listed()).convert_dtypes()  # whole numbers stay so beside what is missing
 
 
 def cache(*, clear: bool = False) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from tests.augment.test_registry import noise
+from tests.augment.test_matrices import noise
 from veduta.augment.sampling import augment
 from veduta.augment.views import PLAIN, TTA, Augmented, Mirror
 from veduta.runtime.streams import mix

@@ -43,6 +43,20 @@ def test_json_is_all_that_standard_output_has(colours: Path, tmp_path: Path) -> 
     assert "winner" in done.stderr
 
 
+def test_a_preview_is_drawn_and_nothing_trained(colours: Path, tmp_path: Path) -> None:
+    words = ("--freeze", "none", "--augment", "crop+cutmix", "--image-size", "32", "--preview")
+    done = veduta("train", colours, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "preview     runs/preview-1/preview.png"
+    done = veduta("search", colours, *words, "--grid", "lr=1e-3,1e-2", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout) == {"preview": ["runs/preview-2/preview.png"]}
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["preview-1", "preview-2"]
+    assert [path.name for path in tmp_path.glob("runs/*/*")] == ["preview.png"] * 2
+    done = veduta("train", "--preview", "--resume", tmp_path / "runs" / "preview-1")
+    assert done.returncode == 2
+    assert "leave --resume out" in done.stderr
+
+
 def test_default_directories_are_numbered(colours: Path, tmp_path: Path) -> None:
     for _ in range(2):
         assert veduta("train", colours, *FAST, cwd=tmp_path).returncode == 0
@@ -88,7 +102,8 @@ def test_evaluate_writes_its_tables(searched: tuple[Path, str], tmp_path: Path) 
     done = veduta("evaluate", searched[0], tmp_path / "new", "--out", out)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in out.iterdir()} == {
-        "confusion.csv", "per_class.csv", "predictions.csv", "rejected.csv", "summary.json",
+        "areas.csv", "confusion.csv", "mistakes.csv", "per_class.csv", "predictions.csv",
+        "rejected.csv", "reliability.csv", "risk_coverage.csv", "summary.json",
     }  # fmt: skip
     assert "95 % interval" in done.stdout
 
@@ -98,7 +113,14 @@ def test_models_lists_what_can_be_trained() -> None:
     assert done.returncode == 0
     for word in ("efficientnet_lite0", "4,652,008", "vgg16", "138,357,544", "Apache-2.0"):
         assert word in done.stdout
-    assert json.loads(veduta("models", "--json").stdout)["models"][0]["licence"]
+    assert max(map(len, done.stdout.partition("the report's parameters")[0].splitlines())) <= 100
+    rows = {r["model"]: r for r in json.loads(veduta("models", "--json").stdout)["models"]}
+    assert rows["resnet50"]["parameters"] == 25_557_032
+    assert rows["resnet50"]["report_parameters"] == 25_636_712
+    assert "biases" in rows["resnet50"]["report_counts"]
+    assert rows["efficientnet_lite0"]["report_depth"] is None
+    assert rows["nasnet_mobile"]["parameters"] is None
+    assert "neither timm nor torchvision" in rows["nasnet_mobile"]["note"]
 
 
 def test_every_fault_is_a_line_and_the_code_is_two(colours: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ allows.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {
     **{name: ({**DEEP, "activation": name}, {"dropout": (0.0, 0.3)}) for name in ACTIVATIONS},
     **{f"{name}, regular": (kind, REGULAR) for name, kind in KINDS.items()},
     **{f"mlp, {name}, regular": ({**kind, **DROPPED}, REGULAR) for name, kind in KINDS.items()},
+    "mlp, first layer drops": ({"hidden": (8, 6), "dropout_layers": 1}, SHARED),
+    "mlp, activation first": ({**DEEP, "norm_first": False}, SHARED),
     "schedules": ({}, SCHEDULED),
     "stops": (
         {"lr": 0.05},
@@ -227,9 +230,7 @@ def test_a_step_is_the_foundations_step(head: Head) -> None:
     gradients = {name: value.clone() for name, value in fused_head.gradients.items()}
     optimizer.step()
     for place, rate in enumerate(rates):
-        alone = build_head(
-            Head(5, 3, head.hidden, head.activation, head.batch_norm, rate), seed=0
-        ).double()
+        alone = build_head(replace(head, dropout=rate), seed=0).double()
         layers = foundations_of(alone)
         z = training.forward(layers, X, training=True)
         loss, delta = smoothed(z, smoothing[place])

@@ -31,6 +31,8 @@ HEADS = {
     "linear with dropout": Head(5, 3, dropout=0.4),
     **{f"hidden, {name}": Head(5, 3, hidden=(6,), activation=name) for name in NAMED},
     "batch norm": Head(5, 3, hidden=(6,), batch_norm=True),
+    "batch norm last": Head(5, 3, hidden=(6, 4), batch_norm=True, norm_first=False),
+    "dropout behind one layer": Head(5, 3, hidden=(6, 4), dropout=0.4, dropout_layers=1),
     "everything": Head(5, 3, hidden=(6, 4), activation="tanh", batch_norm=True, dropout=0.4),
 }
 
@@ -65,9 +67,10 @@ def foundations_of(network: HeadNetwork) -> list[Layer]:
         dense.weights = {"w": w, "b": b}  # type: ignore[dict-item]
         layers.append(dense)
         if number < len(head.hidden):
-            layers += [BatchNorm(head.hidden[number])] if head.batch_norm else []
-            layers.append(Activate(getattr(activations, head.activation.upper())))
-            layers += drop(number)
+            middle: list[Layer] = [BatchNorm(head.hidden[number])] if head.batch_norm else []
+            middle.append(Activate(getattr(activations, head.activation.upper())))
+            layers += middle if head.norm_first else middle[::-1]
+            layers += drop(number) if head.drops(number) else []
     return layers
 
 

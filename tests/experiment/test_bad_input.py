@@ -157,6 +157,13 @@ def test_a_search_needs_a_grid(colours: Path, tmp_path: Path) -> None:
         veduta.search(colours, grid={}, out=tmp_path / "run")
 
 
+def test_images_are_mixed_only_where_nothing_is_frozen(colours: Path, tmp_path: Path) -> None:
+    for freeze in ("all", 2):
+        (fault,) = faults_of(colours, tmp_path / "run", freeze=freeze, augment="flip+mixup+cutmix")
+        assert f"augment=cutmix+flip+mixup with freeze={freeze}" in fault
+        assert "give freeze=none, or leave out cutmix and mixup" in fault
+
+
 def test_views_that_cannot_be_are_told_together(colours: Path, tmp_path: Path) -> None:
     first, second, third = faults_of(
         colours, tmp_path / "run", views=9, epochs=8, augment="crops+flip+sparkle"
@@ -166,4 +173,6 @@ def test_views_that_cannot_be_are_told_together(colours: Path, tmp_path: Path) -
     assert "views=9 with epochs=8" in third
     (fault,) = faults_of(colours, tmp_path / "run", views=2, augment="none")
     assert "views=2 with augment=none" in fault
+    (fault,) = faults_of(colours, tmp_path / "run", views=2, augment="crop+mixupp", freeze="none")
+    assert "did you mean 'mixup'?" in fault
     assert not (tmp_path / "run").exists()

@@ -17,6 +17,7 @@ from veduta.errors import WeightsError
 from veduta.models import weights as subject
 from veduta.models.backbones import build_backbone, full_network
 from veduta.models.fitting import fit
+from veduta.models.hub import file_name, hash_prefix, hub_address
 from veduta.models.registry import build_network, find_model
 from veduta.models.weights import check_weights, from_hub, load_weights, packaged_file
 from veduta.runtime.disk import digest_of
@@ -213,6 +214,44 @@ def test_the_packaged_file_may_be_given_as_a_file(tmp_path: Path, cache: Path) -
     given = build_backbone("efficientnet_lite0", str(tmp_path / "mine.pth"), cache=cache)
     packaged = build_backbone("efficientnet_lite0", cache=cache)
     assert given.weights_sha256 == packaged.weights_sha256
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("name", ["mobilenet", "resnet50", "timm:resnet10t"])
+def test_a_file_of_the_library_gives_the_librarys_features(
+    name: str, suffix: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    model = find_model(name)
+    theirs = build_network(model).eval()
+    path = tmp_path / f"w{suffix}"
+    write = save_file if suffix == ".safetensors" else torch.save
+    write(theirs.state_dict(), path)
+    backbone = build_backbone(model, str(path), image_size=64, cache=tmp_path / "cache")
+    images = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    x = (images / 255 - torch.tensor(model.mean)) / torch.tensor(model.std)
+    theirs.set_submodule(model.classifier[0], torch.nn.Identity())
+    with torch.no_grad():
+        expected = theirs(x.permute(0, 3, 1, 2))
+    torch.testing.assert_close(backbone(images), expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(WeightsError, match="weights for vgg16 must have its tensors"):
+        build_backbone("vgg16", str(path), image_size=64, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["cnn", "report_cnn", "mlp"])
+def test_networks_of_ours_take_no_weights(name: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=rf"weights must be none for {name}.*got pretrained"):
+        load_weights(find_model(name), "pretrained", cache=tmp_path)
+    assert check_weights(find_model(name), "none") == []
+
+
+@pytest.mark.parametrize("name", ["densenet121", "nasnet_large", "timm:resnet10t"])
+def test_hubs_that_name_no_hash(name: str) -> None:
+    model = find_model(name)
+    address = hub_address(model)
+    assert address.startswith("https://huggingface.co/timm/")
+    assert file_name(model, address) == f"{model.architecture}.safetensors"
+    assert hash_prefix(file_name(model, address)) is None
 
 
 @pytest.fixture(autouse=True)

@@ -42,8 +42,26 @@ def test_a_name_does_not_change_with_what_a_run_shares() -> None:
 def test_cells_that_differ_in_what_they_do_not_use_are_one_trial() -> None:
     grid = {"optimizer": ("adam", "sgd"), "momentum": (0.0, 0.9)}
     assert len(trials(cells(Settings(), grid))) == 3
-    assert unused(Settings()) == {"activation", "augment", "batch_norm", "momentum", "nesterov"}
-    assert unused(Settings(hidden=(4,), optimizer="sgd")) == {"augment", "betas"}
+    frozen = {"augment", "backbone_lr_scale", "freeze_epochs", "head"}
+    convolutions = {"channels", "pooling", "untied_bias"}
+    hidden = {"activation", "batch_norm", "dropout_layers", "norm_first"}
+    assert unused(Settings()) == frozen | convolutions | hidden | {"momentum", "nesterov"}
+    wide = Settings(hidden=(4,), optimizer="sgd")
+    assert unused(wide) == frozen | convolutions | {"betas", "norm_first"}
+
+
+def test_a_network_that_is_trained_whole_uses_what_it_is_made_of() -> None:
+    adam = {"head", "momentum", "nesterov"}
+    whole = {"model": "report_cnn", "freeze": "none", "batch_norm": True}
+    assert unused(Settings(**whole)) == adam | {"views", "dropout_layers"}
+    assert unused(Settings(**{**whole, "batch_norm": False})) == adam | {
+        *("views", "dropout_layers", "norm_first")
+    }
+    assert unused(Settings(freeze="none", hidden=(4,), batch_norm=True)) == adam | {
+        *("views", "channels", "pooling", "untied_bias")
+    }
+    assert unused(Settings(freeze=3, views=2)) >= {"channels", "activation", "batch_norm"}
+    assert not unused(Settings(freeze=3, views=2)) & {"augment", "views", "freeze_epochs"}
 
 
 def test_mixed_values_have_an_order() -> None:
@@ -53,3 +71,9 @@ def test_mixed_values_have_an_order() -> None:
         ((), None), ((), 3), ((20, 10), None), ((20, 10), 3), ((256,), None), ((256,), 3),
     ]  # fmt: skip
     assert set(found[0].parameters) == set(OF_A_TRIAL)
+
+
+def test_pixels_augmented_afresh_need_no_views() -> None:
+    whole, frozen = (unused(Settings(freeze=freeze)) for freeze in ("none", "all"))
+    assert ("views" in whole, "augment" in whole) == (True, False)
+    assert ("views" in frozen, "augment" in frozen) == (False, True)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from veduta.config.settings import Settings
 from veduta.models.backbones import build_backbone
 from veduta.models.freezing import Tail
+from veduta.models.registry import find_model, model_of
 from veduta.search.tails import tail_cost
 
 MEASURED = """
@@ -79,7 +81,7 @@ print(max(seen), planned)
 def test_numbers_are_those_of_a_real_tail(tmp_path: Path) -> None:
     backbone = build_backbone("efficientnet_lite0", "none", image_size=64, cache=tmp_path)
     tail = Tail(backbone.model, backbone.network, 6)
-    assert tail_cost("efficientnet_lite0", 64, 6).numbers == sum(
+    assert tail_cost(find_model("efficientnet_lite0"), 64, 6).numbers == sum(
         tensor.numel() for tensor in tail.state_dict().values()
     )
 
@@ -89,10 +91,24 @@ def test_maps_of_the_last_stage_by_hand() -> None:
 
     ReLU works in place and counts nothing; average-pooling makes 512 x 7 x 7 of it.
     """
-    cost = tail_cost("vgg16", 32, 4)
+    cost = tail_cost(find_model("vgg16"), 32, 4)
     assert cost.kept == 4 * (512 * 2 * 2) + 512 + 512 * 7 * 7
     assert cost.widest == 512 * 7 * 7
     assert cost.numbers == 3 * (512 * 512 * 9 + 512)
+
+
+def test_a_whole_network_by_hand() -> None:
+    """report_cnn of 4 and 5 maps at 27 px: 27 -> 23 -> 7 -> 3 -> 1; what each layer gives is kept.
+
+    A convolution, batch norm, activation (23^2 x 4 each, then 3^2 x 5), pooling, flattening.
+    """
+    settings = Settings(model="report_cnn", channels="4x5", image_size=27, batch_norm=True)
+    model = model_of(settings)
+    cost = tail_cost(model, 27, 0)
+    assert cost.numbers == model.parameters + 2 * (4 + 5) + 2  # statistics and counters
+    maps = 3 * 23**2 * 4 + 7**2 * 4 + 3 * 3**2 * 5 + 5
+    assert cost.kept - 3 * 27**2 - maps in (0, 5)  # flattening copies nothing
+    assert cost.widest == 23**2 * 4
 
 
 @pytest.mark.slow

@@ -17,16 +17,26 @@ from veduta.augment.matrices import Array, each
 
 BLURRED: Final = 0.5  # share of the images
 WIDEST_BLUR: Final = 0.01  # standard deviation, in sides of the image; SimCLR: 2 of 224 pixels
+VISIBLE: Final = 0.5  # pixels; a small image's widest standard deviation, below it nothing is seen
 REACH: Final = 3.0  # standard deviations after which the widest Gaussian is cut off
 
 
 def deviations(u: Array) -> Array:
-    """Standard deviations, in sides: uniform up to `WIDEST_BLUR`; 0 where an image stays sharp.
+    """Standard deviations in units of the widest: uniform; 0 where an image stays sharp.
 
     Source: Chen et al. 2020, A Simple Framework for Contrastive Learning of Visual Representations,
     appendix A: every second image, by a width drawn uniformly.
     """
-    return np.where(u[:, 0] < BLURRED, WIDEST_BLUR * (1 - u[:, 1]), 0.0)
+    return np.where(u[:, 0] < BLURRED, 1 - u[:, 1], 0.0)
+
+
+def widest(size: int) -> float:
+    """The widest standard deviation, in pixels, of images whose sides have `size`.
+
+    >>> widest(32), widest(224)
+    (0.5, 2.24)
+    """
+    return max(VISIBLE, WIDEST_BLUR * size)
 
 
 def blur(planes: Tensor, sigmas: Array) -> Tensor:
@@ -37,7 +47,7 @@ def blur(planes: Tensor, sigmas: Array) -> Tensor:
     chosen = np.flatnonzero(sigmas)
     if not len(chosen):
         return planes
-    radius = min(math.ceil(REACH * WIDEST_BLUR * planes.shape[-1]), planes.shape[-1] - 1)
+    radius = min(math.ceil(REACH * widest(planes.shape[-1])), planes.shape[-1] - 1)
     weights = torch.from_numpy(taps(sigmas[chosen], radius).astype(np.float32))[..., None, None]
     index = torch.from_numpy(chosen)
     found = planes[index]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from veduta.augment.blurring import blur
+from veduta.augment.blurring import blur, widest
 from veduta.augment.erasing import erase, sums
 from veduta.augment.matrices import LUMA, Array
 from veduta.augment.registry import AUGMENTATIONS, Kind, image_names
@@ -95,7 +95,7 @@ def _resampled(pixels: Pixels, changes: Changes) -> Pixels:
             grid = _grid(changes["positions"], planes.shape[-1])
             planes = grid_sample(planes, grid, padding_mode="reflection", align_corners=False)
         if "sharpness" in changes:
-            planes = blur(planes, changes["sharpness"] * planes.shape[-1])
+            planes = blur(planes, changes["sharpness"] * widest(planes.shape[-1]))
         whole = planes.round().numpy().astype(np.uint8)
     return np.stack([whole[:, channel] for channel in range(3)], axis=-1)
 

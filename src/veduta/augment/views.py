@@ -53,8 +53,12 @@ class Mirror(View):
 class Augmented(View):
     """One of the random views of a run.
 
+    Where stages are frozen, K views are kept, with numbers from 0: epoch e, from 1, sees number
+    e mod K. Where nothing is frozen, nothing is kept, and epoch e sees number e: the same view as
+    with K epochs and K views, the last epoch apart.
+
     Attributes:
-        names: of the augmentations, in any order.
+        names: of the augmentations, in any order; those that mix images change nothing here.
         seed: of the run.
         number: which view, from 0.
     """

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from veduta.cli.cache import cache
+from veduta.cli.compare import compare
 from veduta.cli.demo import demo
 from veduta.cli.equations import equations
 from veduta.cli.evaluate import evaluate
@@ -30,6 +31,7 @@ app.command(context_settings=COLLECT)(with_settings(train))
 app.command("lr-find", context_settings=COLLECT)(with_settings(lr_find))
 app.command()(predict)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(models)
 app.command()(demo)
 app.command()(cache)

@@ -20,7 +20,7 @@ def show(
 
     Args:
         data: folder of images, or CSV file.
-        given: what else the command took: `out`, `config`, `resume`, perhaps `grid`.
+        given: what else the command took: `out`, `config`, `resume`, perhaps more of `api.preview`.
         console: says it.
         as_json: print the paths as JSON, last on standard output.
         settings: of the run, as they were given.

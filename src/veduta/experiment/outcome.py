@@ -14,6 +14,7 @@ from torch import Tensor
 from veduta.augment.views import PLAIN, TTA, View
 from veduta.config.settings import Settings
 from veduta.data.decode import DECODER
+from veduta.experiment.judgement import Judgement
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
@@ -99,7 +100,7 @@ def _kept(made: Made, sealed: SealedTest) -> tuple[NDArray[np.intp], NDArray[np.
     return found if whose == (made.winner.id, sealed.opened) else None
 
 
-def write_model(made: Made) -> None:
+def write_model(made: Made, judgement: Judgement) -> None:
     """The winner, backbone and head, as `model/`, where it does not stand there whole."""
     stands = standing(made.directory.path)
     if stands and stands.trial == made.winner.id:
@@ -123,6 +124,8 @@ def write_model(made: Made) -> None:
         engine=made.materials.engine,
         precision=settings.precision,
         tta=settings.tta,
+        temperature=judgement.temperature.value,
+        error_bounds=judgement.error_bounds(),
         decoder=DECODER,
         weights=backbone.weights_source + _trained_here(settings),
         trial=made.winner.id,

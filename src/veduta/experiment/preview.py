@@ -108,10 +108,10 @@ def _chosen(images: Sequence[Image], classes: Sequence[str], seed: int) -> NDArr
     """Places of the images that are shown, class by class; each class has at least one."""
     shown = classes[:MOST_CLASSES]
     each = max(1, min(EACH, ROWS // len(shown)))
-    place = {image.digest: index for index, image in enumerate(images)}
+    place = {(image.digest, image.sample.label): index for index, image in enumerate(images)}
     return np.array(
         [
-            place[one.digest]
+            place[one.digest, name]
             for name in shown
             for one in drawn(
                 [image for image in images if image.sample.label == name],
@@ -133,7 +133,8 @@ def _sheet(
 ) -> Sheet:
     """What the first epochs of a training with `settings` show of the chosen images."""
     epochs = range(1, min(EPOCHS, settings.epochs) + 1)
-    again = settings.views if settings.freeze != "none" else None  # an epoch shows a view again
+    again = settings.views if settings.freeze != "none" else None
+    turn = f", {again} {'view' if again == 1 else 'views'} in turn" if again else ""
     batches = [examples.seen_in(epoch % again if again else epoch)(chosen) for epoch in epochs]
     plain = replace(examples, augment=()).seen_in(1)(chosen)
     pixels = np.stack([batch.features.numpy() for batch in (plain, *batches)], axis=1)
@@ -141,7 +142,7 @@ def _sheet(
     labels = [classes[label] for label in plain.labels.tolist()]
     return Sheet(
         " + ".join(name.replace("_", " ") for name in settings.augment),
-        detail,
+        detail + turn,
         ("image", *(f"epoch {epoch}" for epoch in epochs)),
         tuple(Row(*row) for row in zip(labels, pixels, notes, strict=True)),
     )

@@ -9,12 +9,15 @@ import pandas as pd
 
 from veduta.config.settings import OF_A_TRIAL, Settings
 from veduta.errors import InputError
+from veduta.experiment.judgement import Judgement, judge
 from veduta.inference.classifier import Classifier, load_classifier
 from veduta.runs.directory import RunDirectory
 
 TEXT = (
     "trial",
     "status",
+    "channels",
+    "pooling",
     "hidden",
     "betas",
     "patience",
@@ -59,6 +62,12 @@ class Run:
     def epochs(self) -> pd.DataFrame:
         """One row an epoch of a trial."""
         return _read(self.directory.epochs)
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """Scores of the winner with their truth, its temperature and bounds, read anew."""
+        winner, classes = self.summary["winner"]["trial"], tuple(self.summary["classes"])
+        return judge(self.directory, winner=winner, classes=classes)
 
     @cached_property
     def classifier(self) -> Classifier:

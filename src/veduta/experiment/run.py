@@ -19,6 +19,7 @@ from veduta.experiment import records
 from veduta.experiment.announcing import announce_plan
 from veduta.experiment.earlier import begun
 from veduta.experiment.examples import Data
+from veduta.experiment.judgement import judge, write_judgement
 from veduta.experiment.materials import Materials
 from veduta.experiment.means import alone, means_of
 from veduta.experiment.outcome import Made, score_test, write_model
@@ -125,9 +126,11 @@ def _judged(
     """Open the test for the winner, write it as files that predict; the run in figures."""
     plan = made.plan
     test = score_test(made, sealed)
-    write_model(made)
+    judgement = judge(made.directory, winner=made.winner.id, classes=plan.folder.classes)
+    write_model(made, judgement)
     summary = {**summary_of(plan, study.record, best.outcome, ties=ties), "test": test}
     summary["corrected"] = corrected_of(made.directory, study.record, plan.settings.seed)
+    summary |= write_judgement(made.directory, judgement, seed=plan.settings.seed)
     summary["engine_check"] = made.materials.checks.get(recipe_of(made.winner.settings))
     return summary
 

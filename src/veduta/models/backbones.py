@@ -20,6 +20,7 @@ from veduta.models.model import Channels, Model
 from veduta.models.registry import build_network, find_model, too_small
 from veduta.models.weights import load_weights
 
+DROPPING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 PREFIX = "network."  # of the names in Backbone.state_dict()
 
 
@@ -188,7 +189,7 @@ def headless(model: Model) -> nn.Module:
     for part in model.classifier:
         network.set_submodule(part, nn.Identity())
     for module in network.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, DROPPING):
             module.p = 0.0
     return network
 

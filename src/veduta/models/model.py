@@ -66,7 +66,7 @@ class Model:
             sequence of parts.
         mean, std: of the channels red, green, blue, for pixels in [0, 1].
         filter: with which images were resized in training: `bicubic` or `bilinear`.
-        licence: of the pretrained weights.
+        licence: of the pretrained weights, `none` where there are none.
         source: where the pretrained weights come from, in words.
         smallest: pixels a side below which nothing is left after its strides.
         fixed_size: whether it takes images of `image_size` alone.

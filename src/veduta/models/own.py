@@ -16,7 +16,7 @@ COMMON: dict[str, Any] = {
     "mean": IMAGENET_MEAN,
     "std": IMAGENET_STD,
     "filter": "bilinear",
-    "licence": "of this package",
+    "licence": "none",
     "source": "none: it is trained from the start",
 }
 
@@ -24,14 +24,24 @@ OWN = (
     Model(
         name="cnn",
         architecture="residual",
-        parameters=2_464_704,
+        parameters=1_239_360,
         image_size=96,
         features=256,
         cut="global average pooling",
-        stages=(("stem",), ("stage1",), ("stage2",), ("stage3",), ("pool",)),
-        options=Options(image_size=96, channels=(64, 128, 256)),
+        stages=(("stem",), *((f"stage{number}",) for number in range(1, 5)), ("pool",)),
+        options=Options(image_size=96, channels=(32, 64, 128, 256)),
         uses=frozenset({"channels"}),
-        defaults={**WHOLE, "augment": ("crop", "flip"), "epochs": 20, "lr": 1e-3},
+        defaults={
+            **WHOLE,
+            "augment": ("crop", "flip"),
+            "optimizer": "sgd",
+            "nesterov": True,
+            "lr": 0.1,
+            "weight_decay": 5e-4,
+            "schedule": "one_cycle",
+            "label_smoothing": 0.1,
+            "epochs": 40,
+        },
         **COMMON,
     ),
     Model(

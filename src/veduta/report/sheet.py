@@ -6,6 +6,7 @@ Drawn with Pillow: pixels stand as the network gets them, each enlarged to a who
 from collections.abc import Iterator, Sequence
 from functools import cache
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -45,24 +46,27 @@ def draw(sheet: Sheet) -> Image.Image:
     """The sheet as a picture."""
     side = _side(sheet.rows[0].pixels.shape[1])
     foot = FOOT if any(any(row.notes) for row in sheet.rows) else 0
-    labels = [_short(row.label) for row in sheet.rows]
-    left = MARGIN + round(max(_font(TEXT).getlength(label) for label in labels)) + BREAK
+    labels = max(_font(TEXT).getlength(_short(row.label)) for row in sheet.rows)
+    left = MARGIN + round(labels) + BREAK
     xs = [left] + [left + BREAK + n * (side + GAP) for n in range(1, len(sheet.columns))]
-    ys = list(_tops(labels, side + foot))
-    size = (xs[-1] + side + MARGIN, ys[-1] + side + foot + MARGIN)
-    paper = Image.new("RGB", size, PAPER)
+    ys = list(_tops(sheet.rows, side + foot))
+    words = max(_font(TITLE).getlength(sheet.title), _font(TEXT).getlength(sheet.detail))
+    width = max(xs[-1] + side, MARGIN + round(words)) + MARGIN
+    paper = Image.new("RGB", (width, ys[-1] + side + foot + MARGIN), PAPER)
     pen = ImageDraw.Draw(paper)
     pen.text((MARGIN, MARGIN), sheet.title, INK, _font(TITLE))
     pen.text((MARGIN, MARGIN + TITLE + 12), sheet.detail, FAINT, _font(TEXT))
     for x, name in zip(xs, sheet.columns, strict=True):
         pen.text((x, ys[0] - 8), name, FAINT, _font(TEXT), anchor="ls")
-    for number, (row, label, y) in enumerate(zip(sheet.rows, labels, ys, strict=True)):
-        if number == 0 or labels[number - 1] != label:
-            pen.text((MARGIN, y + side // 2), label, INK, _font(TEXT), anchor="lm")
-            if number:
-                between = y - (GAP + BREAK) // 2
-                pen.line((MARGIN, between, size[0] - MARGIN, between), RULE)
+    before = None
+    for row, y in zip(sheet.rows, ys, strict=True):
+        if row.label != before:
+            pen.text((MARGIN, y + side // 2), _short(row.label), INK, _font(TEXT), anchor="lm")
+        if before not in {None, row.label}:
+            between = y - (GAP + BREAK) // 2
+            pen.line((MARGIN, between, width - MARGIN, between), RULE)
         _lay(paper, row, xs, y, side=side)
+        before = row.label
     return paper
 
 
@@ -77,12 +81,12 @@ def _lay(paper: Image.Image, row: Row, xs: Sequence[int], y: int, *, side: int) 
         pen.text((x, y + side + 3), _fitting(note, side), FAINT, _font(NOTE))
 
 
-def _tops(labels: Sequence[str], height: int) -> Iterator[int]:
+def _tops(rows: Sequence[Row], height: int) -> Iterator[int]:
     """Where each row begins."""
     y = MARGIN + HEAD + COLUMN
-    for number, label in enumerate(labels):
-        if number:
-            y += height + GAP + (BREAK if labels[number - 1] != label else 0)
+    yield y
+    for before, row in pairwise(rows):
+        y += height + GAP + (BREAK if before.label != row.label else 0)
         yield y
 
 

@@ -75,6 +75,36 @@ class RunDirectory:
         return self.path / "confusion.csv"
 
     @property
+    def areas(self) -> Path:
+        """One row a class: areas below its ROC and precision-recall curves."""
+        return self.path / "areas.csv"
+
+    @property
+    def reliability(self) -> Path:
+        """One row a bin of confidence: how often it was right."""
+        return self.path / "reliability.csv"
+
+    @property
+    def risk_coverage(self) -> Path:
+        """The error that is left at every share of images accepted."""
+        return self.path / "risk_coverage.csv"
+
+    @property
+    def mistakes(self) -> Path:
+        """The images that were got wrong, the most confident first."""
+        return self.path / "mistakes.csv"
+
+    @property
+    def label_issues(self) -> Path:
+        """Every image that judged out of fold, the most doubtful label first."""
+        return self.path / "label_issues.csv"
+
+    @property
+    def changed(self) -> Path:
+        """The images that one of two runs gets right and the other wrong."""
+        return self.path / "changed.csv"
+
+    @property
     def tensorboard(self) -> Path:
         """One folder a trial."""
         return self.path / "tensorboard"

@@ -8,7 +8,7 @@ from typing import Any
 from veduta.config.parsing import read_file, unknown
 from veduta.errors import InputError
 
-PACKAGE, SUFFIX = "veduta.recipes", ".yaml"
+FOLDER, SUFFIX = files("veduta.config") / "recipes", ".yaml"
 
 
 def recipes() -> list[str]:
@@ -17,7 +17,7 @@ def recipes() -> list[str]:
     >>> recipes()
     ['report']
     """
-    found = [path.name for path in files(PACKAGE).iterdir() if path.name.endswith(SUFFIX)]
+    found = [path.name for path in FOLDER.iterdir() if path.name.endswith(SUFFIX)]
     return sorted(name.removesuffix(SUFFIX) for name in found)
 
 
@@ -29,7 +29,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     """
     if name not in recipes():
         raise InputError(unknown("recipe", name, recipes()))
-    with as_file(files(PACKAGE) / f"{name}{SUFFIX}") as path:
+    with as_file(FOLDER / f"{name}{SUFFIX}") as path:
         return read_file(path)
 
 

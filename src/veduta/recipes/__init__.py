@@ -1,1 +1,0 @@
-"""Recipes: settings and grids under a name, as YAML files that `--config` would take too."""
