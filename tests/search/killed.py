@@ -53,7 +53,7 @@ EVERYTHING = {
     "optimizer": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3, "l1": 1e-5,
     "penalise": "all", "label_smoothing": 0.1, "schedule": "one_cycle", "warmup": 0.4,
     "freeze_epochs": 1, "backbone_lr_scale": 0.3, "patience": 3, "stop_gap": 1.0, "stop_at": 1.0,
-    "class_weights": "balanced",
+    "class_weights": "balanced", "seed": 5,
 }  # fmt: skip
 ALONE: dict[str, tuple[dict[str, object], int]] = {  # settings, and how often it is killed
     "everything": (EVERYTHING, 20),
