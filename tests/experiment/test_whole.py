@@ -155,12 +155,12 @@ def test_a_full_disk_ends_the_run_with_an_error_of_ours(
 ) -> None:
     real, written = checkpoints.write_atomically, 0
 
-    def write(path: Path, content: bytes) -> None:
+    def write(path: Path, *content: bytes) -> None:
         nonlocal written
         written += 1
         if written == 3:
             raise OSError(28, "No space left on device")
-        real(path, content)
+        real(path, *content)
 
     monkeypatch.setattr(checkpoints, "write_atomically", write)
     with pytest.raises(VedutaError, match="have room until the work is done; No space left"):

@@ -141,7 +141,8 @@ def _residency(plan: Plan, parts: Parts) -> Residency:
     if folds > 1:
         train = chooses = train + chooses  # every one of them trains, and chooses once
     sizes = Sizes(train, chooses, len(plan.folder.classes), folds)
-    return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory))
+    apart = plan.settings.halving is not None
+    return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory), apart=apart)
 
 
 def _final_network(study: Study, winner: Trial, best: Finished, data: Data) -> HeadNetwork:
