@@ -17,7 +17,7 @@ from veduta.data.digits import write_digits
 from veduta.data.folder import read_images
 from veduta.data.upkeep import clear as empty
 from veduta.errors import InputError
-from veduta.experiment import prediction
+from veduta.experiment import explainer, explanation, prediction
 from veduta.experiment.cached import held_in
 from veduta.experiment.model import Model, judged
 from veduta.experiment.plan import make_plan
@@ -38,6 +38,7 @@ __all__ = [
     "cache",
     "demo",
     "evaluate",
+    "explain",
     "load",
     "lr_find",
     "models",
@@ -196,8 +197,27 @@ def evaluate(
     console = console or Console()
     place = place_for(out, RUNS, "evaluate")
     classifier = checked(place, lambda: load_classifier(Path(path)))
-    found = judged(classifier, data, console)
-    return prediction.write_evaluation(place, found)
+    return prediction.write_evaluation(place, judged(classifier, data, console))
+
+
+def explain(  # noqa: PLR0913 - one a choice
+    path: str | Path,
+    images: Sequence[str | Path],
+    *,
+    method: str = "gradcam",
+    target: str | None = None,
+    layer: str | None = None,
+    maps: bool = False,
+    kernels: bool = False,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> explanation.Explanation:
+    """Draw where the model of a run looks in images; heat maps and a table, in a new directory."""
+    from veduta.report.heat_maps import draw_explained
+
+    question = explainer.Question(method, target, layer, maps=maps, kernels=kernels)
+    place, console = place_for(out, RUNS, "explain"), console or Console()
+    return explanation.explain(path, images, question, place, draw=draw_explained, console=console)
 
 
 def models() -> pd.DataFrame:
@@ -223,8 +243,7 @@ def cache(*, clear: bool = False) -> pd.DataFrame:
 
 def demo(*, out: str | Path | None = None, console: Console | None = None) -> Run:
     """Search on scikit-learn's handwritten digits, written out as class folders first."""
-    console = console or Console()
-    digits = DEMO / "digits"
+    console, digits = console or Console(), DEMO / "digits"
     console.say(f"{write_digits(digits):,} handwritten digits stand in {digits}, a folder a class")
     place = place_for(out, DEMO, "run")
     plan = make_plan(digits, DEMO_SETTINGS, grid=DEMO_GRID, place=place, command="search")

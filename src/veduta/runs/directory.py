@@ -65,6 +65,11 @@ class RunDirectory:
         return self.path / "predictions.csv"
 
     @property
+    def explanations(self) -> Path:
+        """One row an image: its label, the class its heat map is for, and the picture of it."""
+        return self.path / "explanations.csv"
+
+    @property
     def per_class(self) -> Path:
         """One row a class: precision, recall, F1."""
         return self.path / "per_class.csv"
