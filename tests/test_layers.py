@@ -9,7 +9,7 @@ import veduta
 
 ROOT = Path(veduta.__file__).parent
 LAYERS = (  # bottom first; units that share a layer may not import one another
-    {"errors", "foundations", "recipes"},
+    {"errors", "foundations"},
     {"config", "runtime"},
     {"data", "augment", "models", "optim", "runs", "metrics"},
     {"features", "training", "tracking"},
