@@ -10,6 +10,7 @@ from veduta.cli.compare import compare
 from veduta.cli.demo import demo
 from veduta.cli.equations import equations
 from veduta.cli.evaluate import evaluate
+from veduta.cli.explain import explain
 from veduta.cli.lr_find import lr_find
 from veduta.cli.models import models
 from veduta.cli.options import COLLECT, with_settings
@@ -32,6 +33,7 @@ app.command("lr-find", context_settings=COLLECT)(with_settings(lr_find))
 app.command()(predict)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(explain)
 app.command()(models)
 app.command()(demo)
 app.command()(cache)

@@ -50,7 +50,7 @@ class Block(nn.Module):
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, maps, H, W), or (B, maps, ceil(H / 2), ceil(W / 2)), of x (B, channels, H, W)."""
+        """Maps (B, maps, H, W) of x (B, channels, H, W); where it halves, H and W are half, up."""
         found: Tensor = self.activation(self.conv2(self.conv1(x)) + self.shortcut(x))
         return found
 

@@ -4,26 +4,19 @@ Drawn with Pillow: pixels stand as the network gets them, each enlarged to a who
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
 
-import matplotlib as mpl
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from veduta.experiment.preview import Row, Sheet
+from veduta.report.lettering import FAINT, INK, NOTE, PAPER, RULE, TEXT, TITLE, fitting, font, short
 from veduta.runs.files import expect_room, write_atomically
 
-PAPER, INK, FAINT, RULE = "#ffffff", "#1d2430", "#6b7280", "#e3e6ea"
 SMALLEST, LARGEST = 112, 176  # pixels of a picture's side on the sheet
 MARGIN, GAP, BREAK = 32, 6, 18  # around all; between pictures; after the image, and a class
-LONGEST: Final = 22  # characters of a class name
-TITLE, TEXT, NOTE = 22, 14, 11  # sizes of type
 HEAD, COLUMN, FOOT = 82, 24, 16  # heights of the title, the names of columns, a line of notes
-
-Font = ImageFont.FreeTypeFont
 
 
 def write_sheets(folder: Path, sheets: Sequence[Sheet]) -> tuple[Path, ...]:
@@ -46,22 +39,22 @@ def draw(sheet: Sheet) -> Image.Image:
     """The sheet as a picture."""
     side = _side(sheet.rows[0].pixels.shape[1])
     foot = FOOT if any(any(row.notes) for row in sheet.rows) else 0
-    labels = max(_font(TEXT).getlength(_short(row.label)) for row in sheet.rows)
+    labels = max(font(TEXT).getlength(short(row.label)) for row in sheet.rows)
     left = MARGIN + round(labels) + BREAK
     xs = [left] + [left + BREAK + n * (side + GAP) for n in range(1, len(sheet.columns))]
     ys = list(_tops(sheet.rows, side + foot))
-    words = max(_font(TITLE).getlength(sheet.title), _font(TEXT).getlength(sheet.detail))
+    words = max(font(TITLE).getlength(sheet.title), font(TEXT).getlength(sheet.detail))
     width = max(xs[-1] + side, MARGIN + round(words)) + MARGIN
     paper = Image.new("RGB", (width, ys[-1] + side + foot + MARGIN), PAPER)
     pen = ImageDraw.Draw(paper)
-    pen.text((MARGIN, MARGIN), sheet.title, INK, _font(TITLE))
-    pen.text((MARGIN, MARGIN + TITLE + 12), sheet.detail, FAINT, _font(TEXT))
+    pen.text((MARGIN, MARGIN), sheet.title, INK, font(TITLE))
+    pen.text((MARGIN, MARGIN + TITLE + 12), sheet.detail, FAINT, font(TEXT))
     for x, name in zip(xs, sheet.columns, strict=True):
-        pen.text((x, ys[0] - 8), name, FAINT, _font(TEXT), anchor="ls")
+        pen.text((x, ys[0] - 8), name, FAINT, font(TEXT), anchor="ls")
     before = None
     for row, y in zip(sheet.rows, ys, strict=True):
         if row.label != before:
-            pen.text((MARGIN, y + side // 2), _short(row.label), INK, _font(TEXT), anchor="lm")
+            pen.text((MARGIN, y + side // 2), short(row.label), INK, font(TEXT), anchor="lm")
         if before not in {None, row.label}:
             between = y - (GAP + BREAK) // 2
             pen.line((MARGIN, between, width - MARGIN, between), RULE)
@@ -78,7 +71,7 @@ def _lay(paper: Image.Image, row: Row, xs: Sequence[int], y: int, *, side: int) 
         larger = side >= one.width
         way = Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS
         paper.paste(one.resize((side, side), way), (x, y))
-        pen.text((x, y + side + 3), _fitting(note, side), FAINT, _font(NOTE))
+        pen.text((x, y + side + 3), fitting(note, side), FAINT, font(NOTE))
 
 
 def _tops(rows: Sequence[Row], height: int) -> Iterator[int]:
@@ -93,22 +86,3 @@ def _tops(rows: Sequence[Row], height: int) -> Iterator[int]:
 def _side(size: int) -> int:
     """Of a picture on the sheet: a whole number of times its own where that is small."""
     return min(LARGEST, size * max(1, -(-SMALLEST // size)))
-
-
-def _short(name: str) -> str:
-    """A name in one line that leaves room for pictures."""
-    line = " ".join(name.split())
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _fitting(note: str, width: int) -> str:
-    """As much of a note as fits below a picture."""
-    while note and _font(NOTE).getlength(note) > width:
-        note = note[:-2].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
-    return note
-
-
-@cache
-def _font(size: int) -> Font:
-    """The font that comes with matplotlib: it has the letters of many languages."""
-    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)

@@ -15,6 +15,9 @@ Read = TypeVar("Read")
 SCRATCH = re.compile(r"\.(.+\.(csv|json|yaml|npz|safetensors|checkpoint)|model)\.[a-z0-9_]{8}")
 """Names of what a process that was killed was about to put in place."""
 
+RUNS = Path("runs")
+"""Where a run stands that nobody gave a place."""
+
 LONGEST_NAME = 200  # bytes; file systems take 255, and some files beside it have longer names
 
 
@@ -63,6 +66,11 @@ class RunDirectory:
     def predictions(self) -> Path:
         """One row an image: its most probable labels."""
         return self.path / "predictions.csv"
+
+    @property
+    def explanations(self) -> Path:
+        """One row an image: its label, the class its heat map is for, and the picture of it."""
+        return self.path / "explanations.csv"
 
     @property
     def per_class(self) -> Path:
