@@ -70,6 +70,7 @@ def whole(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(colours, out=tmp_path_factory.mktemp("runs") / "whole")
 
 
+@pytest.mark.slow
 def test_a_command_killed_twice_inside_an_epoch_goes_on(
     whole: Run, colours: Path, tmp_path: Path
 ) -> None:
