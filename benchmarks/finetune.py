@@ -38,7 +38,9 @@ Hits = NDArray[np.bool_]
 def run(folder: Path, place: Path, flags: dict[str, object]) -> dict[str, Any]:
     """One search; what it printed, and what it said of each image."""
     place.mkdir(parents=True, exist_ok=True)
-    (place / "cache").symlink_to((place.parent.parent / "cache").absolute(), target_is_directory=True)
+    (place / "cache").symlink_to(
+        (place.parent.parent / "cache").absolute(), target_is_directory=True
+    )
     summary, seconds = search(folder, place, flags)
     return {**summary, "whole": seconds, "place": place / "run"}
 

@@ -24,6 +24,7 @@ from veduta.experiment.materials import Materials
 from veduta.experiment.means import alone, means_of
 from veduta.experiment.outcome import Made, score_test, write_model
 from veduta.experiment.parts import Parts, gate_of, split
+from veduta.experiment.pictured import write_winner
 from veduta.experiment.plan import Plan
 from veduta.experiment.recipes import recipe_of
 from veduta.experiment.sealed import SealedTest
@@ -86,7 +87,9 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
             data(plan.trials[0])  # features before trials, so that each has a progress of its own
             announce(resident, journal, console)
             means = means_of(plan, data, journal, allowed=resident.allowed, warn=console.warn)
-            study = Study(Record(plan.trials, journal, places, board), means, past)
+            study = Study(
+                Record(plan.trials, journal, places, board, tell=console.say), means, past
+            )
             winner, best, ties = _searched(plan, study, data, console=console)
         except BaseException:
             with suppress(OSError):  # what went wrong first is what is reported
@@ -98,6 +101,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         made = Made(directory, plan, winner, network, materials)
         sealed = SealedTest(parts["test"], journal, cache)
         summary = _judged(made, study, best, ties=ties, sealed=sealed)
+        write_winner(made, data, console)
         seconds = {**materials.seconds, "training": study.seconds}
         seconds["total"] = time.perf_counter() - started
         write_end(directory, journal, summary, materials=materials, seconds=seconds)
