@@ -49,7 +49,7 @@ def in_words(pairs: pd.DataFrame) -> tuple[Sequence[tuple[str, str]], str]:
 
     >>> table = pd.DataFrame({"first": ["a"], "second": ["b"], "errors": [4], "share": [0.8]})
     >>> in_words(table)
-    ([('a', 'b')], 'are what is confused: 4 of 5 errors (80 %).')
+    ([('a', 'b')], 'are what is confused: 4 of 5 errors (80%).')
     """
     if not len(pairs):
         return [], "No image was taken for one of another class."
@@ -57,7 +57,7 @@ def in_words(pairs: pd.DataFrame) -> tuple[Sequence[tuple[str, str]], str]:
     many = int((pairs["share"].cumsum() < HALF).sum()) + 1
     named = pairs.head(many if many <= FEW else 1)
     errors = int(named["errors"].sum())
-    held = f"{errors:,} of {total:,} errors ({errors / total:.0%})".replace("%", " %")
+    held = f"{errors:,} of {total:,} errors ({errors / total:.0%})"
     told = list(zip(named["first"], named["second"], strict=True))
     if many <= FEW:
         return told, f"are what is confused: {held}."

@@ -77,7 +77,7 @@ class _Album:
     def filled(self, shown: Shown, source: Source) -> Mapping[str, Any]:
         """Save everything; what index.json says."""
         alike = source.nearest(shown.gallery) if source.nearest and shown.gallery else []
-        like = {path: found for path, found in zip(shown.gallery, alike, strict=False)}
+        like = dict(zip(shown.gallery, alike, strict=False))
         small = dict.fromkeys([*shown.thumbnails, *(one.path for many in alike for one in many)])
         thumbnails = {}
         for pixels, path in zip(*source.pixels(list(small)), strict=True):
@@ -91,7 +91,7 @@ class _Album:
     def _gallery(
         self, shown: Shown, source: Source, like: Mapping[str, Sequence[Alike]]
     ) -> list[dict[str, Any]]:
-        pixels, paths = source.pixels(shown.gallery) if shown.gallery else (np.empty(0), ())
+        pixels, paths = source.pixels(shown.gallery)
         heats = source.heats(pixels) if source.heats and len(pixels) else None
         return [
             {

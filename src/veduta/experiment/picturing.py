@@ -44,8 +44,9 @@ def picture_run(made: Made, judgement: Judgement, images: Sequence[Image]) -> No
     resize = resize_of(made.winner.settings)
 
     def pixels(paths: Sequence[str]) -> tuple[Pixels, Sequence[str]]:
-        found = made.materials.pixels_of([named[path] for path in paths], resize)
-        return found.take(), paths
+        if not paths:
+            return np.empty((0, resize.size, resize.size, 3), np.uint8), paths
+        return made.materials.pixels_of([named[path] for path in paths], resize).take(), paths
 
     classifier = load_classifier(made.directory.path)
     heats, looked_at = heats_of(classifier)
