@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from veduta.augment.views import PLAIN
 from veduta.data.decode import calm, decode, read_file
 from veduta.data.pixels import Image
-from veduta.data.sample import Sample
 from veduta.errors import DecodeError, InputError
 from veduta.evaluation.mistakes import nearest
+from veduta.experiment.evaluating import Evaluation
 from veduta.experiment.judgement import Judgement
 from veduta.experiment.media import Alike, Heats, Pixels, Source, write_media
 from veduta.experiment.outcome import Made
@@ -21,6 +21,8 @@ from veduta.explain.gradcam import gradcam
 from veduta.explain.layers import find_layer
 from veduta.features.quantised import drawn
 from veduta.inference.classifier import Classifier, load_classifier
+from veduta.runs.directory import RunDirectory
+from veduta.runs.files import expect_room
 
 COUNT = 3  # training images that are shown beside another one
 ROWS = 8192  # training images compared at once
@@ -54,9 +56,11 @@ def picture_run(made: Made, judgement: Judgement, images: Sequence[Image]) -> No
     write_media(made.directory.media, shown, Source(pixels, heats, looked_at, alike))
 
 
-def files_of(samples: Sequence[Sample], classifier: Classifier) -> Source:
-    """Pictures of an evaluation: its files are read once more; what went meanwhile is left out."""
-    named = {sample.name: sample for sample in samples}
+def picture_evaluation(
+    directory: RunDirectory, evaluation: Evaluation, classifier: Classifier
+) -> None:
+    """Write the pictures of an evaluation: its files are read once more, those that are shown."""
+    named = {sample.name: sample for sample in evaluation.samples}
 
     def pixels(paths: Sequence[str]) -> tuple[Pixels, Sequence[str]]:
         read, found = [], []
@@ -70,8 +74,9 @@ def files_of(samples: Sequence[Sample], classifier: Classifier) -> Source:
         side = classifier.resize.size
         return (np.stack(read) if read else np.empty((0, side, side, 3), np.uint8)), found
 
-    heats, looked_at = heats_of(classifier)
-    return Source(pixels, heats, looked_at)
+    shown = shown_of(evaluation.predictions)
+    with expect_room(directory.path):
+        write_media(directory.media, shown, Source(pixels, *heats_of(classifier)))
 
 
 def heats_of(classifier: Classifier) -> tuple[Callable[[Pixels], Heats] | None, str]:

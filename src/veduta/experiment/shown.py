@@ -11,7 +11,7 @@ from veduta.evaluation.mistakes import by_cell, confident_errors, judged_images,
 
 A_CELL: Final = 24  # images of a cell of the confusion matrix, at most
 ALL_CELLS: Final = 800  # of all cells together, so that a page stays small
-ERRORS, HITS, DOUBTED = 16, 8, 24
+ERRORS, HITS, DOUBTED = 15, 9, 24
 
 Cells = Mapping[tuple[str, str], Sequence[str]]
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from veduta.experiment.result import Run
+from veduta.report.facts import records
 from veduta.report.grid_plots import main_effects, parallel_coordinates
 from veduta.report.plots import to_svg
 from veduta.report.reading import reading
@@ -33,7 +34,7 @@ def _board(run: Run) -> dict[str, Any]:
             "tied": row["tied"] == "yes",
             "cells": [row[name] for name in names],
         }
-        for row in table.to_dict("records")
+        for row in records(table)
     ]
     told = {"95 % interval": "95% interval"}
     columns = [told.get(name, name.replace("_", " ")) for name in names]

@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 import pandas as pd
 
+from veduta.errors import InputError
 from veduta.evaluation.abstention import risk_coverage
 from veduta.evaluation.calibration import reliability, softmax
 from veduta.experiment.result import Run
@@ -18,6 +19,8 @@ from veduta.runs.directory import RunDirectory
 
 EXACT: Any = {"keep_default_na": False, "na_values": [""], "float_precision": "round_trip"}
 """How a table that we wrote is read: numbers to the bit, a class called `nan` as such."""
+
+TEXT = ("path", "truth", "label", "class", "problem", "detail", "action")
 
 
 @final
@@ -73,21 +76,40 @@ def facts_of_run(run: Run, *, seed: int) -> Facts:
 
 def facts_of_evaluation(directory: RunDirectory, summary: Mapping[str, Any]) -> Facts:
     """From the tables of an evaluation."""
-    counts = _read(directory.confusion).set_index("truth").astype(np.int64)
+    counts = read_table(directory.confusion).set_index("truth").astype(np.int64)
     return Facts(
         "judged",
         tuple(counts.index),
-        _read(directory.predictions),
+        read_table(directory.predictions),
         counts,
-        _read(directory.per_class),
-        {"after": _read(directory.reliability)},
-        _read(directory.risk_coverage),
+        read_table(directory.per_class),
+        {"after": read_table(directory.reliability)},
+        read_table(directory.risk_coverage),
         calibration=summary["calibration"],
         abstain=summary["abstain"],
         pictures=pictures_in(directory.media),
     )
 
 
-def _read(path: Path) -> pd.DataFrame:
-    text = dict.fromkeys(("path", "truth", "label", "class"), str)
-    return pd.read_csv(path, dtype=text, encoding_errors="surrogateescape", **EXACT)
+def read_table(path: Path) -> pd.DataFrame:
+    """A table that we wrote, as it was.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    text = dict.fromkeys(TEXT, str)
+    try:
+        table: pd.DataFrame = pd.read_csv(
+            path, dtype=text, encoding_errors="surrogateescape", **EXACT
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"a report is drawn from the tables of its directory; {path} cannot be read ({error}): "
+            "restore it, or run the command again"
+        ) from error
+    return table
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Its rows, each by the names of the columns."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

@@ -1,4 +1,4 @@
-"""Figures of a grid: every trial as a line through what varied, and what each setting does alone."""
+"""Figures of a grid: every trial as a line through what varied, what each setting does alone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,8 +41,8 @@ def parallel_coordinates(trials: pd.DataFrame, varied: Sequence[str], winner: st
                 axes.annotate(names[at], spot, (4, 3), textcoords="offset points", fontsize=8.5)
         end = len(varied)
         axes.axvline(end, color=INK, linewidth=0.8, alpha=0.4)
-        for value, at in ((least, 0.0), (most, 1.0)):
-            axes.annotate(f"{value:.1%}", (end, at), (5, -3), textcoords="offset points")
+        for value, high in ((least, 0.0), (most, 1.0)):
+            axes.annotate(f"{value:.1%}", (end, high), (5, -3), textcoords="offset points")
         axes.set_xticks(range(end + 1), [*varied, "validation"])
         axes.set_yticks([])
         axes.set(ylim=(-0.06, 1.1), xlim=(-0.1, end + 0.4))

@@ -8,7 +8,7 @@ import pandas as pd
 from veduta.evaluation.confused import confused_pairs, in_words
 from veduta.evaluation.mistakes import by_cell
 from veduta.experiment.shown import A_CELL
-from veduta.report.facts import Facts
+from veduta.report.facts import Facts, records
 from veduta.report.plots import to_svg
 from veduta.report.run_plots import reliability_diagram, risk_curve
 
@@ -18,13 +18,13 @@ MOST_PAIRS = 12
 
 def judged_sections(facts: Facts) -> dict[str, Any]:
     """What the template needs of them."""
-    rows = {row["path"]: row for row in facts.images.to_dict("records")}
+    rows = {row["path"]: row for row in records(facts.images)}
     return {
         "judged_on": facts.judged_on,
         "confused": _confused(facts),
         "matrix": _matrix(facts) if len(facts.classes) <= WIDEST else None,
         "cells": _cells(facts),
-        "per_class": [_class_row(row) for row in facts.per_class.to_dict("records")],
+        "per_class": [_class_row(row) for row in records(facts.per_class)],
         "calibration": _calibration(facts),
         "gallery": _gallery(facts, rows),
         "looked_at": facts.pictures.looked_at,
@@ -37,7 +37,7 @@ def _confused(facts: Facts) -> dict[str, Any]:
     number = {name: place for place, name in enumerate(facts.classes)}
     table = [
         {**row, "cells": (number[row["first"]], number[row["second"]])}
-        for row in pairs.head(MOST_PAIRS).to_dict("records")
+        for row in records(pairs.head(MOST_PAIRS))
     ]
     return {"pairs": told, "ending": ending, "table": table, "more": len(pairs) - len(table)}
 
@@ -60,12 +60,12 @@ def _matrix(facts: Facts) -> list[dict[str, Any]]:
 def _cells(facts: Facts) -> list[dict[str, Any]]:
     """The cells that have images, in the order of the matrix, with those that can be shown."""
     number = {name: place for place, name in enumerate(facts.classes)}
-    found = []
+    found, counts = [], facts.confusion.to_numpy()
     for (truth, label), table in by_cell(facts.images, most=A_CELL).items():
         place = number[truth], number[label]
         pictures = [
             {**row, "address": address}
-            for row in table.to_dict("records")
+            for row in records(table)
             if (address := facts.pictures.thumbnail(row["path"]))
         ]
         found.append(
@@ -73,7 +73,7 @@ def _cells(facts: Facts) -> list[dict[str, Any]]:
                 "place": place,
                 "truth": truth,
                 "label": label,
-                "count": int(facts.confusion.iat[place]),
+                "count": int(counts[place]),
                 "pictures": pictures,
             }
         )

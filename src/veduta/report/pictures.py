@@ -49,7 +49,7 @@ class Pictures:
         """Heat on an image in grey, as an address that holds it."""
         pixels = Image.open(io.BytesIO(self._content(picture))).convert("RGB")
         grey = Image.open(io.BytesIO(self._content(heat))).convert("L")
-        warmth = np.asarray(grey.resize(pixels.size), np.float32) / 255
+        warmth = np.asarray(grey.resize(pixels.size), np.float32) / np.float32(255)
         drawn = io.BytesIO()
         Image.fromarray(laid_over(np.asarray(pixels), warmth)).save(
             drawn, format="WEBP", quality=QUALITY, method=4

@@ -17,8 +17,8 @@ def reading(epochs: pd.DataFrame, best_epoch: int) -> Sequence[str]:
         epochs: of one trial: epoch, and losses and accuracies of training and validation.
         best_epoch: the one that was kept.
     """
-    best = epochs.set_index("epoch").loc[best_epoch]
-    train, validation = float(best["train_accuracy"]), float(best["val_accuracy"])
+    best = epochs[epochs["epoch"] == best_epoch]
+    train, validation = best["train_accuracy"].to_numpy()[0], best["val_accuracy"].to_numpy()[0]
     apart = gap(train, validation)
     told = [
         f"At epoch {best_epoch} of {len(epochs)}, which was kept, {train:.1%} of the training "
@@ -37,8 +37,8 @@ def reading(epochs: pd.DataFrame, best_epoch: int) -> Sequence[str]:
         )
     else:
         told.append(
-            f"That is no overfitting: section 3 speaks of it where validation is considerably "
-            f"lower, here taken as {100 * LIMIT:.0f} points."
+            f"That is less than the {100 * LIMIT:.0f} points from which validation counts as "
+            "considerably lower here, and the net as overfitted (section 3)."
         )
     return [*told, *_course(epochs)]
 
@@ -51,10 +51,8 @@ def _course(epochs: pd.DataFrame) -> Sequence[str]:
     least, last = optimal_epoch(losses[1]), len(epochs)
     turned = overfits_from(*losses)
     if turned is not None:
-        return [
-            f"After epoch {turned} only the training loss improves: what is learned from there on "
-            "is memorised."
-        ]
+        told = f"After epoch {turned} only the training loss improves: the rest is memorised."
+        return [told]
     if least == last and last > 1:
         return ["The validation loss was still falling when it ended: more epochs may help."]
     return []

@@ -11,8 +11,9 @@ from veduta.experiment.judgement import read_splits, seed_of
 from veduta.experiment.result import Run
 from veduta.report import page
 from veduta.report.chosen_sections import chosen_sections
-from veduta.report.facts import EXACT, facts_of_run
+from veduta.report.facts import facts_of_run, records
 from veduta.report.judged_sections import judged_sections
+from veduta.report.left_out import rejected_of
 from veduta.report.pictures import Pictures
 from veduta.report.plots import to_svg
 from veduta.report.run_plots import intervals
@@ -21,7 +22,7 @@ from veduta.runs.journal import read_journal
 from veduta.tracking.html import visible
 
 PARTS = ("train", "validation", "test")
-MOST_REJECTED, MOST_DOUBTED = 50, 24
+MOST_DOUBTED = 24
 
 
 def run_page(run: Run) -> str:
@@ -59,7 +60,7 @@ def _doubted(run: Run, pictures: Pictures) -> dict[str, Any] | None:
     issues = run.judgement.label_issues()
     if issues is None:
         return None
-    found = issues[issues["issue"]].head(MOST_DOUBTED).to_dict("records")
+    found = records(issues[issues["issue"]].head(MOST_DOUBTED))
     rows = [{**row, "address": pictures.thumbnail(str(row["path"]))} for row in found]
     return {"rows": rows, "all": int(issues["issue"].sum()), "images": len(issues)}
 
@@ -70,15 +71,11 @@ def _data(directory: RunDirectory, classes: tuple[str, ...]) -> dict[str, Any]:
     counts = pd.crosstab(splits["label"], splits["split"])
     parts = [part for part in PARTS if part in counts]
     counts = counts.reindex(index=list(classes), columns=parts, fill_value=0)
-    rejected = pd.read_csv(
-        directory.rejected, dtype=str, encoding_errors="surrogateescape", **EXACT
-    ).fillna("")
     return {
         "parts": parts,
         "rows": [(name, *row) for name, row in zip(classes, counts.to_numpy(), strict=True)],
         "sums": counts.sum().tolist(),
-        "rejected": rejected.head(MOST_REJECTED).to_dict("records"),
-        "all_rejected": len(rejected),
+        **rejected_of(directory),
     }
 
 

@@ -56,8 +56,8 @@ def curves(epochs: pd.DataFrame, winner: str, best_epoch: int, others: Sequence[
                     label=label,
                 )
             axes.axvline(best_epoch, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-            at = own.set_index("epoch")[f"val_{name}"].get(best_epoch)
-            axes.plot([best_epoch], [at], "o", color=COLOURS[1], markersize=6)
+            best = own[own["epoch"] == best_epoch]
+            axes.plot(best["epoch"], best[f"val_{name}"], "o", color=COLOURS[1], markersize=6)
             axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
             axes.set(xlabel="epoch", title=title)
             if name == "accuracy":
