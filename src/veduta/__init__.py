@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         models,
         predict,
         preview,
+        report,
         search,
         train,
     )
@@ -36,6 +37,7 @@ __all__ = [
     "models",
     "predict",
     "preview",
+    "report",
     "search",
     "train",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 from veduta.config.recipe import together
 from veduta.data.digits import write_digits
 from veduta.errors import InputError
-from veduta.experiment.plan import make_plan
+from veduta.experiment.plan import Plan, make_plan
 from veduta.experiment.preview import sheets_of
 from veduta.experiment.rates import RangeTest, find_rates
 from veduta.experiment.result import Run
@@ -53,7 +53,7 @@ def search(
     values, merged = together(settings, grid or {}, config=config, recipe=recipe)
     place = place_for(out, RUNS, "search")
     plan = plan_of("search", data, values, grid=merged, place=place, resume=resume)
-    return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
+    return _carried_out(plan, console or Console())
 
 
 def train(
@@ -73,7 +73,7 @@ def train(
         raise InputError(f"train takes one value a setting; {source} has a grid: call search")
     place = place_for(out, RUNS, "train")
     plan = plan_of("train", data, values, grid={}, place=place, resume=resume)
-    return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
+    return _carried_out(plan, console or Console())
 
 
 def preview(
@@ -131,4 +131,13 @@ def demo(*, out: str | Path | None = None, console: Console | None = None) -> Ru
     console.say(f"{write_digits(digits):,} handwritten digits stand in {digits}, a folder a class")
     place = place_for(out, DEMO, "run")
     plan = make_plan(digits, DEMO_SETTINGS, grid=DEMO_GRID, place=place, command="search")
-    return Run(run(plan, cache=cache_folder(), console=console).path)
+    return _carried_out(plan, console)
+
+
+def _carried_out(plan: Plan, console: Console) -> Run:
+    """Run a plan, and draw the page of what came of it."""
+    from veduta.report.writing import write_report
+
+    found = Run(run(plan, cache=cache_folder(), console=console).path)
+    write_report(found.directory.path)
+    return found

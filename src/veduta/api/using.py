@@ -10,9 +10,10 @@ from veduta.experiment import explainer, explanation, prediction
 from veduta.experiment.comparing import Comparison, compare_runs, write_comparison
 from veduta.experiment.evaluating import Evaluation, write_evaluation
 from veduta.experiment.model import Model, judged
+from veduta.experiment.picturing import picture_evaluation
 from veduta.experiment.prediction import Predictions
 from veduta.inference.classifier import load_classifier
-from veduta.runs.directory import RUNS, checked, place_for
+from veduta.runs.directory import RUNS, checked, create, place_for
 from veduta.tracking.console import Console
 
 
@@ -62,7 +63,29 @@ def evaluate(
     place = place_for(out, RUNS, "evaluate")
     classifier = checked(place, lambda: load_classifier(Path(path)))
     found = judged(classifier, data, console, max_error=max_error)
-    return write_evaluation(place, found)
+    directory = create(place)
+    picture_evaluation(directory, found, classifier)
+    found = write_evaluation(directory, found)
+    report(directory.path)
+    return found
+
+
+def report(path: str | Path, *, out: str | Path | None = None) -> Path:
+    """Draw the page of a finished run, or of an evaluation, from its directory alone.
+
+    Args:
+        path: the directory.
+        out: a new file; by default `report.html` in the directory, in place of one that is there.
+
+    Returns:
+        The page: the same bytes as when the run wrote it.
+
+    Raises:
+        InputError: nothing finished is there, a file is missing or damaged, or `out` exists.
+    """
+    from veduta.report.writing import write_report
+
+    return write_report(Path(path), out=Path(out) if out else None)
 
 
 def compare(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> Comparison:

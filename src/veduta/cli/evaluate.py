@@ -53,7 +53,7 @@ def evaluate(
         console.warn(f"{found.seen} of these images were used to train or to choose this model")
     if found.opened_before:
         console.say(f"opened      before on this machine: {found.opened_before}")
-    console.say(f"evaluation  {found.directory}")
+    console.say(f"evaluation  {found.directory}\nreport      {found.directory}/report.html")
     if as_json:
         print_json(found.summary)
     if found.rejected:

@@ -72,7 +72,7 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
         console.say(
             f"labels      {summary['label_issues']:,} are doubted; {run.directory.label_issues}"
         )
-    console.say(f"run         {run.directory.path}")
+    console.say(f"run         {run.directory.path}\nreport      {run.directory.report}")
     if as_json:
         print_json(summary)
     if summary["failed"] or not test["images"]:

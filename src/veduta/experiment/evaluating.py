@@ -19,7 +19,7 @@ from veduta.experiment.records import write_rejected
 from veduta.experiment.sealed import fingerprint, record_opening
 from veduta.inference.classifier import Classifier
 from veduta.metrics.classification import Accuracy, accuracy, confusion, per_class
-from veduta.runs.directory import Place, RunDirectory, create
+from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room, write_json
 from veduta.tracking.console import Console
 from veduta.tracking.tables import write_csv
@@ -39,6 +39,7 @@ class Evaluation:
         tables: by name, each a file: predictions, per_class, areas, reliability, risk_coverage,
             mistakes.
         confusion: rows are the truth.
+        samples: the images that could be read.
         rejected: files that could not be read.
         seen: how many images the run trained or chose on.
         tta: over which views of an image the logits were averaged.
@@ -53,6 +54,7 @@ class Evaluation:
     abstain: dict[str, Any]
     tables: dict[str, pd.DataFrame]
     confusion: pd.DataFrame
+    samples: tuple[Sample, ...]
     rejected: tuple[Rejection, ...]
     seen: int
     tta: str
@@ -143,6 +145,7 @@ def evaluate(
             "mistakes": confident_errors(table),
         },
         confusion(truth, found.predicted, classes),
+        scores.samples,
         rejected=scores.rejected,
         seen=len([digest for digest in scores.digests if digest in seen]),
         tta=classifier.manifest.tta,
@@ -165,9 +168,8 @@ def seen_by(run: Path) -> set[str]:
     return set(table.loc[table["split"].isin(["train", "validation"]), "sha256"])
 
 
-def write_evaluation(place: Place, evaluation: Evaluation) -> Evaluation:
-    """The tables of an evaluation and summary.json, in a new directory."""
-    directory = create(place)
+def write_evaluation(directory: RunDirectory, evaluation: Evaluation) -> Evaluation:
+    """The tables of an evaluation and summary.json, in its directory."""
     with expect_room(directory.path):
         for name, table in evaluation.tables.items():
             write_csv(getattr(directory, name), table)

@@ -24,11 +24,12 @@ from veduta.experiment.materials import Materials
 from veduta.experiment.means import alone, means_of
 from veduta.experiment.outcome import Made, score_test, write_model
 from veduta.experiment.parts import Parts, gate_of, split
-from veduta.experiment.pictured import write_winner
+from veduta.experiment.picturing import picture_run
 from veduta.experiment.plan import Plan
 from veduta.experiment.recipes import recipe_of
 from veduta.experiment.sealed import SealedTest
 from veduta.experiment.summary import corrected_of, summary_of, write_end, write_tables
+from veduta.experiment.tensorboard import write_winner
 from veduta.experiment.unchanged import expect_same_backbones, expect_same_images
 from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory
@@ -100,7 +101,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         network = _final_network(study, winner, best, data) if plan.refit else best.network
         made = Made(directory, plan, winner, network, materials)
         sealed = SealedTest(parts["test"], journal, cache)
-        summary = _judged(made, study, best, ties=ties, sealed=sealed)
+        summary = _judged(made, study, best, ties=ties, sealed=sealed, parts=parts)
         write_winner(made, data, console)
         seconds = {**materials.seconds, "training": study.seconds}
         seconds["total"] = time.perf_counter() - started
@@ -125,13 +126,20 @@ def _searched(
 
 
 def _judged(
-    made: Made, study: Study, best: Finished, *, ties: list[str], sealed: SealedTest
+    made: Made,
+    study: Study,
+    best: Finished,
+    *,
+    ties: list[str],
+    sealed: SealedTest,
+    parts: Parts,
 ) -> dict[str, Any]:
     """Open the test for the winner, write it as files that predict; the run in figures."""
     plan = made.plan
     test = score_test(made, sealed)
     judgement = judge(made.directory, winner=made.winner.id, classes=plan.folder.classes)
     write_model(made, judgement)
+    picture_run(made, judgement, [image for part in parts.values() for image in part])
     summary = {**summary_of(plan, study.record, best.outcome, ties=ties), "test": test}
     summary["corrected"] = corrected_of(made.directory, study.record, plan.settings.seed)
     summary |= write_judgement(made.directory, judgement, seed=plan.settings.seed)

@@ -84,9 +84,13 @@ class Classifier:
         ).numpy()
         return found
 
+    def features(self, pixels: NDArray[np.uint8]) -> Array:
+        """What the head gets (n, features) of resized pixels (n, size, size, 3)."""
+        return compute_features(pixels, self.backbone, self._engine)
+
     def _features(self, view: View, pixels: NDArray[np.uint8]) -> torch.Tensor:
         shown = view.of(pixels, np.zeros(len(pixels), np.uint64))  # no keys: nothing is drawn
-        return torch.from_numpy(compute_features(shown, self.backbone, self._engine))
+        return torch.from_numpy(self.features(shown))
 
     def score(self, samples: Sequence[Sample], progress: Advance) -> Scores:
         """What is said of every sample that can be read, in the order of the samples."""

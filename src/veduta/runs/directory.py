@@ -12,7 +12,9 @@ from veduta.errors import InputError
 
 Read = TypeVar("Read")
 
-SCRATCH = re.compile(r"\.(.+\.(csv|json|yaml|npz|safetensors|checkpoint)|model)\.[a-z0-9_]{8}")
+SCRATCH = re.compile(
+    r"\.(.+\.(csv|html|json|yaml|npz|safetensors|checkpoint)|model|media)\.[a-z0-9_]{8}"
+)
 """Names of what a process that was killed was about to put in place."""
 
 RUNS = Path("runs")
@@ -106,6 +108,16 @@ class RunDirectory:
     def label_issues(self) -> Path:
         """Every image that judged out of fold, the most doubtful label first."""
         return self.path / "label_issues.csv"
+
+    @property
+    def media(self) -> Path:
+        """Pictures that the report shows, and index.json, which says what each is of."""
+        return self.path / "media"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows all of it."""
+        return self.path / "report.html"
 
     @property
     def changed(self) -> Path:
