@@ -89,3 +89,36 @@ def test_pictures_and_the_graph_join_the_run(tmp_path: Path) -> None:
     (image,) = reader.Images("kernels")
     assert (image.width, image.height) == (4 * 5, 5)  # one beside the other
     assert "Linear" in str(reader.Graph())
+
+
+def test_a_graph_that_cannot_be_drawn_is_told_and_prints_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Untraceable(torch.nn.Module):
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("no graph\nof this")
+
+    assert write_pictures(tmp_path, {}, Untraceable(), torch.ones(1, 3)) == "no graph of this"
+    assert capsys.readouterr().out == ""  # standard output may be for a machine
+
+
+@pytest.mark.parametrize("kind", ["spread", "constant"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_tensorboard_draws_reaches_from_the_least_weight_to_the_largest(
+    tmp_path: Path, kind: str
+) -> None:
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util.tensor_util import make_ndarray
+
+    layer = torch.nn.Linear(8, 5)
+    if kind == "constant":
+        torch.nn.init.constant_(layer.weight, 0.25)
+    epoch = {**EPOCH, "epoch": 1, "time": 100.0, "weights": histograms(layer)}
+    write_trial(tmp_path / "t1", {"lr": 0.1}, [epoch])
+    (path,) = (tmp_path / "t1").iterdir()
+    values = (v for event in EventFileLoader(str(path)).Load() for v in event.summary.value)
+    (drawn,) = (make_ndarray(v.tensor) for v in values if v.tag == "weights/weight")
+    lefts, rights, counts = drawn.T
+    assert (lefts[0], rights[-1]) == (layer.weight.min().item(), layer.weight.max().item())
+    assert lefts[1:].tolist() == rights[:-1].tolist()
+    assert counts.sum() == layer.weight.numel()

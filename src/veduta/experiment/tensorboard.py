@@ -12,6 +12,7 @@ from veduta.tracking.tensorboard import write_pictures
 
 SHOWN = 16  # training images
 ENLARGED = 8  # pixels a side for each number of a kernel
+GAP = 4  # white pixels on each side of a kernel
 
 
 def write_winner(made: Made, data: Data, console: Console) -> None:
@@ -28,8 +29,7 @@ def write_winner(made: Made, data: Data, console: Console) -> None:
         pictures["images/epoch_1"] = (batch.features.numpy() / 255).astype(np.float32)
     backbone = whole_backbone(made)
     if any(isinstance(module, torch.nn.Conv2d) for module in backbone.modules()):
-        kernels = as_images(first_kernels(backbone)).numpy()
-        pictures["kernels/first_layer"] = kernels.repeat(ENLARGED, 1).repeat(ENLARGED, 2)
+        pictures["kernels/first_layer"] = tiles_of(as_images(first_kernels(backbone)).numpy())
     fault = write_pictures(
         made.directory.tensorboard / made.winner.id,
         pictures,
@@ -38,3 +38,13 @@ def write_winner(made: Made, data: Data, console: Console) -> None:
     )
     if fault:
         console.warn(f"TensorBoard has no graph of the network: {fault}")
+
+
+def tiles_of(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Kernels (n, k, k, 3) from 0 to 1, each enlarged and framed in white.
+
+    >>> tiles_of(np.zeros((2, 3, 3, 3), np.float32)).shape
+    (2, 32, 32, 3)
+    """
+    large = kernels.repeat(ENLARGED, 1).repeat(ENLARGED, 2)
+    return np.pad(large, ((0, 0), (GAP, GAP), (GAP, GAP), (0, 0)), constant_values=1)

@@ -1,8 +1,10 @@
 """TensorBoard: scalars and HParams of a trial in one and the same run, derived from the journal."""
 
+import io
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +119,7 @@ def write_pictures(
         for tag, images in pictures.items():
             writer.add_images(tag, images, dataformats="NHWC")
         try:
-            with warnings.catch_warnings():
+            with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it prints faults
                 warnings.simplefilter("ignore")  # of tracing: a size that is no number any more
                 writer.add_graph(network, example)
         except RuntimeError as error:
