@@ -15,6 +15,7 @@ from veduta.evaluation.calibration import Temperature, reliability, softmax
 from veduta.evaluation.judging import Judged, abstention_of, calibration_of, figures_of
 from veduta.evaluation.mistakes import confident_errors, judged_images
 from veduta.experiment.abstaining import bounds_of
+from veduta.experiment.judgement import read_splits
 from veduta.experiment.records import write_rejected
 from veduta.experiment.sealed import fingerprint, record_opening
 from veduta.inference.classifier import Classifier
@@ -161,10 +162,10 @@ def judged(folder: Folder) -> list[Sample]:
 
 def seen_by(run: Path) -> set[str]:
     """Digests of the images that a run trained or chose on, as far as they are known."""
-    splits = RunDirectory(run.parent if run.name == "model" else run).splits
-    if not splits.is_file():
+    directory = RunDirectory(run.parent if run.name == "model" else run)
+    if not directory.splits.is_file():
         return set()
-    table = pd.read_csv(splits, dtype=str, keep_default_na=False)
+    table = read_splits(directory)
     return set(table.loc[table["split"].isin(["train", "validation"]), "sha256"])
 
 
