@@ -12,6 +12,7 @@ CLASSES = (
     b"new\nline",
     "fox \N{FOX FACE}".encode(),
     "\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe".encode(),
+    "\N{HEBREW LETTER ALEF}\N{HEBREW LETTER BET} (1".encode(),
 )
 FILE = b"<img src=x onerror=alert(2)>\n\xff%d.png"
 

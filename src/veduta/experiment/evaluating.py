@@ -23,7 +23,10 @@ from veduta.metrics.classification import Accuracy, accuracy, confusion, per_cla
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room, write_json
 from veduta.tracking.console import Console
+from veduta.tracking.html import facts, ranged, table
 from veduta.tracking.tables import write_csv
+
+CLASS_FIGURES = ("precision", "recall", "f1")
 
 
 @final
@@ -91,6 +94,16 @@ class Evaluation:
             "seen_in_training": self.seen,
             "rejected": len(self.rejected),
         }
+
+    def _repr_html_(self) -> str:
+        """The evaluation as a notebook shows it: its number, and the figures of each class."""
+        told = {"accuracy": ranged(self.accuracy.as_dict()), "left out": len(self.rejected)}
+        rows = [
+            (row["class"], row["images"], *(f"{row[name]:.3f}" for name in CLASS_FIGURES))
+            for _, row in self.per_class.iterrows()
+        ]
+        columns = ["class", "images", *CLASS_FIGURES]
+        return facts("Evaluation", told) + table(columns, rows, caption="by class")
 
     def __repr__(self) -> str:
         return f"Evaluation(accuracy {self.accuracy})"
