@@ -14,6 +14,7 @@ import veduta
 from veduta.errors import InputError
 from veduta.evaluation.calibration import Temperature
 from veduta.evaluation.judging import Judged
+from veduta.experiment import outcome
 from veduta.experiment.judgement import Judgement
 from veduta.experiment.materials import Materials
 from veduta.experiment.outcome import Made, write_model
@@ -76,13 +77,14 @@ def trained(plan: Plan, materials: Materials) -> tuple[TailNetwork, torch.Tensor
 
 @KIND
 def test_the_model_that_is_written_predicts_what_was_trained(
-    values: dict[str, Any], colours: Path, tmp_path: Path
+    values: dict[str, Any], colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(outcome, "card", lambda *_: "")  # there was no run that it could tell of
     plan = plan_of(colours, tmp_path / "run", {**values, "engine": "torch"})
     materials = Materials("torch", 0, tmp_path / "cache", Console(quiet=True))
     network, pixels = trained(plan, materials)
     directory = create(plan.place)
-    write_model(Made(directory, plan, plan.trials[0], network, materials), JUDGED)
+    write_model(Made(directory, plan, plan.trials[0], network, materials), JUDGED, {})
     with torch.inference_mode():
         expected = torch.softmax(network(pixels).double(), 1).numpy()
     for engine in ("torch", "openvino"):
@@ -105,11 +107,11 @@ def test_what_is_kept_of_a_trial_comes_back_whole(
         logits = network(pixels)
     hits = np.ones((1, 6), bool)
     figures = dict.fromkeys(Outcome.FIGURES, 1)
-    outcome = Outcome(trial=plan.trials[0].id, hits=hits[0], cost=1, **figures)  # type: ignore[arg-type]
-    end = Finished(outcome, network, logits, hits)
-    write_scores(tmp_path / f"{outcome.trial}.npz", end)
+    came = Outcome(trial=plan.trials[0].id, hits=hits[0], cost=1, **figures)  # type: ignore[arg-type]
+    end = Finished(came, network, logits, hits)
+    write_scores(tmp_path / f"{came.trial}.npz", end)
     event = {**figures, "hits": 6, "images": 6, "weights": write_weights(tmp_path, end)}
-    again = read_finished(tmp_path, outcome, event)
+    again = read_finished(tmp_path, came, event)
     assert again is not None
     assert isinstance(again.network, TailNetwork)
     with torch.inference_mode():

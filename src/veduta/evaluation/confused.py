@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-HALF = 0.5  # of all errors: a few pairs that hold as many are what is confused
-FEW = 3  # pairs that a sentence names
+STANDS_OUT = 0.2  # share of all errors from which a pair is named
+HALF = 0.5  # of all errors: pairs that hold as many are what is confused
 
 
 def confused_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
@@ -44,8 +44,8 @@ def confused_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
 def in_words(pairs: pd.DataFrame) -> tuple[Sequence[tuple[str, str]], str]:
     """The pairs that a sentence names, and how the sentence goes on after them.
 
-    As few pairs as hold half of all errors are named; where that takes more than `FEW` of them,
-    no pair stands out, and the largest one alone is named.
+    A pair that holds a fifth of all errors is named; where none does, the largest one is, and that
+    errors are spread is said.
 
     >>> table = pd.DataFrame({"first": ["a"], "second": ["b"], "errors": [4], "share": [0.8]})
     >>> in_words(table)
@@ -54,11 +54,12 @@ def in_words(pairs: pd.DataFrame) -> tuple[Sequence[tuple[str, str]], str]:
     if not len(pairs):
         return [], "No image was taken for one of another class."
     total = round(pairs["errors"].iloc[0] / pairs["share"].iloc[0])
-    many = int((pairs["share"].cumsum() < HALF).sum()) + 1
-    named = pairs.head(many if many <= FEW else 1)
+    named = pairs[pairs["share"] >= STANDS_OUT]
+    if not len(named):
+        named = pairs.head(1)
     errors = int(named["errors"].sum())
     held = f"{errors:,} of {total:,} errors ({errors / total:.0%})"
     told = list(zip(named["first"], named["second"], strict=True))
-    if many <= FEW:
+    if errors >= HALF * total:
         return told, f"are what is confused: {held}."
-    return told, f"are confused most often, {held}, but no few pairs hold half of the errors."
+    return told, f"are confused most often, {held}; the others are spread over more pairs."

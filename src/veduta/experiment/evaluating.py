@@ -15,6 +15,7 @@ from veduta.evaluation.calibration import Temperature, reliability, softmax
 from veduta.evaluation.judging import Judged, abstention_of, calibration_of, figures_of
 from veduta.evaluation.mistakes import confident_errors, judged_images
 from veduta.experiment.abstaining import bounds_of
+from veduta.experiment.judgement import read_splits
 from veduta.experiment.records import write_rejected
 from veduta.experiment.sealed import fingerprint, record_opening
 from veduta.inference.classifier import Classifier
@@ -22,7 +23,10 @@ from veduta.metrics.classification import Accuracy, accuracy, confusion, per_cla
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room, write_json
 from veduta.tracking.console import Console
+from veduta.tracking.html import facts, ranged, table
 from veduta.tracking.tables import write_csv
+
+CLASS_FIGURES = ("precision", "recall", "f1")
 
 
 @final
@@ -90,6 +94,16 @@ class Evaluation:
             "seen_in_training": self.seen,
             "rejected": len(self.rejected),
         }
+
+    def _repr_html_(self) -> str:
+        """The evaluation as a notebook shows it: its number, and the figures of each class."""
+        told = {"accuracy": ranged(self.accuracy.as_dict()), "left out": len(self.rejected)}
+        rows = [
+            (row["class"], row["images"], *(f"{row[name]:.3f}" for name in CLASS_FIGURES))
+            for _, row in self.per_class.iterrows()
+        ]
+        columns = ["class", "images", *CLASS_FIGURES]
+        return facts("Evaluation", told) + table(columns, rows, caption="by class")
 
     def __repr__(self) -> str:
         return f"Evaluation(accuracy {self.accuracy})"
@@ -161,10 +175,10 @@ def judged(folder: Folder) -> list[Sample]:
 
 def seen_by(run: Path) -> set[str]:
     """Digests of the images that a run trained or chose on, as far as they are known."""
-    splits = RunDirectory(run.parent if run.name == "model" else run).splits
-    if not splits.is_file():
+    directory = RunDirectory(run.parent if run.name == "model" else run)
+    if not directory.splits.is_file():
         return set()
-    table = pd.read_csv(splits, dtype=str, keep_default_na=False)
+    table = read_splits(directory)
     return set(table.loc[table["split"].isin(["train", "validation"]), "sha256"])
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import final
 
 import pandas as pd
+from markupsafe import Markup
 
 from veduta.data.folder import read_folder, read_images
 from veduta.evaluation.abstention import MAX_ERROR
@@ -13,6 +14,7 @@ from veduta.experiment.evaluating import Evaluation, evaluate
 from veduta.inference.classifier import Classifier
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
+from veduta.tracking.html import facts, named
 
 
 @final
@@ -54,6 +56,19 @@ class Model:
     def evaluate(self, data: str | Path) -> Evaluation:
         """How the classifier does on labelled images that it has not seen."""
         return judged(self._classifier, data, Console(quiet=True))
+
+    def _repr_html_(self) -> str:
+        """The model as a notebook shows it: what it is, and its classes."""
+        manifest = self._classifier.manifest
+        size = manifest.preprocessing.image_size
+        told = {
+            "network": manifest.model,
+            "classes": Markup(", ").join(map(named, self.classes)),
+            "image size": f"{size} x {size} pixels",
+            "engine": f"{manifest.engine}, {manifest.precision}",
+            "temperature": f"{manifest.temperature:.3g}",
+        }
+        return facts("Image classifier", told)
 
     def __repr__(self) -> str:
         return f"Model({str(self._classifier.source)!r}, classes {', '.join(self.classes)})"

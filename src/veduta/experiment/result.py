@@ -12,6 +12,7 @@ from veduta.errors import InputError
 from veduta.experiment.judgement import Judgement, judge
 from veduta.inference.classifier import Classifier, load_classifier
 from veduta.runs.directory import RunDirectory
+from veduta.tracking.html import facts, ranged, table
 
 TEXT = (
     "trial",
@@ -89,6 +90,15 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """The run as a notebook shows it: its number, and the leaderboard."""
+        test, validation = self.summary["test"], self.summary["validation"]
+        told = {"test": ranged(test) if test["images"] else "no test image could be read"}
+        told |= {"validation": ranged(validation), "directory": str(self.directory.path)}
+        best = self.leaderboard()
+        board = table(list(best.columns), best.to_numpy().tolist(), caption="by validation")
+        return facts(f"{len(self.trials)} trial(s)", told) + board
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -138,11 +138,13 @@ def _judged(
     plan = made.plan
     test = score_test(made, sealed)
     judgement = judge(made.directory, winner=made.winner.id, classes=plan.folder.classes)
-    write_model(made, judgement)
-    picture_run(made, judgement, [image for part in parts.values() for image in part])
     summary = {**summary_of(plan, study.record, best.outcome, ties=ties), "test": test}
     summary["corrected"] = corrected_of(made.directory, study.record, plan.settings.seed)
     summary |= write_judgement(made.directory, judgement, seed=plan.settings.seed)
+    start = study.record.journal.events[0]
+    told = {**summary, **{name: start[name] for name in ("images", "rejected")}}
+    write_model(made, judgement, told)
+    picture_run(made, judgement, [image for part in parts.values() for image in part])
     summary["engine_check"] = made.materials.checks.get(recipe_of(made.winner.settings))
     return summary
 

@@ -70,10 +70,13 @@ def _grid(run: Run) -> dict[str, Any] | None:
     varied = list(run.summary["winner"]["varied"])
     if len(ended) < 2 or not varied:
         return None
-    lines = parallel_coordinates(ended, varied, run.summary["winner"]["trial"])
-    told = f"Each of {len(ended)} trials as a line through {', '.join(varied)} to its accuracy"
+    lines = None
+    if len(varied) > 1:  # of one setting its effect says it all
+        figure = parallel_coordinates(ended, varied, run.summary["winner"]["trial"])
+        told = f"Each of {len(ended)} trials as a line through {', '.join(varied)} to its accuracy"
+        lines = to_svg(figure, name="parallel", title=told)
     effects = [
         to_svg(figure, name=f"effect-{place}", title=title)
         for place, (title, figure) in enumerate(main_effects(ended, varied).items())
     ]
-    return {"lines": to_svg(lines, name="parallel", title=told), "effects": effects}
+    return {"lines": lines, "effects": effects}

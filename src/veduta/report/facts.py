@@ -17,8 +17,8 @@ from veduta.metrics.classification import confusion, per_class
 from veduta.report.pictures import Pictures, pictures_in
 from veduta.runs.directory import RunDirectory
 
-EXACT: Any = {"keep_default_na": False, "na_values": [""], "float_precision": "round_trip"}
-"""How a table that we wrote is read: numbers to the bit, a class called `nan` as such."""
+EXACT: Any = {"keep_default_na": False, "na_values": [""]}
+"""How a table that we wrote is read: a class called `nan` is one."""
 
 TEXT = ("path", "truth", "label", "class", "problem", "detail", "action")
 

@@ -7,9 +7,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from veduta.report.plots import COLOURS, INK, panel
+from veduta.report.plots import COLOURS, INK, PERCENT, panel
 
 MOST_TICKS = 9
 
@@ -66,7 +65,7 @@ def main_effects(trials: pd.DataFrame, varied: Sequence[str]) -> dict[str, Figur
             ticks = _shown(len(names))
             axes.set_xticks(ticks, [names[at] for at in ticks])
             axes.set(xlabel=name, ylim=(low - room, high + room), xlim=(-0.4, len(names) - 0.6))
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+            axes.yaxis.set_major_formatter(PERCENT)
         means_told = ", ".join(f"{m:.1%} at {n}" for n, m in zip(names, means, strict=True))
         figures[f"Mean validation accuracy by {name}: {means_told}"] = figure
     return figures

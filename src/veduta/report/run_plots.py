@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
-from veduta.report.plots import COLOURS, DASHES, INK, panel
+from veduta.report.plots import COLOURS, DASHES, INK, PERCENT, panel
 
 FAINT = 0.22
 DIAGONAL: Any = {"color": INK, "linewidth": 0.9, "linestyle": (0, (4, 3)), "alpha": 0.6}
@@ -32,7 +32,7 @@ def intervals(scores: Mapping[str, Mapping[str, Any]]) -> Figure:
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x", color=INK, alpha=0.12)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.xaxis.set_major_formatter(PERCENT)
     return figure
 
 
@@ -61,7 +61,7 @@ def curves(epochs: pd.DataFrame, winner: str, best_epoch: int, others: Sequence[
             axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
             axes.set(xlabel="epoch", title=title)
             if name == "accuracy":
-                axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+                axes.yaxis.set_major_formatter(PERCENT)
             axes.legend(loc="best")
         drawn.append(figure)
     return drawn
@@ -86,7 +86,7 @@ def reliability_diagram(bins: pd.DataFrame, title: str) -> Figure:
         )
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="right", title=title)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(PercentFormatter(1))
+            axis.set_major_formatter(PERCENT)
     return figure
 
 
@@ -103,6 +103,6 @@ def risk_curve(curve: pd.DataFrame, abstain: Mapping[str, Any]) -> Figure:
         axes.set(xlim=(0, 1.02), xlabel="images accepted", ylabel="of these, wrong")
         axes.set_ylim(bottom=0)
         axes.set_title("what abstaining buys")
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.xaxis.set_major_formatter(PERCENT)
+        axes.yaxis.set_major_formatter(PERCENT)
     return figure

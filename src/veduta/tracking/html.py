@@ -6,11 +6,19 @@ of its neighbours.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup, escape
 
-PICTURES = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
-"""A picture for each control character, such as a line break."""
+UNSEEN = (*range(0x80, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""Characters that no one sees and that move others: `\\u202e` makes `gpj.exe` look as `exe.jpg`."""
+
+PICTURES: dict[int, int | str] = {
+    **{code: 0x2400 + code for code in range(0x20)},
+    0x7F: 0x2421,
+    **{code: f"\\u{code:04x}" for code in UNSEEN},
+}
+"""What stands for each character that has no picture of its own, such as a line break."""
 
 ISOLATE, POP = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
 
@@ -68,4 +76,15 @@ def facts(title: str, told: Mapping[str, object]) -> Markup:
     )
     return Markup("<div><strong>{}</strong><table><tbody>{}</tbody></table></div>").format(
         title, rows
+    )
+
+
+def ranged(figures: Mapping[str, Any]) -> str:
+    """An accuracy with its interval and the images behind it.
+
+    >>> ranged({"accuracy": 0.5, "low": 0.2, "high": 0.8, "images": 6})
+    '50.0% (95% interval 20.0% to 80.0%, 6 images)'
+    """
+    return "{accuracy:.1%} (95% interval {low:.1%} to {high:.1%}, {images:,} images)".format(
+        **figures
     )
