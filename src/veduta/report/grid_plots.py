@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from veduta.report.plots import COLOURS, INK, PERCENT, panel
 
 MOST_TICKS = 9
+AROUND = (0.7, 0.52, 0.12, 0.1)  # room for numbers and a name
 
 
 def parallel_coordinates(trials: pd.DataFrame, varied: Sequence[str], winner: str) -> Figure:
@@ -27,7 +28,10 @@ def parallel_coordinates(trials: pd.DataFrame, varied: Sequence[str], winner: st
     columns = [_places(trials[name]) for name in varied]
     heights = [place / max(1, len(names) - 1) for place, names in columns]
     colours = mpl.colormaps["viridis"](0.1 + 0.75 * scaled)
-    with panel(max(4.4, 1.25 * (len(varied) + 1)), 3.2) as (figure, axes):
+    with panel(max(4.4, 1.25 * (len(varied) + 1)), 3.2, margins=(0.45, 0.35, 0.1, 0.1)) as (
+        figure,
+        axes,
+    ):
         paths = np.column_stack([*heights, scaled])
         for path, colour, trial in zip(paths, colours, trials["trial"], strict=True):
             own = trial == winner
@@ -58,7 +62,7 @@ def main_effects(trials: pd.DataFrame, varied: Sequence[str]) -> dict[str, Figur
     figures = {}
     for name in varied:
         place, names = _places(trials[name])
-        with panel(3.3, 2.6) as (figure, axes):
+        with panel(3.3, 2.6, margins=AROUND) as (figure, axes):
             axes.plot(place, trials["val_accuracy"], "o", color=INK, alpha=0.35, markersize=4)
             means = [trials["val_accuracy"][place == at].mean() for at in range(len(names))]
             axes.plot(range(len(names)), means, "o-", color=COLOURS[0], markersize=7)
