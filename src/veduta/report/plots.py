@@ -52,7 +52,8 @@ def panel(
     """One pair of axes in Veduta's style; panels are small, so that a phone shows them whole.
 
     Args:
-        width, height: of all of it, in inches.
+        width: of all of it, in inches.
+        height: of all of it, in inches.
         margins: around the axes, in inches: left, below, right, above. Those that are known need
             not be measured, which takes longer than the drawing.
     """
