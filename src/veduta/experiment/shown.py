@@ -52,9 +52,8 @@ def shown_of(
     doubted = issues.loc[issues["issue"], "path"].head(DOUBTED) if issues is not None else ()
     chosen = pd.concat([confident_errors(images).head(ERRORS), unsure_hits(images).head(HITS)])
     number = {name: place for place, name in enumerate(classes)}
-    gallery = {
-        path: number[label] for path, label in zip(chosen["path"], chosen["label"], strict=True)
-    }
+    labels = [number[label] for label in chosen["label"]]
+    gallery = dict(zip(chosen["path"], labels, strict=True))
     return Shown(cells_of(images), gallery, tuple(doubted))
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -27,16 +26,16 @@ def parallel_coordinates(trials: pd.DataFrame, varied: Sequence[str], winner: st
     scaled = (scores - least) / (most - least) if most > least else np.ones_like(scores)
     columns = [_places(trials[name]) for name in varied]
     heights = [place / max(1, len(names) - 1) for place, names in columns]
-    colours = mpl.colormaps["viridis"](0.1 + 0.75 * scaled)
-    with panel(max(4.4, 1.25 * (len(varied) + 1)), 3.2, margins=(0.45, 0.35, 0.1, 0.1)) as (
-        figure,
-        axes,
-    ):
+    wide = max(4.4, 1.25 * (len(varied) + 1))
+    with panel(wide, 3.2, margins=(0.45, 0.35, 0.1, 0.1)) as (figure, axes):
         paths = np.column_stack([*heights, scaled])
-        for path, colour, trial in zip(paths, colours, trials["trial"], strict=True):
+        for path, trial in zip(paths, trials["trial"], strict=True):
             own = trial == winner
-            look: dict[str, Any] = {"linewidth": 3.2 if own else 1.3, "alpha": 1 if own else 0.55}
-            axes.plot(range(len(path)), path, color=COLOURS[1] if own else colour, **look)
+            look: dict[str, Any] = {"color": COLOURS[0], "linewidth": 1.3}
+            look["alpha"] = 0.25 + 0.65 * path[-1]
+            if own:
+                look = {"color": COLOURS[1], "linewidth": 3.2}
+            axes.plot(range(len(path)), path, **look)
         for place, (_, names) in enumerate(columns):
             axes.axvline(place, color=INK, linewidth=0.8, alpha=0.4)
             for at in _shown(len(names)):

@@ -53,7 +53,7 @@ def panel(
 
     Args:
         width: of all of it, in inches.
-        height: likewise.
+        height: of all of it, in inches.
         margins: around the axes, in inches: left, below, right, above. Those that are known need
             not be measured, which takes longer than the drawing.
     """
