@@ -119,7 +119,7 @@ def _alike(
 
     def features(images: Sequence[Image]) -> Iterable[NDArray[np.float32]]:
         if classifier is None:
-            (table,) = made.materials.features(images, settings, (PLAIN,))
+            (table,) = made.materials.features(images, settings, (PLAIN,), again=True)
             starts = range(0, len(table), ROWS)
             return (table.among(slice(start, start + ROWS)).take() for start in starts)
         table = made.materials.pixels_of(images, resize_of(settings))
