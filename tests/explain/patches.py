@@ -21,15 +21,16 @@ class Patches:
     idle: NDArray[np.int64]
     side: int
 
-    def hits(self, maps: Tensor, corners: NDArray[np.int64]) -> float:
+    def hits(self, maps: Tensor, corners: NDArray[np.int64], *, step: float) -> float:
         """Pointing game: how often the largest of heat maps (n, S, S) lies in the patch there.
 
-        Where all of a map is 0 it points nowhere.
+        A place of a map stands for `step` pixels: one that is nearer than half of that to the patch
+        lies in it. Where all of a map is 0 it points nowhere.
         """
         flat = maps.flatten(1)
         best = flat.argmax(1).numpy()
         where = np.stack([best // maps.shape[2], best % maps.shape[2]], axis=1)
-        inside = (corners <= where) & (where < corners + self.side)
+        inside = (corners - step / 2 <= where) & (where < corners + self.side + step / 2)
         return float((inside.all(1) & (flat.amax(1) > 0).numpy()).mean())
 
 
