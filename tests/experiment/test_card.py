@@ -8,6 +8,7 @@ import yaml
 
 import veduta
 from tests.report.hostile import paint_hostile
+from veduta.experiment import card
 from veduta.experiment.result import Run
 from veduta.runs.artefact import CARD
 from veduta.tracking.console import Console
@@ -72,3 +73,10 @@ def test_rich_output_is_escaped(run: Run) -> None:
         assert "<table>" in html
     assert "&lt;script&gt;" in shown[1]
     assert "{:.1%}".format(run.summary["test"]["accuracy"]) in shown[0]
+
+
+def test_a_figure_without_an_interval_says_so() -> None:
+    figure = {"value": 1.0, "low": None, "high": None, "images": 4}
+    (table,) = card._figures({"figures": {"roc_area": figure}})
+    assert "| roc area | 1.000 | none: every draw of images gives the same |" in table
+    assert not card._figures({"figures": None})

@@ -117,7 +117,9 @@ def _figures(summary: Mapping[str, Any]) -> Sequence[str]:
     for name, figure in summary["figures"].items():
         value = figure.get("value", figure.get("accuracy"))
         if value is not None:
-            ends = f"{figure['low']:.3f} to {figure['high']:.3f}"
+            ends = "none: every draw of images gives the same"
+            if figure["low"] is not None:
+                ends = f"{figure['low']:.3f} to {figure['high']:.3f}"
             rows.append(f"| {name.replace('_', ' ')} | {value:.3f} | {ends} |")
     return ["\n".join(rows)]
 
