@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from veduta.augment.views import View
+from veduta.augment.views import PLAIN, View
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Pixels, Resize, load_pixels, pixel_store
 from veduta.data.rows import Rows
@@ -142,6 +142,19 @@ class Materials:
         reused, made = sum(one.reused for one in found), sum(one.computed for one in found)
         self._count("features", reused, made, time.perf_counter() - started)
         return [one.rows for one in found]
+
+    def features_again(self, images: Sequence[Image], settings: Settings) -> Rows:
+        """Frozen features (N, ...) of plain images that have been made: none is counted anew."""
+        pixels, extractor = self.pixels_of(images, resize_of(settings)), self._extractor(settings)
+        (found,) = load_views(
+            images,
+            pixels,
+            extractor,
+            views=(PLAIN,),
+            cache=self.cache,
+            progress=lambda _done, _all: None,
+        )
+        return found.rows
 
     def _check(self, settings: Settings, extractor: Extractor) -> None:
         """Compare the engine with the reference, once a recipe."""
