@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from benchmarks.command import search
 
 SHARED: dict[str, object] = {
-    "model": "efficientnet_lite0", "image_size": 150, "views": 4, "augment": "crop+flip",
+    "model": "efficientnet_lite0", "image_size": 150, "views": 8, "augment": "crop+flip",
     "label_smoothing": 0.1, "optimizer": "adamw", "schedule": "cosine", "batch_size": 32,
 }  # fmt: skip
 FROZEN = {**SHARED, "lr": [3e-4, 1e-3, 3e-3], "weight_decay": 1e-4, "epochs": 20}
 TUNED = {
-    **SHARED, "freeze": 5, "freeze_epochs": 2, "backbone_lr_scale": 0.3, "lr": [1e-3],
-    "weight_decay": 0.02, "epochs": 8,
+    **SHARED, "freeze": 4, "freeze_epochs": 2, "backbone_lr_scale": 0.3, "lr": [5e-4],
+    "warmup": 0.5, "ema": 0.99, "weight_decay": 0.02, "epochs": 8,
 }  # fmt: skip
 DRAWS = 10_000
 Hits = NDArray[np.bool_]
@@ -38,7 +38,9 @@ Hits = NDArray[np.bool_]
 def run(folder: Path, place: Path, flags: dict[str, object]) -> dict[str, Any]:
     """One search; what it printed, and what it said of each image."""
     place.mkdir(parents=True, exist_ok=True)
-    (place / "cache").symlink_to(place.parent.parent / "cache", target_is_directory=True)
+    (place / "cache").symlink_to(
+        (place.parent.parent / "cache").absolute(), target_is_directory=True
+    )
     summary, seconds = search(folder, place, flags)
     return {**summary, "whole": seconds, "place": place / "run"}
 

@@ -21,8 +21,10 @@ from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
 from veduta.inference.averaging import mean_logits
 from veduta.metrics.classification import accuracy
+from veduta.models.backbones import Backbone, backbone_from_state
 from veduta.models.freezing import artefact_states, frozen_stages
 from veduta.models.heads import HeadNetwork
+from veduta.models.registry import model_of
 from veduta.runs.artefact import CARD, standing, write_artefact
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_arrays, write_atomically
@@ -99,6 +101,16 @@ def _kept(made: Made, sealed: SealedTest) -> tuple[NDArray[np.intp], NDArray[np.
     except DAMAGED:
         return None
     return found if whose == (made.winner.id, sealed.opened) else None
+
+
+def whole_backbone(made: Made) -> Backbone:
+    """The backbone of the winner, the stages that it has trained in their places."""
+    settings = made.winner.settings
+    backbone = made.materials.networks.backbone(settings)
+    trained, _ = artefact_states(made.network)
+    state = {**backbone.state_dict(), **trained}
+    how = backbone.preprocessing
+    return backbone_from_state(model_of(settings), state, preprocessing=how)
 
 
 def write_model(made: Made, judgement: Judgement, summary: Mapping[str, Any]) -> None:

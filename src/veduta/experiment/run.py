@@ -29,6 +29,7 @@ from veduta.experiment.plan import Plan
 from veduta.experiment.recipes import recipe_of
 from veduta.experiment.sealed import SealedTest
 from veduta.experiment.summary import corrected_of, summary_of, write_end, write_tables
+from veduta.experiment.tensorboard import write_winner
 from veduta.experiment.unchanged import expect_same_backbones, expect_same_images
 from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory
@@ -87,7 +88,9 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
             data(plan.trials[0])  # features before trials, so that each has a progress of its own
             announce(resident, journal, console)
             means = means_of(plan, data, journal, allowed=resident.allowed, warn=console.warn)
-            study = Study(Record(plan.trials, journal, places, board), means, past)
+            study = Study(
+                Record(plan.trials, journal, places, board, tell=console.say), means, past
+            )
             winner, best, ties = _searched(plan, study, data, console=console)
         except BaseException:
             with suppress(OSError):  # what went wrong first is what is reported
@@ -99,6 +102,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         made = Made(directory, plan, winner, network, materials)
         sealed = SealedTest(parts["test"], journal, cache)
         summary = _judged(made, study, best, ties=ties, sealed=sealed, parts=parts)
+        write_winner(made, data, console)
         seconds = {**materials.seconds, "training": study.seconds}
         seconds["total"] = time.perf_counter() - started
         write_end(directory, journal, summary, materials=materials, seconds=seconds)
@@ -151,7 +155,8 @@ def _residency(plan: Plan, parts: Parts) -> Residency:
     if folds > 1:
         train = chooses = train + chooses  # every one of them trains, and chooses once
     sizes = Sizes(train, chooses, len(plan.folder.classes), folds)
-    return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory))
+    apart = plan.settings.halving is not None
+    return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory), apart=apart)
 
 
 def _final_network(study: Study, winner: Trial, best: Finished, data: Data) -> HeadNetwork:

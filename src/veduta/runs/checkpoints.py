@@ -62,7 +62,7 @@ class Checkpoints:
         }
         self.folder.mkdir(exist_ok=True)
         line = json.dumps(head, allow_nan=False).encode() + b"\n"
-        write_atomically(self.folder / f"{self.name}.{number}{SUFFIX}", line + data)
+        write_atomically(self.folder / f"{self.name}.{number}{SUFFIX}", line, data)
         whole = [old for old in numbers if old not in self._damaged]
         for old in {*numbers} - {*whole[len(whole) + 1 - KEPT :]}:
             self._path(old).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from veduta.runs.checkpoints import Checkpoints, keep_only
 from veduta.search.fused import run_tile
 from veduta.search.groups import Tile, fusable, groups, tiles
 from veduta.search.keeper import Keeper
-from veduta.search.progress import Meter
+from veduta.search.progress import Meter, unread
 from veduta.search.record import Record
 from veduta.search.reloaded import Names, Past
 from veduta.search.residency import allowed_bytes, side_by_side_of, sizes_of, tile_bytes
@@ -29,10 +29,6 @@ Data = Callable[[Trial], Sequence[Fold]]
 
 Tails = Callable[[Trial], Tail | None]
 """The stages that a trial trains with its head; None where the whole backbone is frozen."""
-
-
-def _unheard(_: str) -> None:
-    """A warning that nobody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ class Means:
     halving: int | None = None
     checkpoint_seconds: float = 30.0
     unit: int = 1
-    warn: Callable[[str], None] = _unheard
+    warn: Callable[[str], None] = unread
 
 
 @dataclass(slots=True)
