@@ -91,7 +91,9 @@ def test_every_table_can_be_made_from_the_journal(found: Run, tmp_path: Path) ->
         assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
 
 
-def test_the_same_command_gives_the_same_bytes(found: Run, colours: Path, tmp_path: Path) -> None:
+def test_the_same_command_gives_the_same_bytes(
+    found: Run, colours: Path, tmp_path: Path, tree: Callable[[Path], dict[str, bytes]]
+) -> None:
     turned = {name: values[::-1] for name, values in reversed(GRID.items())}
     again = search(colours, tmp_path / "again", turned)
     for name in ("trials", "epochs"):
@@ -100,6 +102,9 @@ def test_the_same_command_gives_the_same_bytes(found: Run, colours: Path, tmp_pa
     assert (again.directory.model / weights).read_bytes() == (
         found.directory.model / weights
     ).read_bytes()
+    assert tree(again.directory.media) == tree(found.directory.media)
+    cards = {run.directory.model.joinpath("README.md").read_text() for run in (found, again)}
+    assert len(cards) == 1
     assert again.summary["reused"] == {"pixels": 60, "features": 60}
     assert again.summary["computed"] == {"pixels": 0, "features": 0}
     assert again.summary["test"]["opened_before"] >= 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from veduta.augment.views import View
+from veduta.augment.views import PLAIN, View
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Pixels, Resize, load_pixels, pixel_store
 from veduta.data.rows import Rows
@@ -118,17 +118,11 @@ class Materials:
         }
 
     def features(
-        self,
-        images: Sequence[Image],
-        settings: Settings,
-        views: Sequence[View],
-        *,
-        again: bool = False,
+        self, images: Sequence[Image], settings: Settings, views: Sequence[View]
     ) -> list[Rows]:
         """Frozen features (N, ...) of `images`, in their order: one table a view.
 
-        Where nothing is frozen the features of the plain image are its pixels. What is asked for
-        `again` was counted and told when it was asked for first.
+        Where nothing is frozen the features of the plain image are its pixels.
         """
         if not views:
             return []
@@ -140,17 +134,27 @@ class Materials:
         several = f", {len(views)} views" if len(views) > 1 else ""
         cut = "" if settings.freeze == "all" else f", {settings.freeze} stages"
         title = f"features by {settings.model}{cut}{several}"
-        quiet = Console(quiet=True) if again else self.console
-        with quiet.stage(title, "images") as advance:
+        with self.console.stage(title, "images") as advance:
             found = load_views(
                 images, pixels, extractor, views=views, cache=self.cache, progress=advance
             )
-        if again:
-            return [one.rows for one in found]
         self._check(settings, extractor)
         reused, made = sum(one.reused for one in found), sum(one.computed for one in found)
         self._count("features", reused, made, time.perf_counter() - started)
         return [one.rows for one in found]
+
+    def features_again(self, images: Sequence[Image], settings: Settings) -> Rows:
+        """Frozen features (N, ...) of plain images that have been made: none is counted anew."""
+        pixels, extractor = self.pixels_of(images, resize_of(settings)), self._extractor(settings)
+        (found,) = load_views(
+            images,
+            pixels,
+            extractor,
+            views=(PLAIN,),
+            cache=self.cache,
+            progress=lambda _done, _all: None,
+        )
+        return found.rows
 
     def _check(self, settings: Settings, extractor: Extractor) -> None:
         """Compare the engine with the reference, once a recipe."""

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from veduta.augment.views import PLAIN
 from veduta.data.decode import calm, decode, read_file
 from veduta.data.pixels import Image
 from veduta.errors import DecodeError, InputError
@@ -119,7 +118,7 @@ def _alike(
 
     def features(images: Sequence[Image]) -> Iterable[NDArray[np.float32]]:
         if classifier is None:
-            (table,) = made.materials.features(images, settings, (PLAIN,), again=True)
+            table = made.materials.features_again(images, settings)
             starts = range(0, len(table), ROWS)
             return (table.among(slice(start, start + ROWS)).take() for start in starts)
         table = made.materials.pixels_of(images, resize_of(settings))

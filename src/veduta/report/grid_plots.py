@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from veduta.report.plots import COLOURS, INK, PERCENT, panel
 
 MOST_TICKS = 9
-AROUND = (0.7, 0.52, 0.12, 0.1)  # room for numbers and a name
+AROUND = (0.74, 0.52, 0.2, 0.12)  # room for numbers and a name
 
 
 def parallel_coordinates(trials: pd.DataFrame, varied: Sequence[str], winner: str) -> Figure:
@@ -27,7 +27,7 @@ def parallel_coordinates(trials: pd.DataFrame, varied: Sequence[str], winner: st
     columns = [_places(trials[name]) for name in varied]
     heights = [place / max(1, len(names) - 1) for place, names in columns]
     wide = max(4.4, 1.25 * (len(varied) + 1))
-    with panel(wide, 3.2, margins=(0.45, 0.35, 0.1, 0.1)) as (figure, axes):
+    with panel(wide, 3.2, margins=(0.5, 0.35, 0.15, 0.1)) as (figure, axes):
         paths = np.column_stack([*heights, scaled])
         for path, trial in zip(paths, trials["trial"], strict=True):
             own = trial == winner

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from veduta.report.plots import COLOURS, DASHES, INK, PERCENT, panel
 
 FAINT = 0.22
-AROUND = (0.66, 0.52, 0.12, 0.32)  # room for numbers, names and a title
+AROUND = (0.76, 0.52, 0.26, 0.32)  # room for numbers, names and a title
 DIAGONAL: Any = {"color": INK, "linewidth": 0.9, "linestyle": (0, (4, 3)), "alpha": 0.6}
 
 
