@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import matplotlib as mpl
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, FAINT, RULE = "#ffffff", "#1d2430", "#6b7280", "#e3e6ea"
 LONGEST: Final = 22  # characters of a class name
@@ -14,10 +14,19 @@ TITLE, TEXT, NOTE = 22, 14, 11  # sizes of type
 Font = ImageFont.FreeTypeFont
 
 
+def line(text: str) -> str:
+    r"""Names of files and folders in one line; what is no character of any script becomes a mark.
+
+    >>> line("a\n b\udcff")
+    'a b?'
+    """
+    return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
 def short(name: str) -> str:
     """A name in one line that leaves room for pictures."""
-    line = " ".join(name.split())
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    name = line(name)
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def fitting(note: str, width: int, size: int = NOTE) -> str:
@@ -31,3 +40,10 @@ def fitting(note: str, width: int, size: int = NOTE) -> str:
 def font(size: int) -> Font:
     """The font that comes with matplotlib: it has the letters of many languages."""
     return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
+
+
+def titled(paper: Image.Image, margin: int, title: str, detail: str) -> None:
+    """Write a title, and below it what else is to be known, at the top of a picture."""
+    pen = ImageDraw.Draw(paper)
+    pen.text((margin, margin - 4), title, INK, font(TITLE))
+    pen.text((margin, margin + TITLE + 6), detail, FAINT, font(TEXT))
