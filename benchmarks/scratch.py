@@ -35,7 +35,7 @@ from veduta.runs.journal import read_journal
 from veduta.runtime.environment import processors
 
 REPORT = {"model": "report_cnn"}
-QUICK: dict[str, Any] = {"model": "cnn", "epochs": 12}
+QUICK: dict[str, Any] = {"model": "cnn", "image_size": 64, "epochs": 16}
 WIDE = {"model": "report_cnn", "channels": "256x128x64", "epochs": 1}
 WAYS = ("report", "quick", "cnn", "fastai", "wide")
 Point = tuple[float, float]

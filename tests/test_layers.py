@@ -13,7 +13,7 @@ LAYERS = (  # bottom first; units that share a layer may not import one another
     {"config", "runtime"},
     {"data", "augment", "models", "optim", "runs", "metrics"},
     {"features", "training", "tracking"},
-    {"explain", "inference"},
+    {"evaluation", "explain", "inference"},
     {"search"},
     {"experiment"},
     {"report"},

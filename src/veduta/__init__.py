@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from veduta.api import (
         cache,
+        compare,
         demo,
         evaluate,
         explain,
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
         models,
         predict,
         preview,
+        report,
         search,
         train,
     )
 
 __all__ = [
     "cache",
+    "compare",
     "demo",
     "evaluate",
     "explain",
@@ -34,6 +37,7 @@ __all__ = [
     "models",
     "predict",
     "preview",
+    "report",
     "search",
     "train",
 ]

@@ -102,7 +102,8 @@ def test_evaluate_writes_its_tables(searched: tuple[Path, str], tmp_path: Path) 
     done = veduta("evaluate", searched[0], tmp_path / "new", "--out", out)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in out.iterdir()} == {
-        "confusion.csv", "per_class.csv", "predictions.csv", "rejected.csv", "summary.json",
+        "areas.csv", "confusion.csv", "mistakes.csv", "per_class.csv", "predictions.csv",
+        "rejected.csv", "reliability.csv", "risk_coverage.csv", "summary.json",
     }  # fmt: skip
     assert "95 % interval" in done.stdout
 

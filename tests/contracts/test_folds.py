@@ -16,7 +16,7 @@ from veduta.search.fused import run_tile
 from veduta.search.serial import Way, run_trial
 from veduta.search.space import Trial
 from veduta.training.folds import Fold, divided
-from veduta.training.loop import Epoch, fit
+from veduta.training.loop import Epoch, Training, fit
 from veduta.training.state import Examples
 from veduta.training.step import NotFiniteError
 
@@ -46,7 +46,7 @@ def loop(trial: Trial) -> dict[str, Any]:
         others = [i for i in range(IMAGES) if NUMBER[i] != number]
         network = build_head(head_of(settings, FEATURES, CLASSES), settings.seed).double()
         trained += len(others)
-        came = fit(network, part(others), validation=part(held), settings=settings)
+        came = fit(Training(network, part(others), settings), part(held))
         for place, epoch in enumerate(came):
             logits[place, held] = epoch.val_logits
             train_loss[place] += epoch.train_loss * len(others)

@@ -20,7 +20,7 @@ from veduta.features import agreement, quantised
 from veduta.features.store import compute_features
 from veduta.inference.classifier import Classifier, load_classifier
 from veduta.runs.journal import read_journal
-from veduta.runtime.process import one_thread
+from veduta.runtime.process import threads_of
 from veduta.tracking.console import Console
 from veduta.training.step import logits_of
 
@@ -48,7 +48,7 @@ def logits(classifier: Classifier, data: Path, names: np.ndarray) -> np.ndarray:
         (sample,) = read_images([data / name])
         pixels.append(classifier._read(sample)[2])  # type: ignore[index]
     features = compute_features(np.stack(pixels), classifier.backbone, classifier._engine)
-    with one_thread():
+    with threads_of(1):
         return logits_of(classifier.head, [torch.from_numpy(features)]).numpy()
 
 

@@ -17,8 +17,9 @@ from veduta.runs.journal import read_journal
 from veduta.tracking.console import Console
 from veduta.tracking.tables import TIMING, epochs_table, trials_table
 
+QUIET = Console(quiet=True)
 GRID = {"lr": [3e-3, 1e-2], "dropout": [0.0, 0.3]}
-SMALL = {"image_size": 32, "epochs": 3, "engine": "torch", "console": Console(quiet=True)}
+SMALL = {"image_size": 32, "epochs": 3, "engine": "torch", "console": QUIET}
 
 
 def search(data: Path, out: Path, grid: dict[str, list[float]] = GRID, **more: object) -> Run:
@@ -248,7 +249,7 @@ def test_a_config_can_be_varied(found: Run, colours: Path, tmp_path: Path) -> No
 
 def test_a_grid_over_models_replays_with_their_own_sizes(colours: Path, tmp_path: Path) -> None:
     grid = {"model": ["efficientnet_lite0", "efficientnet_lite1"]}
-    quick = {"epochs": 1, "engine": "openvino", "console": Console(quiet=True)}
+    quick = {"epochs": 1, "engine": "openvino", "console": QUIET}
     first = veduta.search(colours, grid=grid, out=tmp_path / "first", **quick)
     again = veduta.search(
         colours, grid={}, config=first.directory.config, out=tmp_path / "again", **quick

@@ -1,196 +1,320 @@
-"""Networks trained whole, from settings to files that predict, and presets from settings to plan.
+"""Networks trained whole, as runs: killed, interrupted, made longer, and decided once."""
 
-Training itself is another matter (`search.serial`): here a few steps are made by hand.
-"""
-
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import pytest
-import torch
 
 import veduta
-from veduta.errors import InputError
-from veduta.experiment.materials import Materials
-from veduta.experiment.outcome import Made, write_model
-from veduta.experiment.plan import Plan, make_plan
-from veduta.experiment.recipes import recipe_of
-from veduta.experiment.records import settings_of
-from veduta.inference.classifier import load_classifier
-from veduta.models.freezing import TailNetwork
-from veduta.models.heads import build_head, head_of
-from veduta.optim.optimizers import build_optimizer
-from veduta.runs.directory import Place, create
-from veduta.search.course import Finished
-from veduta.search.kept import read_finished, write_scores, write_weights
+from tests.experiment.test_run import untimed
+from veduta.errors import InputError, VedutaError
+from veduta.experiment import means as decided
+from veduta.experiment.result import Run
+from veduta.runs import checkpoints
+from veduta.runs.checkpoints import Checkpoints
+from veduta.runs.journal import Event, encode, read_journal
+from veduta.search import serial
+from veduta.search.kept import read_finished
 from veduta.search.selection import Outcome
-from veduta.search.space import varied
 from veduta.tracking.console import Console
-from veduta.training.loss import Batch
-from veduta.training.step import train_step
 
-CLASSES = 3
-KINDS: dict[str, dict[str, Any]] = {
-    "cnn": {"model": "cnn", "image_size": 32, "channels": "8x16"},
-    "report_cnn": {
-        "model": "report_cnn",
-        "image_size": 30,
-        "channels": "5x4",
-        "hidden": 8,
-        "untied_bias": True,
-        "pooling": "l2",
-        "norm_first": False,
-    },
-    "mlp": {"model": "mlp", "image_size": 8, "hidden": 8},
-    "lite0": {"freeze": "none", "image_size": 32},
-}
-KIND = pytest.mark.parametrize("values", KINDS.values(), ids=KINDS)
+QUIET = Console(quiet=True)
+CNN: dict[str, Any] = {
+    "model": "cnn", "image_size": 32, "channels": (8, 12), "epochs": 3, "batch_size": 8,
+    "lr": 3e-3, "optimizer": "adam", "schedule": "constant", "warmup": 0,
+    "augment": "crop+flip+mixup", "ema": 0.5, "checkpoint_seconds": 0,
+}  # fmt: skip
 
 
-def plan_of(data: Path, out: Path, values: dict[str, Any], **grid: Any) -> Plan:
-    command = "search" if grid else "train"
-    return make_plan(data, values, grid=grid, place=Place(out), command=command)
+def train(data: Path | None = None, **values: Any) -> Run:
+    common = CNN if data else {}
+    return veduta.train(data, console=QUIET, **{**common, **values})
 
 
-def trained(plan: Plan, materials: Materials) -> tuple[TailNetwork, torch.Tensor]:
-    """The plan's trial after two steps, and the pixels that it saw."""
-    settings = plan.trials[0].settings
-    tail = materials.networks.tail(settings)
-    assert tail is not None
-    network = TailNetwork(build_head(head_of(settings, tail.features, CLASSES), 0), tail)
-    size = settings.image_size or 0
-    drawn = np.random.default_rng(0).integers(0, 256, (6, size, size, 3)).astype(np.uint8)
-    batch = Batch(torch.from_numpy(drawn), torch.tensor([0, 1, 2, 0, 1, 2]))
-    optimizer = build_optimizer(network.groups(1.0), settings)
-    network.train()
-    for _ in range(2):
-        train_step(network, optimizer, batch, noise=None)
-    return network.eval(), batch.features
+def expect_same(run: Run, whole: Run) -> None:
+    for name in ("trials", "epochs"):
+        assert untimed(getattr(run.directory, name)) == untimed(getattr(whole.directory, name))
+    one, other = (one.directory.model / "model.safetensors" for one in (run, whole))
+    assert one.read_bytes() == other.read_bytes()
+    for name in ("validation", "ties", "winner", "halving"):
+        assert run.summary[name] == whole.summary[name]
+    assert run.summary["test"]["accuracy"] == whole.summary["test"]["accuracy"]
 
 
-@KIND
-def test_the_model_that_is_written_predicts_what_was_trained(
-    values: dict[str, Any], colours: Path, tmp_path: Path
+def events(run: Run | Path, kind: str) -> list[Event]:
+    path = run.directory.path if isinstance(run, Run) else run
+    return [event for event in read_journal(path / "journal.jsonl") if event["event"] == kind]
+
+
+def cut(path: Path, kind: str) -> None:
+    """Leave of a run what there was when an event came first; its tables and model are gone."""
+    lines = path.joinpath("journal.jsonl").read_bytes().splitlines(keepends=True)
+    place = [event["event"] for event in read_journal(path / "journal.jsonl")].index(kind)
+    path.joinpath("journal.jsonl").write_bytes(b"".join(lines[: place + 1]))
+    for name in ("summary.json", "trials.csv", "epochs.csv"):
+        path.joinpath(name).unlink()
+    shutil.rmtree(path / "model")
+
+
+@pytest.fixture(scope="module")
+def whole(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A training that nothing interrupted. Not to be changed by a test."""
+    return train(colours, out=tmp_path_factory.mktemp("runs") / "whole")
+
+
+@pytest.mark.slow
+def test_a_command_killed_twice_inside_an_epoch_goes_on(
+    whole: Run, colours: Path, tmp_path: Path
 ) -> None:
-    plan = plan_of(colours, tmp_path / "run", {**values, "engine": "torch"})
-    materials = Materials("torch", 0, tmp_path / "cache", Console(quiet=True))
-    network, pixels = trained(plan, materials)
-    directory = create(plan.place)
-    write_model(Made(directory, plan, plan.trials[0], network, materials))
-    with torch.inference_mode():
-        expected = torch.softmax(network(pixels).double(), 1).numpy()
-    for engine in ("torch", "openvino"):
-        classifier = load_classifier(directory.path, engine=engine)  # type: ignore[arg-type]
-        found = classifier.probabilities(pixels.numpy())
-        np.testing.assert_allclose(found, expected, atol=1e-3)
-        assert classifier.manifest.weights.endswith("all of it trained")
-    assert expected.std() > 0.003
-    table = veduta.load(directory.path).predict(sorted(colours.rglob("*.png"))[:3])
-    assert len(table) == 3
+    out = tmp_path / "run"
+    settings = {**CNN, "channels": "8x12"}
+    words = [str(colours), "--out", str(out)]
+    words += [w for n, v in settings.items() for w in (f"--{n.replace('_', '-')}", str(v))]
+    trial = whole.summary["winner"]["trial"]
+    stood = []
+    for given in (words, ["--resume", str(out)]):
+        command = [sys.executable, "-m", "veduta.cli.main", "train", *given]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
+            before = {*out.glob("checkpoints/*")}
+            while child.poll() is None:
+                if len({*out.glob("checkpoints/t*")} - before) == 2:
+                    child.kill()
+                time.sleep(0.001)
+        assert child.returncode == -9, "it ended before it could be killed"
+        found = Checkpoints(out / "checkpoints", trial).newest()
+        assert found is not None
+        stood.append(found.progress["trainings"][0])
+    assert any(one["step"] > 0 for one in stood)
+    expect_same(train(resume=out), whole)
 
 
-@KIND
-def test_what_is_kept_of_a_trial_comes_back_whole(
-    values: dict[str, Any], colours: Path, tmp_path: Path
+def test_after_a_resume_the_kept_trial_is_read_back_whole(whole: Run, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(whole.directory.path, tmp_path / "run"))
+    cut(path, "selected")
+    expect_same(train(resume=path), whole)
+    assert len(events(path, "trial started")) == 1, "it was taken over, not trained again"
+    (event,) = events(path, "trial finished")
+    names = {name: event[name] for name in (*Outcome.FIGURES, "cost", "trial")}
+    outcome = Outcome(**names, hits=None)  # type: ignore[arg-type]
+    assert read_finished(path / "scores", outcome, event) is not None
+
+
+@pytest.mark.parametrize("more", [{"refit": True}, {"folds": 2}], ids=str)
+def test_a_winner_trained_again_whole_predicts(
+    colours: Path, tmp_path: Path, more: dict[str, Any]
 ) -> None:
-    plan = plan_of(colours, tmp_path / "run", values)
-    network, pixels = trained(plan, Materials("torch", 0, tmp_path / "cache", Console(quiet=True)))
-    with torch.inference_mode():
-        logits = network(pixels)
-    hits = np.ones((1, 6), bool)
-    figures = dict.fromkeys(Outcome.FIGURES, 1)
-    outcome = Outcome(trial=plan.trials[0].id, hits=hits[0], cost=1, **figures)  # type: ignore[arg-type]
-    end = Finished(outcome, network, logits, hits)
-    write_scores(tmp_path / f"{outcome.trial}.npz", end)
-    event = {**figures, "hits": 6, "images": 6, "weights": write_weights(tmp_path, end)}
-    again = read_finished(tmp_path, outcome, event)
-    assert again is not None
-    assert isinstance(again.network, TailNetwork)
-    with torch.inference_mode():
-        assert torch.equal(again.network.eval()(pixels), logits)
-    assert {n for n, p in again.network.named_parameters() if p.requires_grad} == {
-        n for n, p in network.named_parameters() if p.requires_grad
-    }
+    """Killed in its last training, it is trained again to the same bits."""
+    run = train(colours, out=tmp_path / "run", **more)
+    assert run.summary["winner"]["refit"]
+    images = sorted(colours.rglob("*.png"))
+    found = veduta.predict(run.directory.path, images[::7], out=tmp_path / "p", console=QUIET)
+    assert len(found.table) == len(images[::7])
+    path = Path(shutil.copytree(run.directory.path, tmp_path / "again"))
+    cut(path, "selected")
+    expect_same(train(resume=path), run)
 
 
-def test_networks_that_differ_are_kept_apart(colours: Path, tmp_path: Path) -> None:
-    plan = plan_of(
-        colours, tmp_path / "run", {"model": "report_cnn", "image_size": 80, "hidden": 8},
-        pooling=["max", "l2"], untied_bias=[False, True], channels=["4x4", "5x4"],
-    )  # fmt: skip
-    assert len(plan.trials) == 8
-    assert varied(list(plan.trials)) == ["channels", "pooling", "untied_bias"]
-    assert len({recipe_of(trial.settings) for trial in plan.trials}) == 8
-    materials = Materials("torch", 0, tmp_path / "cache", Console(quiet=True))
-    digests = materials.expect_backbones(trial.settings for trial in plan.trials)
-    assert len(digests) == 8
-
-
-def test_a_model_brings_its_recipe_and_what_is_given_stays(colours: Path, tmp_path: Path) -> None:
-    plan = plan_of(colours, tmp_path / "run", {"model": "report_cnn", "epochs": 3})
-    settings = plan.trials[0].settings
-    assert (settings.freeze, settings.hidden, settings.epochs) == ("none", (4000, 4000, 1000), 3)
-    assert plan.settings == settings
-    recorded = settings_of(plan)
-    assert recorded["hidden"] == [4000, 4000, 1000]
-    again = plan_of(colours, tmp_path / "run", recorded)
-    assert [trial.id for trial in again.trials] == [trial.id for trial in plan.trials]
-    assert again.idle == plan.idle == ()
-
-
-@pytest.mark.parametrize(
-    "grid",
-    [
-        {"model": ["cnn", "mlp", "efficientnet_lite0"]},
-        {"head": ["none", "report_a", "report_b"], "lr": [1e-3, 1e-2]},
-        {"model": ["cnn", "report_cnn"], "head": ["none", "report_c"], "dropout": [0.1, 0.2]},
-    ],
-    ids=str,
-)
-def test_a_grid_over_presets_is_recorded_so_that_it_can_be_run_again(
-    grid: dict[str, Any], colours: Path, tmp_path: Path
+def test_an_interrupt_ends_the_workers_and_leaves_a_checkpoint(
+    whole: Run, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = {"epochs": 4, "batch_norm": False}
-    plan = plan_of(colours, tmp_path / "run", given, **grid)
-    recorded = settings_of(plan)
-    again = plan_of(
-        colours, tmp_path / "run", {n: v for n, v in recorded.items() if n != "grid"},
-        **recorded["grid"],
-    )  # fmt: skip
-    assert [trial.id for trial in again.trials] == [trial.id for trial in plan.trials]
-    assert settings_of(again) == recorded
-    assert recorded["epochs"] == 4
-    assert all(trial.settings.epochs == 4 for trial in plan.trials)
-    assert not any(trial.settings.batch_norm for trial in plan.trials)
-    assert "hidden" not in recorded
-    assert recorded["seed"] == 0
-    assert len(plan.trials) == np.prod([len(values) for values in grid.values()])
+    made = 0
+    real = serial._Work.pulse
+
+    def pulse(self: Any, images: int) -> None:
+        nonlocal made
+        made += 1
+        if made == 4:  # of six steps of an epoch
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.2)  # the main thread takes it
+        real(self, images)
+
+    monkeypatch.setattr(serial._Work, "pulse", pulse)
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        train(colours, out=tmp_path / "run", checkpoint_seconds=1000)
+    assert threading.active_count() == threads
+    assert made <= 5, "the step under way is the last one"
+    trial = whole.summary["winner"]["trial"]
+    found = Checkpoints(tmp_path / "run" / "checkpoints", trial).newest()
+    assert found is not None
+    (training,) = found.progress["trainings"]
+    assert (training["epoch"], training["step"]) == (1, made)
+    monkeypatch.undo()
+    expect_same(train(resume=tmp_path / "run"), whole)
 
 
-def test_a_search_over_heads_goes_on(colours: Path, tmp_path: Path) -> None:
-    small = {"image_size": 32, "epochs": 1, "engine": "torch", "weights": "none"}
-    run = veduta.search(
-        colours, grid={"head": ["none", "report_a"]}, out=tmp_path / "run",
-        console=Console(quiet=True), **small,
-    )  # fmt: skip
-    before = run.trials
-    again = veduta.search(
-        resume=run.directory.path, grid={"lr": [1e-2]}, console=Console(quiet=True)
-    )
-    assert len(again.trials) == 4
-    both = before.merge(again.trials, on=[*before.columns.drop("seconds")])
-    assert len(both) == 2
-    with pytest.raises(InputError, match="dropout was as each model or head has it, now it is 0"):
-        veduta.search(resume=run.directory.path, dropout=0.2)
+def test_a_full_disk_ends_the_run_with_an_error_of_ours(
+    whole: Run, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, written = checkpoints.write_atomically, 0
+
+    def write(path: Path, *content: bytes) -> None:
+        nonlocal written
+        written += 1
+        if written == 3:
+            raise OSError(28, "No space left on device")
+        real(path, *content)
+
+    monkeypatch.setattr(checkpoints, "write_atomically", write)
+    with pytest.raises(VedutaError, match="have room until the work is done; No space left"):
+        train(colours, out=tmp_path / "run")
+    assert len([*(tmp_path / "run" / "checkpoints").iterdir()]) == 2
+    assert not events(tmp_path / "run", "trial finished")
+    monkeypatch.undo()
+    expect_same(train(resume=tmp_path / "run"), whole)
 
 
-def test_all_faults_at_once(colours: Path, tmp_path: Path) -> None:
-    values = {"model": "mlp", "freeze": "all", "weights": "pretrained", "lr": "fast"}
+def test_a_longer_training_is_the_one_that_was_as_long_from_the_start(
+    whole: Run, colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    longer = train(colours, out=tmp_path / "longer", epochs=5)
+    path = Path(shutil.copytree(whole.directory.path, tmp_path / "run"))
+    capfd.readouterr()
+    run = train(resume=path, epochs=5)
+    assert "schedule" not in capfd.readouterr().err
+    expect_same(run, longer)
+    times = pd.read_csv(path / "epochs.csv")["seconds"].tolist()
+    assert times[:3] == whole.epochs["seconds"].tolist(), "the first epochs were not trained again"
+    assert run.summary["test"]["opened"] == 2
+    expect_same(train(resume=path), longer)  # nothing is left to do
+    with pytest.raises(InputError, match="epochs was 5, now it is 4"):
+        train(resume=path, epochs=4)
+
+
+def test_a_longer_training_that_is_killed_goes_on(
+    whole: Run, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = train(colours, out=tmp_path / "longer", epochs=5)
+    path = Path(shutil.copytree(whole.directory.path, tmp_path / "run"))
+    real, made = serial._Work.pulse, 0
+
+    def pulse(self: Any, images: int) -> None:
+        nonlocal made
+        made += 1
+        if made == 8:
+            raise KeyError("a death")
+        real(self, images)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(serial._Work, "pulse", pulse)
+        with pytest.raises(KeyError, match="a death"):
+            train(resume=path, epochs=5)
+    expect_same(train(resume=path), longer)
+
+
+def test_a_schedule_that_was_shorter_is_told(
+    colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    train(colours, out=tmp_path / "run", schedule="cosine", epochs=2)
+    capfd.readouterr()
+    run = train(resume=tmp_path / "run", epochs=3)
+    assert "the first epochs had the cosine schedule of the shorter" in capfd.readouterr().err
+    assert len(run.epochs) == 3
+
+
+def test_heads_of_a_frozen_backbone_start_anew_and_nothing_else_is_told(
+    colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They are trained together, without checkpoints."""
+    values = {"image_size": 32, "weights": "none", "engine": "torch", "schedule": "cosine"}
+    common = {"console": QUIET, **values}
+    veduta.train(colours, out=tmp_path / "run", epochs=2, **common)
+    longer = veduta.train(colours, out=tmp_path / "longer", epochs=4, **common)
+    capfd.readouterr()
+    run = veduta.train(resume=tmp_path / "run", epochs=4, console=QUIET)
+    assert "schedule" not in capfd.readouterr().err
+    expect_same(run, longer)
+
+
+def test_more_epochs_in_a_grid_go_on_where_rates_do_not_depend_on_them(
+    colours: Path, tmp_path: Path
+) -> None:
+    grid = {"schedule": ["constant", "cosine"]}
+    common = {k: v for k, v in CNN.items() if k not in {"schedule", "epochs"}} | {"console": QUIET}
+    path = tmp_path / "run"
+    veduta.search(colours, grid=grid, out=path, epochs=2, **common)
+    run = veduta.search(resume=path, grid={"epochs": [3]}, console=QUIET)
+    both = {**grid, "epochs": [2, 3]}
+    at_once = veduta.search(colours, grid=both, out=tmp_path / "whole", **common)
+    expect_same(run, at_once)
+
+
+def test_threads_and_products_are_decided_once(
+    whole: Run, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def measured(*_: object, **__: object) -> dict[str, float]:
+        asked.append(1)
+        return {"f32_seconds": 1.0, "bf16_seconds": 0.5}
+
+    monkeypatch.setattr(decided, "faster_in_bf16", measured)
+    monkeypatch.setattr(decided, "processors", lambda: 1)
+    run = train(colours, out=tmp_path / "run", amp="auto")
+    assert len(asked) == 1
+    (event,) = events(run, "means")
+    assert (event["threads"], event["products"]) == (1, "bf16")
+    assert event["f32_seconds"] == 1.0
+    kinds = [event["event"] for event in read_journal(run.directory.journal)]
+    assert kinds.index("means") < kinds.index("trial started")
+
+    monkeypatch.setattr(decided, "processors", lambda: 64)
+    monkeypatch.setattr(decided, "faster_in_bf16", lambda *_: pytest.fail("it was decided"))
+    path = Path(shutil.copytree(run.directory.path, tmp_path / "again"))
+    cut(path, "trial started")
+    shutil.rmtree(path / "checkpoints")
+    expect_same(train(resume=path), run)
+    assert len(events(path, "means")) == 1
+    assert untimed(run.directory.epochs) != untimed(whole.directory.epochs), "bf16 rounds"
+
+
+def test_a_network_alone_has_all_processors_and_several_have_one_each(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decided, "processors", lambda: 2)
+    common = {k: v for k, v in CNN.items() if k != "lr"} | {"epochs": 2, "console": QUIET}
+    grid = {"lr": [1e-3, 1e-2]}
+    runs = [
+        train(colours, out=tmp_path / "one", epochs=1),
+        veduta.search(colours, grid=grid, out=tmp_path / "two", **common),
+        veduta.search(colours, grid=grid, out=tmp_path / "halved", halving=2, **common),
+    ]
+    assert [events(run, "means")[0]["threads"] for run in runs] == [2, 1, 2]
+
+
+def test_a_run_of_a_version_that_names_trials_otherwise_is_refused(
+    whole: Run, tmp_path: Path
+) -> None:
+    """Else all of its trials would be run again, without a word."""
+    path = Path(shutil.copytree(whole.directory.path, tmp_path / "run"))
+    trial = whole.summary["winner"]["trial"]
+    found = read_journal(path / "journal.jsonl")
+    found[0]["versions"]["veduta"] = "0.0.1"
+    text = b"".join(encode({k: v for k, v in event.items() if k != "crc32"}) for event in found)
+    (path / "journal.jsonl").write_bytes(text)
+    assert train(resume=path).directory.path == path
+    lines = [
+        {**event, "trials": ["t000000000"]} if event["event"] == "plan" else event
+        for event in found
+    ]
+    (path / "journal.jsonl").write_bytes(b"".join(map(encode, lines)))
     with pytest.raises(InputError) as caught:
-        plan_of(colours, tmp_path / "run", values)
-    assert len(caught.value.faults) == 3
-    for values in ({"model": "nasnet_mobile"}, {"model": "timm:resnt18"}, {"head": "report_d"}):
-        with pytest.raises(InputError) as caught:
-            plan_of(colours, tmp_path / "run", values)
-        assert len(caught.value.faults) == 1
+        train(resume=path)
+    assert "was begun by version 0.0.1" in str(caught.value)
+    assert "such as t000000000" in str(caught.value)
+    assert trial not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="asks for processors")
+def test_the_memory_of_whole_networks_is_planned(whole: Run) -> None:
+    (event,) = events(whole, "residency")
+    assert event["tiles"] == event["side_by_side"] == 1
+    assert event["largest"] > 10**5

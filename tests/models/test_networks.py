@@ -109,14 +109,17 @@ def test_what_was_saved_predicts_on_every_engine(
     assert expected.std() > 1e-3
 
 
-def test_blocks_start_as_the_identity_and_untied_biases_at_zero() -> None:
+def test_blocks_start_as_their_shortcut_and_untied_biases_at_zero() -> None:
     small = cnn(Options(image_size=32, channels=(8, 12)))
     small.load_state_dict(random_state(small, 0))
-    block = small.get_submodule("stage2").get_submodule("3").eval()
-    x = torch.rand(2, 12, 4, 4)
-    assert torch.equal(block(x), x)
-    convolution = small.get_submodule("stage1").get_submodule("0").get_submodule("conv1")[0]  # type: ignore[index]
-    assert convolution.weight.std() > 0
+    first, second = (small.get_submodule(name).eval() for name in ("stage1", "stage2"))
+    x = torch.rand(2, 8, 5, 5)
+    assert torch.equal(first(x), x)
+    means = torch.nn.functional.avg_pool2d(x, 2, ceil_mode=True)
+    weights = second.get_parameter("shortcut.1.weight")
+    expected = torch.relu(torch.nn.functional.conv2d(means, weights) / (1 + 1e-5) ** 0.5)
+    torch.testing.assert_close(second(x), expected)
+    assert first.get_parameter("conv1.0.weight").std() > 0
     untied = report_cnn(Options(image_size=25, channels=(5, 4), untied_bias=True))
     state = random_state(untied, 0)
     assert state["block1.convolution.bias"].shape == (5, 21, 21)

@@ -95,3 +95,14 @@ def test_warm_up_leaves_an_epoch_for_the_rest() -> None:
         "lower the one or raise the other"
     )
     assert not schedule_faults(Settings(warmup=2.9, epochs=3))
+
+
+def test_the_head_alone_has_the_rate_itself_and_the_schedule_comes_after() -> None:
+    alone = schedule_of(Settings(schedule="cosine", epochs=5, freeze_epochs=2, warmup=1), 4)
+    after = schedule_of(Settings(schedule="cosine", epochs=3, warmup=1), 4)
+    assert [alone(step) for step in range(8)] == [1.0] * 8
+    assert [alone(step) for step in range(8, 20)] == [after(step) for step in range(12)]
+    (fault,) = schedule_faults(Settings(epochs=2, freeze_epochs=2))
+    assert "freeze_epochs 2 and epochs 2" in fault
+    (fault,) = schedule_faults(Settings(epochs=3, freeze_epochs=2, warmup=1))
+    assert "2 of them of the head alone" in fault

@@ -171,12 +171,12 @@ def browse(page_file: Path, *options: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
 
 
-def requests_of(html: str, folder: Path) -> set[str]:
+def requests_of(html: str, folder: Path, *, told: str = "Every equation runs") -> set[str]:
     """What a browser asks for on behalf of this page, by the browser's own network log."""
     shown, log = folder / "shown.html", folder / "net.json"
     shown.write_text(html, encoding="utf-8")
     output = browse(shown, "--dump-dom", f"--log-net-log={log}")
-    assert "Every equation runs" in output
+    assert told in output
     events = [line for line in log.read_text(errors="replace").splitlines() if '"url":' in line]
     assert events, "the network log is empty"
     ours = [line for line in events if '"initiator":' in line and BROWSERS_OWN not in line]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from veduta.config.settings import OF_A_TRIAL, Settings
 from veduta.search.groups import FUSED, HALVED, NUMBERS, VARYING, fusable, groups, tiles
-from veduta.search.space import cells, trials
+from veduta.search.space import cells, trial_of, trials
 
 GRID = {
     "batch_size": (16, 32),
@@ -68,11 +68,19 @@ def test_what_the_fused_executor_does_not_have_is_no_scalar_and_off_by_default()
 
 @pytest.mark.parametrize("name", ALONE)
 def test_who_needs_the_serial_executor_runs_alone_and_changes_nothing_for_others(name: str) -> None:
-    plain = trials(cells(Settings(), {"lr": (1e-3, 1e-2), "l1": (0.0, 1e-4)}))
+    common = Settings(hidden=(4,), batch_norm=True)
+    plain = trials(cells(common, {"lr": (1e-3, 1e-2), "l1": (0.0, 1e-4)}))
     values = (Settings.model_fields[name].default, ALONE[name])
-    mixed = trials(cells(Settings(), {"lr": (1e-3, 1e-2), "l1": (0.0, 1e-4), name: values}))
+    mixed = trials(cells(common, {"lr": (1e-3, 1e-2), "l1": (0.0, 1e-4), name: values}))
     found = [tile for group in groups(mixed) for tile in tiles(group, 50)]
     alone = [tile for tile in found if not fusable(tile[0].settings)]
     assert [len(tile) for tile in alone] == [1] * 4
     # the same tiles, of which each gives the same bits, whatever runs beside it
     assert [t for t in found if t not in alone] == tiles(groups(plain)[0], 50)
+
+
+@pytest.mark.parametrize("name", ["dropout_layers", "norm_first"])
+def test_what_a_trial_does_not_use_does_not_decide_where_it_runs(name: str) -> None:
+    with_it = trial_of(Settings(**{name: ALONE[name]}))
+    assert with_it.id == trial_of(Settings()).id
+    assert fusable(with_it.settings)

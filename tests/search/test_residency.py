@@ -70,6 +70,31 @@ def test_the_plan_counts_the_group_that_takes_most(monkeypatch: pytest.MonkeyPat
     assert alone.side_by_side == alone.tiles
     assert alone.planned == alone.side_by_side * alone.largest + 2 * 50
     assert found.planned == alone.planned + 64 * 50
+    halved = residency(linear, sizes, 10**9, apart=True)
+    assert (halved.groups, halved.tiles, halved.side_by_side) == (1, 64, 2)
+
+
+def test_an_average_and_a_checkpoint_of_a_network_by_hand() -> None:
+    """`mlp` is its head alone: 3 x 8 x 8 pixels, 192 x 20000 + 20000 and 20000 x 3 + 3 numbers.
+
+    With sgd there are weights, gradients and velocities, here of two folds, and the best: 7 P. An
+    average adds 2. A checkpoint has weights, velocities, averages and the best, 7 P, twice; that is
+    more than a step.
+    """
+    plain, averaged = (
+        trial_of(
+            Settings(
+                model="mlp", freeze="none", weights="none", image_size=8, hidden=(20000,),
+                batch_size=2, optimizer="sgd", ema=ema,
+            )
+        )
+        for ema in (0.0, 0.9)
+    )  # fmt: skip
+    head = Head(192, 3, hidden=(20000,))
+    assert head.parameters == 192 * 20000 + 20000 + 60003
+    found = [tile_bytes((one,), head, Sizes(0, 0, 3, 2)) for one in (plain, averaged)]
+    each = 1.2 * 4 * head.parameters
+    assert found == [pytest.approx(each * n, rel=1e-3) for n in (7 + 2 * 5, 9 + 2 * 7)]
 
 
 def test_memory_changes_no_result(

@@ -10,7 +10,7 @@ from veduta.config.settings import Settings
 from veduta.search.fused import TileEpoch
 from veduta.search.groups import Tile
 from veduta.search.space import trial_of
-from veduta.search.workers import Beat, side_by_side
+from veduta.search.workers import Beat, Epochs, side_by_side
 
 TILES: list[Tile] = [(trial_of(Settings(lr=lr)),) for lr in (1.0, 2.0, 3.0, 4.0, 5.0)]
 
@@ -81,3 +81,22 @@ def test_leaving_early_stops_the_workers() -> None:
     seen.close()
     assert threading.active_count() == before
     assert len(begun) <= 2
+
+
+def test_leaving_early_closes_what_is_under_way() -> None:
+    """In its own thread, so that it can keep what it needs, and is heard where it cannot."""
+    closed: list[str] = []
+
+    def endless(tile: Tile, beat: Beat) -> Epochs:
+        try:
+            while True:
+                yield TileEpoch(1, [], [], None)
+        except GeneratorExit:
+            closed.append(threading.current_thread().name)
+            raise
+
+    seen = side_by_side(TILES[:1], endless, workers=1)
+    next(seen)
+    seen.close()
+    assert len(closed) == 1
+    assert closed[0].startswith("ThreadPoolExecutor")

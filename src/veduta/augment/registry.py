@@ -52,9 +52,14 @@ So they are of no use where frozen stages see one image at a time; `mixing` hold
 def image_names(names: Collection[str]) -> tuple[str, ...]:
     """Those of `names` that change an image alone, in the order in which they act.
 
+    Raises:
+        ValueError: a name is of no augmentation.
+
     >>> image_names(["mixup", "flip", "crop"])
     ('crop', 'flip')
     """
+    if strange := {*names} - {*AUGMENTATIONS, *MIXES}:
+        raise ValueError(f"augmentations are {', '.join(AUGMENTATIONS)}; got {sorted(strange)}")
     return tuple(name for name in AUGMENTATIONS if name in names)
 
 

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from veduta.cli.cache import cache
+from veduta.cli.compare import compare
 from veduta.cli.demo import demo
 from veduta.cli.equations import equations
 from veduta.cli.evaluate import evaluate
@@ -14,6 +15,7 @@ from veduta.cli.lr_find import lr_find
 from veduta.cli.models import models
 from veduta.cli.options import COLLECT, with_settings
 from veduta.cli.predict import predict
+from veduta.cli.report import report
 from veduta.cli.search import search
 from veduta.cli.train import train
 from veduta.errors import InputError, VedutaError
@@ -31,7 +33,9 @@ app.command(context_settings=COLLECT)(with_settings(train))
 app.command("lr-find", context_settings=COLLECT)(with_settings(lr_find))
 app.command()(predict)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(explain)
+app.command()(report)
 app.command()(models)
 app.command()(demo)
 app.command()(cache)

@@ -49,8 +49,8 @@ def together(
         InputError: file or recipe cannot be read.
     """
     values, merged = dict(settings), dict(grid)
-    filed = [read_file(Path(config))] if config else []
-    filed += [read_recipe(recipe)] if recipe else []
+    filed = [read_file(Path(config))] if config is not None else []
+    filed += [read_recipe(recipe)] if recipe is not None else []
     for content in filed:
         more = content.pop("grid", {})
         known = {*values, *merged}

@@ -25,7 +25,7 @@ class Settings(BaseModel):
     # what is trained
     model: str = setting(
         "efficientnet_lite0",
-        "backbone, see `veduta models`",
+        "network, see `veduta models`; timm:NAME for any other of timm",
         "a name that `veduta models` lists, or timm:NAME",
     )
     weights: str = setting(

@@ -6,6 +6,7 @@ from typing import Any
 from veduta.experiment.earlier import Earlier
 from veduta.experiment.folding import announce_folds
 from veduta.experiment.plan import Plan
+from veduta.search.rungs import most_epochs
 from veduta.tracking.console import Console
 
 
@@ -19,7 +20,7 @@ def announce_plan(plan: Plan, start: Mapping[str, Any], console: Console) -> Non
     fewer = f" ({plan.cells} cells, of which some differ only in what they do not use)"
     console.say(
         f"trials      {len(plan.trials)}{fewer if plan.cells != len(plan.trials) else ''}, "
-        f"{sum(trial.settings.epochs for trial in plan.trials):,} epochs at most"
+        f"{most_epochs(plan.trials, plan.settings.halving):,} epochs at most"
     )
     if leaks := start["in_two_splits"]:
         console.warn(f"{leaks} images came in more than one split; splits.csv has their sha256")

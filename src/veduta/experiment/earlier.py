@@ -12,6 +12,7 @@ from typing import Any
 
 from veduta.errors import InputError
 from veduta.runs.artefact import standing
+from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.directory import Place, RunDirectory, create, tidy
 from veduta.runs.files import expect_room, write_json
 from veduta.runs.journal import Event, Journal
@@ -80,7 +81,8 @@ class Earlier:
         """
         found = {}
         for trial in trials:
-            if (origin := past.continued.get(trial.id)) is None or past.ended([trial]):
+            origin = past.continued.get(trial.id)
+            if origin is None or past.ended([trial]) or not self._kept(origin):
                 continue
             if trial.settings.schedule == "constant":
                 found[trial.id] = origin
@@ -91,6 +93,10 @@ class Earlier:
                     "training; the others have that of the longer one"
                 )
         return found
+
+    def _kept(self, trial: str) -> bool:
+        """Whether there are checkpoints of a trial; there are none of heads trained together."""
+        return Checkpoints(self.directory.checkpoints, trial).exist()
 
     def reopened(self) -> tuple[RunDirectory, Journal]:
         """Its directory, without what a kill left half done, and its journal, to go on with.

@@ -75,7 +75,7 @@ class Materials:
         if self.engine != FASTEST:
             return {}
         chosen = drawn(self.training, measuring.IMAGES, seed=self.seed, purpose="engine")
-        pixels = self._pixels_of(chosen, resize_of(settings))
+        pixels = self.pixels_of(chosen, resize_of(settings))
         self.engine, rates = engines.fastest(self._built(settings).backbone, pixels, self.console)
         self._kept.clear()
         return {"engine_measured": rates}
@@ -86,7 +86,7 @@ class Materials:
         if self.precision == F32 or extractor.quantised:
             return extractor
         chosen = drawn(self.training, quantised.IMAGES, seed=self.seed, purpose="calibration")
-        pixels = self._pixels_of(chosen, extractor.resize)
+        pixels = self.pixels_of(chosen, extractor.resize)
         made = engines.quantise(extractor, chosen, pixels, cache=self.cache, console=self.console)
         self._kept[recipe_of(settings)] = made
         return made
@@ -126,7 +126,7 @@ class Materials:
         """
         if not views:
             return []
-        pixels = self._pixels_of(images, resize_of(settings))
+        pixels = self.pixels_of(images, resize_of(settings))
         if settings.freeze == "none":
             return [pixels]
         started = time.perf_counter()
@@ -148,12 +148,12 @@ class Materials:
         recipe = recipe_of(settings)
         if self.training and recipe not in self.checks:
             chosen = drawn(self.training, agreement.IMAGES, seed=self.seed, purpose="check")
-            pixels = self._pixels_of(chosen, extractor.resize)
+            pixels = self.pixels_of(chosen, extractor.resize)
             self.checks[recipe] = engines.check(
                 extractor, chosen, pixels, cache=self.cache, console=self.console
             )
 
-    def _pixels_of(self, images: Sequence[Image], resize: Resize) -> Rows:
+    def pixels_of(self, images: Sequence[Image], resize: Resize) -> Rows:
         """Pixels of images that were read before, aligned with them; from the files where gone."""
         store = pixel_store(resize, self.cache)
         digests = [image.digest for image in images]

@@ -1,7 +1,7 @@
 """What a run is for: the one test score, and the winner as files that predict."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -14,16 +14,20 @@ from torch import Tensor
 from veduta.augment.views import PLAIN, TTA, View
 from veduta.config.settings import Settings
 from veduta.data.decode import DECODER
+from veduta.experiment.card import card
+from veduta.experiment.judgement import Judgement
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
 from veduta.inference.averaging import mean_logits
 from veduta.metrics.classification import accuracy
+from veduta.models.backbones import Backbone, backbone_from_state
 from veduta.models.freezing import artefact_states, frozen_stages
 from veduta.models.heads import HeadNetwork
-from veduta.runs.artefact import standing, write_artefact
+from veduta.models.registry import model_of
+from veduta.runs.artefact import CARD, standing, write_artefact
 from veduta.runs.directory import RunDirectory
-from veduta.runs.files import write_arrays
+from veduta.runs.files import write_arrays, write_atomically
 from veduta.runs.manifest import FORMAT, Head, Manifest, Preprocessing
 from veduta.search.kept import DAMAGED
 from veduta.search.space import Trial
@@ -99,10 +103,24 @@ def _kept(made: Made, sealed: SealedTest) -> tuple[NDArray[np.intp], NDArray[np.
     return found if whose == (made.winner.id, sealed.opened) else None
 
 
-def write_model(made: Made) -> None:
-    """The winner, backbone and head, as `model/`, where it does not stand there whole."""
+def whole_backbone(made: Made) -> Backbone:
+    """The backbone of the winner, the stages that it has trained in their places."""
+    settings = made.winner.settings
+    backbone = made.materials.networks.backbone(settings)
+    trained, _ = artefact_states(made.network)
+    state = {**backbone.state_dict(), **trained}
+    how = backbone.preprocessing
+    return backbone_from_state(model_of(settings), state, preprocessing=how)
+
+
+def write_model(made: Made, judgement: Judgement, summary: Mapping[str, Any]) -> None:
+    """The winner, backbone and head, as `model/`, where it does not stand there whole.
+
+    `summary` is what its card tells.
+    """
     stands = standing(made.directory.path)
     if stands and stands.trial == made.winner.id:
+        write_atomically(made.directory.model / CARD, card(stands, judgement, summary))
         return
     settings = made.winner.settings
     backbone = made.materials.networks.backbone(settings)
@@ -123,6 +141,8 @@ def write_model(made: Made) -> None:
         engine=made.materials.engine,
         precision=settings.precision,
         tta=settings.tta,
+        temperature=judgement.temperature.value,
+        error_bounds=judgement.error_bounds(),
         decoder=DECODER,
         weights=backbone.weights_source + _trained_here(settings),
         trial=made.winner.id,
@@ -133,7 +153,8 @@ def write_model(made: Made) -> None:
     tensors = {f"backbone.{name}": t for name, t in whole.items()}
     tensors |= {f"head.{name}": t for name, t in head.items()}
     network = made.materials.network(settings)
-    write_artefact(made.directory.model, manifest, tensors, network=network)
+    told = card(manifest, judgement, summary)
+    write_artefact(made.directory.model, manifest, tensors, network=network, card=told)
 
 
 def _trained_here(settings: Settings) -> str:

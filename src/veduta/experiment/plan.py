@@ -182,7 +182,7 @@ def _view_faults(settings: Settings) -> list[str]:
     names = settings.augment
     known = {*AUGMENTATIONS, *MIXES}
     faults = [unknown("augmentation", name, known) for name in names if name not in known]
-    if settings.freeze != "none" and settings.views and not (image_names(names) or faults):
+    if settings.freeze != "none" and settings.views and not (faults or image_names(names)):
         faults.append(
             f"views need an augmentation that makes them; got views={settings.views} with "
             f"augment={as_text(names)}: give names such as augment=crop+flip, or leave views out"

@@ -9,8 +9,10 @@ import pandas as pd
 
 from veduta.config.settings import OF_A_TRIAL, Settings
 from veduta.errors import InputError
+from veduta.experiment.judgement import Judgement, judge
 from veduta.inference.classifier import Classifier, load_classifier
 from veduta.runs.directory import RunDirectory
+from veduta.tracking.html import facts, ranged, table
 
 TEXT = (
     "trial",
@@ -63,6 +65,12 @@ class Run:
         return _read(self.directory.epochs)
 
     @cached_property
+    def judgement(self) -> Judgement:
+        """Scores of the winner with their truth, its temperature and bounds, read anew."""
+        winner, classes = self.summary["winner"]["trial"], tuple(self.summary["classes"])
+        return judge(self.directory, winner=winner, classes=classes)
+
+    @cached_property
     def classifier(self) -> Classifier:
         """The winner, ready to predict."""
         return load_classifier(self.directory.path)
@@ -72,15 +80,25 @@ class Run:
         winner = self.summary["winner"]
         table = self.trials.assign(first=self.trials["trial"] == winner["trial"])
         table = table.sort_values(["val_accuracy", "first"], ascending=False, kind="stable")
-        shown = table[["trial", *winner["varied"], "best_epoch"]].copy()
+        halved = ["epochs_trained"] if (table["status"] == "stopped").any() else []
+        shown = table[["trial", *winner["varied"], *halved, "best_epoch"]].copy()
         shown["validation"] = table["val_accuracy"].map("{:.1%}".format)
         ends = zip(table["val_low"], table["val_high"], strict=True)
         shown["95 % interval"] = [f"{low:.1%} to {high:.1%}" for low, high in ends]
         shown["tied"] = table["tied"].map({True: "yes", False: "no"})
-        return shown[table["status"] == "finished"].head(rows)
+        return shown[table["status"].isin(["finished", "stopped"])].head(rows)
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """The run as a notebook shows it: its number, and the leaderboard."""
+        test, validation = self.summary["test"], self.summary["validation"]
+        told = {"test": ranged(test) if test["images"] else "no test image could be read"}
+        told |= {"validation": ranged(validation), "directory": str(self.directory.path)}
+        best = self.leaderboard()
+        board = table(list(best.columns), best.to_numpy().tolist(), caption="by validation")
+        return facts(f"{len(self.trials)} trial(s)", told) + board
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -5,7 +5,7 @@ the run did not vary keeps its value as one of them. Cells are never taken away,
 earlier trials stay as they are, and the merged grid describes the whole run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def resumed_plan(
 
     Raises:
         InputError: the directory holds no run that can go on, or what was given would change what
-            it has done; every fault is listed.
+            it has done; every fault is listed. Or another version of Veduta began it.
     """
     earlier = read_earlier(path, compare=data is not None)
     common, merged = _merged(earlier, values, grid)
@@ -90,8 +90,29 @@ def resumed_plan(
     for age, settings in enumerate(earlier.settings):
         for trial in trials_of(*_parsed(settings), settings.keys() - {"grid"}):
             ages.setdefault(trial.id, age)
+    _expect_same_names(earlier, ages)
     ages = {trial.id: ages.get(trial.id, len(earlier.settings)) for trial in plan.trials}
     return replace(plan, engine=engine, earlier=replace(earlier, ages=ages))
+
+
+def _expect_same_names(earlier: Earlier, names: Collection[str]) -> None:
+    """The trials of the run must have the names that this version gives them.
+
+    A name stands for all hyper-parameters; a version that knows others would run every trial again.
+
+    Raises:
+        InputError: some have not.
+    """
+    planned = [name for e in earlier.events if e["event"] == "plan" for name in e["trials"]]
+    others = [name for name in dict.fromkeys(planned) if name not in names]
+    if others:
+        was = earlier.start["versions"].get("veduta", "unknown")
+        raise InputError(
+            "a run goes on with the version of Veduta that began it, or one with the same "
+            f"hyper-parameters; {earlier.directory.path} was begun by version {was}, and this one "
+            f"has other names for its trials, such as {others[0]}: resume it with that version, or "
+            "start a new run"
+        )
 
 
 def _parsed(recorded: Mapping[str, Any]) -> tuple[Settings, Grid]:

@@ -19,14 +19,17 @@ from veduta.experiment import records
 from veduta.experiment.announcing import announce_plan
 from veduta.experiment.earlier import begun
 from veduta.experiment.examples import Data
+from veduta.experiment.judgement import judge, write_judgement
 from veduta.experiment.materials import Materials
 from veduta.experiment.means import alone, means_of
 from veduta.experiment.outcome import Made, score_test, write_model
 from veduta.experiment.parts import Parts, gate_of, split
+from veduta.experiment.picturing import picture_run
 from veduta.experiment.plan import Plan
 from veduta.experiment.recipes import recipe_of
 from veduta.experiment.sealed import SealedTest
 from veduta.experiment.summary import corrected_of, summary_of, write_end, write_tables
+from veduta.experiment.tensorboard import write_winner
 from veduta.experiment.unchanged import expect_same_backbones, expect_same_images
 from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory
@@ -85,7 +88,9 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
             data(plan.trials[0])  # features before trials, so that each has a progress of its own
             announce(resident, journal, console)
             means = means_of(plan, data, journal, allowed=resident.allowed, warn=console.warn)
-            study = Study(Record(plan.trials, journal, places, board), means, past)
+            study = Study(
+                Record(plan.trials, journal, places, board, tell=console.say), means, past
+            )
             winner, best, ties = _searched(plan, study, data, console=console)
         except BaseException:
             with suppress(OSError):  # what went wrong first is what is reported
@@ -96,7 +101,8 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         network = _final_network(study, winner, best, data) if plan.refit else best.network
         made = Made(directory, plan, winner, network, materials)
         sealed = SealedTest(parts["test"], journal, cache)
-        summary = _judged(made, study, best, ties=ties, sealed=sealed)
+        summary = _judged(made, study, best, ties=ties, sealed=sealed, parts=parts)
+        write_winner(made, data, console)
         seconds = {**materials.seconds, "training": study.seconds}
         seconds["total"] = time.perf_counter() - started
         write_end(directory, journal, summary, materials=materials, seconds=seconds)
@@ -120,14 +126,25 @@ def _searched(
 
 
 def _judged(
-    made: Made, study: Study, best: Finished, *, ties: list[str], sealed: SealedTest
+    made: Made,
+    study: Study,
+    best: Finished,
+    *,
+    ties: list[str],
+    sealed: SealedTest,
+    parts: Parts,
 ) -> dict[str, Any]:
     """Open the test for the winner, write it as files that predict; the run in figures."""
     plan = made.plan
     test = score_test(made, sealed)
-    write_model(made)
+    judgement = judge(made.directory, winner=made.winner.id, classes=plan.folder.classes)
     summary = {**summary_of(plan, study.record, best.outcome, ties=ties), "test": test}
     summary["corrected"] = corrected_of(made.directory, study.record, plan.settings.seed)
+    summary |= write_judgement(made.directory, judgement, seed=plan.settings.seed)
+    start = study.record.journal.events[0]
+    told = {**summary, **{name: start[name] for name in ("images", "rejected")}}
+    write_model(made, judgement, told)
+    picture_run(made, judgement, [image for part in parts.values() for image in part])
     summary["engine_check"] = made.materials.checks.get(recipe_of(made.winner.settings))
     return summary
 
@@ -138,7 +155,8 @@ def _residency(plan: Plan, parts: Parts) -> Residency:
     if folds > 1:
         train = chooses = train + chooses  # every one of them trains, and chooses once
     sizes = Sizes(train, chooses, len(plan.folder.classes), folds)
-    return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory))
+    apart = plan.settings.halving is not None
+    return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory), apart=apart)
 
 
 def _final_network(study: Study, winner: Trial, best: Finished, data: Data) -> HeadNetwork:

@@ -15,6 +15,7 @@ from veduta.runs.files import write_json
 from veduta.runs.journal import Journal
 from veduta.search.optimism import correct
 from veduta.search.record import Record
+from veduta.search.rungs import rungs
 from veduta.search.selection import Outcome
 from veduta.search.space import varied
 from veduta.tracking.tables import epochs_table, trials_table, write_csv
@@ -42,6 +43,7 @@ def summary_of(
             "refit": plan.refit,
         },
         "folds": plan.settings.folds,
+        "halving": _halving(plan, record),
         "validation": Accuracy(outcome.val_accuracy, *wilson(hits, images), images).as_dict(),
         "ties": list(ties),
         "trials": len(plan.trials),
@@ -50,6 +52,19 @@ def summary_of(
         "resumed": sum(event["event"] == "resumed" for event in record.journal.events),
         "class_order": "by name, in code point order",
     }
+
+
+def _halving(plan: Plan, record: Record) -> dict[str, Any] | None:
+    """The rounds of successive halving: how many trials went into each, and up to which epoch."""
+    if plan.settings.halving is None:
+        return None
+    decided = {e["number"]: e for e in record.journal.events if e["event"] == "rung"}
+    rounds, alive = [], list(plan.trials)
+    for rung in rungs(plan.trials, plan.settings.halving):
+        rounds.append({"trials": len(alive), "epochs": max(map(rung.epochs, alive), default=0)})
+        promoted = decided.get(rung.number, {}).get("promoted", ())
+        alive = [trial for trial in alive if trial.id in promoted]
+    return {"factor": plan.settings.halving, "rounds": rounds}
 
 
 def corrected_of(directory: RunDirectory, record: Record, seed: int) -> dict[str, Any] | None:

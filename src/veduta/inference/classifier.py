@@ -39,10 +39,11 @@ ENGINES = ("auto", "torch", "openvino")  # `fastest` is for a run, which has ima
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Probabilities (N, classes) of `samples`, and the files that could not be read."""
+    """Logits and probabilities (N, classes) of `samples`, and the files that could not be read."""
 
     samples: tuple[Sample, ...]
     digests: tuple[str, ...]
+    logits: Array
     probabilities: Array
     rejected: tuple[Rejection, ...]
 
@@ -70,20 +71,29 @@ class Classifier:
         self._views = TTA[manifest.tta]
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> Array:
-        """Probabilities (n, classes) of resized pixels (n, size, size, 3).
+        """Probabilities (n, classes) of resized pixels (n, size, size, 3): logits, then softmax."""
+        return probabilities_of(self.logits(pixels))
+
+    def logits(self, pixels: NDArray[np.uint8]) -> Array:
+        """Logits (n, classes) of resized pixels (n, size, size, 3).
 
         Where the model was judged with its mirror (`tta`), an image is judged so here too.
         """
-        logits = mean_logits(self.head, ([self._features(view, pixels)] for view in self._views))
-        found: Array = torch.softmax(logits.double(), 1).float().numpy()
+        found: Array = mean_logits(
+            self.head, ([self._features(view, pixels)] for view in self._views)
+        ).numpy()
         return found
+
+    def features(self, pixels: NDArray[np.uint8]) -> Array:
+        """What the head gets (n, features) of resized pixels (n, size, size, 3)."""
+        return compute_features(pixels, self.backbone, self._engine)
 
     def _features(self, view: View, pixels: NDArray[np.uint8]) -> torch.Tensor:
         shown = view.of(pixels, np.zeros(len(pixels), np.uint64))  # no keys: nothing is drawn
-        return torch.from_numpy(compute_features(shown, self.backbone, self._engine))
+        return torch.from_numpy(self.features(shown))
 
     def score(self, samples: Sequence[Sample], progress: Advance) -> Scores:
-        """Probabilities of every sample that can be read, in the order of the samples."""
+        """What is said of every sample that can be read, in the order of the samples."""
         good: list[tuple[Sample, str]] = []
         rejected: list[Rejection] = []
         parts = [np.empty((0, len(self.classes)), np.float32)]
@@ -93,14 +103,16 @@ class Classifier:
                 read = [one for one in chunk if not isinstance(one, Rejection)]
                 rejected += [one for one in chunk if isinstance(one, Rejection)]
                 if read:
-                    parts.append(self.probabilities(np.stack([pixels for _, _, pixels in read])))
+                    parts.append(self.logits(np.stack([pixels for _, _, pixels in read])))
                 good += [(sample, digest) for sample, digest, _ in read]
                 done += len(chunk)
                 progress(done, len(samples))
+        logits = np.concatenate(parts)
         return Scores(
             tuple(sample for sample, _ in good),
             tuple(digest for _, digest in good),
-            np.concatenate(parts),
+            logits,
+            probabilities_of(logits),
             tuple(rejected),
         )
 
@@ -110,6 +122,12 @@ class Classifier:
             return sample, sha256(data).hexdigest(), self.resize(decode(data))
         except DecodeError as error:
             return Rejection(sample.name, error.problem, error.detail)
+
+
+def probabilities_of(logits: Array) -> Array:
+    """Softmax in double precision."""
+    found: Array = torch.softmax(torch.from_numpy(logits).double(), 1).float().numpy()
+    return found
 
 
 def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:

@@ -15,6 +15,7 @@ def wilson(hits: int, images: int) -> Interval:
 
     With p = hits / images, z = 1.96: the p0 for which |p - p0| <= z sqrt(p0 (1 - p0) / images).
     It keeps its coverage near 0 and 1, where accuracies live, unlike p +- z * standard error.
+    No image leaves every share possible.
 
     >>> low, high = wilson(92, 100)
     >>> round(low, 4), round(high, 4)
@@ -24,5 +25,23 @@ def wilson(hits: int, images: int) -> Interval:
     """
     from scipy.stats import binomtest
 
+    if not images:
+        return Interval(0.0, 1.0)
     found = binomtest(hits, images).proportion_ci(0.95, method="wilson")
     return Interval(float(found.low), float(found.high))
+
+
+def upper_bound(errors: int, images: int, level: float) -> float:
+    """Clopper and Pearson's one-sided upper bound of a share, exact: `level` is never fallen below.
+
+    The largest p for which `errors` or fewer out of `images` have a probability of 1 - level:
+    the `level` quantile of Beta(errors + 1, images - errors).
+
+    >>> round(upper_bound(0, 149, 0.95), 4)  # the fewest images that show an error below 2 %
+    0.0199
+
+    Source: C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404-413.
+    """
+    from scipy.stats import beta
+
+    return 1.0 if errors >= images else float(beta.ppf(level, errors + 1, images - errors))

@@ -2,7 +2,8 @@
 
 The stem moves each square of 4 x 4 pixels into channels, so that the first convolution, dear and
 poor where it looks at full resolution, looks at a sixteenth of the places with 48 channels each.
-Behind it each stage halves the side; features are the mean over the places of the last maps.
+Behind it each stage but the first halves the side and widens the maps in one residual block; the
+features are the mean over the places of the last maps.
 """
 
 from typing import final
@@ -22,24 +23,35 @@ def normed(channels: int, maps: int, *, stride: int = 1) -> list[nn.Module]:
 
 @final
 class Block(nn.Module):
-    """A basic residual block: x + what two convolutions make of it.
+    """A basic residual block: a shortcut of x, and what two convolutions make of it.
+
+    Where it halves the side, the shortcut is the mean over squares of 2 x 2 places, and a 1 x 1
+    convolution to the new width: no place is left out (He et al. 2019, arXiv 1812.01187, ResNet-D).
 
     Attributes:
         zero: names of parameters that start at 0: the scale of the last batch norm, so that the
-            block starts as the identity (Goyal et al. 2017, arXiv 1706.02677).
+            block starts as its shortcut (Goyal et al. 2017, arXiv 1706.02677).
     """
 
     zero = ("conv2.1.weight",)
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, maps: int, *, halves: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(*normed(channels, channels), nn.ReLU(inplace=True))
-        self.conv2 = nn.Sequential(*normed(channels, channels))
+        first = normed(channels, maps, stride=2 if halves else 1)
+        self.conv1 = nn.Sequential(*first, nn.ReLU(inplace=True))
+        self.conv2 = nn.Sequential(*normed(maps, maps))
+        self.shortcut: nn.Module = nn.Identity()
+        if halves:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(2, ceil_mode=True),
+                nn.Conv2d(channels, maps, 1, bias=False),
+                nn.BatchNorm2d(maps),
+            )
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps of the shape of x."""
-        found: Tensor = self.activation(self.conv2(self.conv1(x)) + x)
+        """Maps (B, maps, H, W) of x (B, channels, H, W); where it halves, H and W are half, up."""
+        found: Tensor = self.activation(self.conv2(self.conv1(x)) + self.shortcut(x))
         return found
 
 
@@ -57,14 +69,12 @@ def cnn(options: Options) -> nn.Sequential:
 
     Stages are named `stem`, `stage1` and on, one for each of `options.channels`, and `pool`.
     """
-    first = options.channels[0]
-    stem = [Squares(SQUARE), *normed(3 * SQUARE**2, first), nn.ReLU(inplace=True)]
+    before = options.channels[0]
+    stem = [Squares(SQUARE), *normed(3 * SQUARE**2, before), nn.ReLU(inplace=True)]
     network = nn.Sequential()
     network.add_module("stem", nn.Sequential(*stem))
-    before = first
     for number, maps in enumerate(options.channels, start=1):
-        down = [*normed(before, maps, stride=2), nn.ReLU(inplace=True)] if number > 1 else []
-        network.add_module(f"stage{number}", nn.Sequential(*down, Block(maps)))
+        network.add_module(f"stage{number}", Block(before, maps, halves=number > 1))
         before = maps
     network.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     return network

@@ -89,27 +89,34 @@ def is_constant(settings: Settings) -> bool:
 def schedule_of(settings: Settings, steps: int) -> Schedule:
     """The schedule of a whole training under `settings`.
 
-    A warm-up of `settings.warmup` epochs, in whole steps, rises in a straight line, from its first
-    step on above 0, to where the schedule proper starts; that covers the steps after it, one at
-    least.
+    The epochs that train the head alone (`freeze_epochs`) have the learning rate itself; the
+    schedule is that of the epochs after them, in which stages behind it train too. A warm-up of
+    `settings.warmup` epochs, in whole steps, rises in a straight line, from its first step on above
+    0, to where the schedule proper starts; that covers the steps after it, one at least.
 
     Args:
         settings: of the trial; `epochs` is how long the schedule is, wherever training stops.
         steps: of one epoch.
     """
-    total = settings.epochs * steps
+    alone = settings.freeze_epochs * steps
+    total = settings.epochs * steps - alone
     warm = min(round(settings.warmup * steps), total - 1)
     then = SCHEDULES[settings.schedule](total - warm)
-    if not warm:
-        return then
-    start = then(0)
-    return joined(linear(start / (warm + 1), start, warm), then, warm)
+    if warm:
+        start = then(0)
+        then = joined(linear(start / (warm + 1), start, warm), then, warm)
+    return joined(constant(alone), then, alone) if alone else then
 
 
 def schedule_faults(settings: Settings) -> list[str]:
-    """What warm-up and epochs must not be together."""
-    warmup, epochs = settings.warmup, settings.epochs
-    if warmup < epochs:
-        return []
-    came = f"got warmup {warmup:g} and epochs {epochs}: lower the one or raise the other"
-    return [f"warmup must be less than epochs; {came}"]
+    """What warm-up, epochs of the head alone, and epochs must not be together."""
+    warmup, alone, epochs = settings.warmup, settings.freeze_epochs, settings.epochs
+    faults = []
+    if alone >= epochs:
+        came = f"got freeze_epochs {alone} and epochs {epochs}: lower the one or raise the other"
+        faults.append(f"freeze_epochs must be less than epochs; {came}")
+    elif warmup >= epochs - alone:
+        besides = f", {alone} of them of the head alone" if alone else ""
+        came = f"got warmup {warmup:g} and epochs {epochs}{besides}"
+        faults.append(f"warmup must be less than epochs; {came}: lower the one or raise the other")
+    return faults

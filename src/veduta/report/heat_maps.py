@@ -20,11 +20,11 @@ from veduta.report.lettering import (
     TITLE,
     fitting,
     font,
-    line,
     short,
     titled,
 )
 from veduta.runs.files import write_atomically
+from veduta.tracking.html import visible
 
 LARGE, SMALL = 336, 168  # pixels of a picture's side in an overlay, and on the sheet
 MARGIN, GAP, BREAK = 24, 4, 24
@@ -76,13 +76,13 @@ def tile(one: Explained, side: int) -> Image.Image:
     for x, pixels in ((0, one.pixels), (side + GAP, laid_over(one.pixels, one.heat))):
         paper.paste(sized(pixels, side), (x, 0))
     pen = ImageDraw.Draw(paper)
-    label = fitting(line(f"{one.label} {one.probability:.1%}"), 3 * side // 2, TEXT)
+    label = fitting(visible(f"{one.label} {one.probability:.1%}"), 3 * side // 2, TEXT)
     pen.text((0, side + 6), label, INK, font(TEXT))
     room = paper.width - round(font(TEXT).getlength(label)) - BREAK
-    name = fitting(line(one.sample.path.name), room)
+    name = fitting(visible(one.sample.path.name), room)
     pen.text((paper.width, side + 9), name, FAINT, font(NOTE), anchor="ra")
     ink = WRONG if one.truth not in {None, one.label} else FAINT
-    pen.text((0, side + 6 + LINE), fitting(line(_known(one)), paper.width), ink, font(NOTE))
+    pen.text((0, side + 6 + LINE), fitting(visible(_known(one)), paper.width), ink, font(NOTE))
     return paper
 
 

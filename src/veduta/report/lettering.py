@@ -7,6 +7,8 @@ from typing import Final
 import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont
 
+from veduta.tracking.html import visible
+
 PAPER, INK, FAINT, RULE = "#ffffff", "#1d2430", "#6b7280", "#e3e6ea"
 LONGEST: Final = 22  # characters of a class name
 TITLE, TEXT, NOTE = 22, 14, 11  # sizes of type
@@ -14,18 +16,9 @@ TITLE, TEXT, NOTE = 22, 14, 11  # sizes of type
 Font = ImageFont.FreeTypeFont
 
 
-def line(text: str) -> str:
-    r"""Names of files and folders in one line; what is no character of any script becomes a mark.
-
-    >>> line("a\n b\udcff")
-    'a b?'
-    """
-    return " ".join(text.encode("utf-8", "replace").decode().split())
-
-
 def short(name: str) -> str:
     """A name in one line that leaves room for pictures."""
-    name = line(name)
+    name = " ".join(visible(name).split())
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from veduta.errors import InputError
+from veduta.tracking.html import isolated, named, visible
 
 TEMPLATES = Environment(
     loader=PackageLoader("veduta.report"),
@@ -14,6 +15,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.filters.update(named=named, isolated=isolated, visible=visible)
 
 
 def render(template: str, **content: Any) -> str:  # noqa: ANN401

@@ -15,13 +15,14 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from veduta.runs.files import write_atomically
 
 INK = "#010203"  # stands for the page's text colour until the figure is on the page
 COLOURS = ("#0f7fbf", "#d9702b", "#2f9e6e", "#b8559d", "#8a7a2e")  # readable on light and on dark
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # nothing is told by colour alone
+PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.4g}%")
 STYLE: Any = {  # matplotlib types its parameters name by name
     "axes.edgecolor": INK,
     "axes.facecolor": "none",

@@ -21,10 +21,16 @@ from veduta.runtime.disk import sync
 
 TENSORS = "model.safetensors"
 OPERATIONS, CONSTANTS = "model.xml", "model.bin"
+CARD = "README.md"
 
 
 def write_artefact(
-    folder: Path, manifest: Manifest, tensors: dict[str, Tensor], *, network: Network | None = None
+    folder: Path,
+    manifest: Manifest,
+    tensors: dict[str, Tensor],
+    *,
+    network: Network | None = None,
+    card: str = "",
 ) -> None:
     """Write a model, in place of one that is there; `manifest.files` is filled in.
 
@@ -33,11 +39,14 @@ def write_artefact(
         manifest: everything but tensors and files.
         tensors: weights of backbone and head, by name.
         network: the backbone as its engine runs it, where weights do not give that.
+        card: for people, as README.md; the manifest does not list it, so that it may be edited.
     """
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         building = Path(scratch) / folder.name
         building.mkdir()
         _write_files(building, manifest, tensors, network)
+        if card:
+            write_atomically(building / CARD, card)
         if folder.exists():
             folder.rename(Path(scratch) / "former")
         building.rename(folder)

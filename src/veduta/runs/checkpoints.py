@@ -48,10 +48,11 @@ class Checkpoints:
         self, folder: Path, name: str, warn: Callable[[str], None] = lambda _: None
     ) -> None:
         self.folder, self.name, self._warn = folder, name, warn
+        self._damaged: set[int] = set()
 
     def save(self, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Write one more checkpoint, in place of the older of two."""
-        numbers = sorted(self._paths())
+        """Write one more checkpoint, in place of the older of two, and of any known as damaged."""
+        numbers = sorted(self._numbers())
         number = numbers[-1] + 1 if numbers else 0
         data = save({name: t.detach().contiguous() for name, t in tensors.items()})
         head = {
@@ -61,29 +62,38 @@ class Checkpoints:
         }
         self.folder.mkdir(exist_ok=True)
         line = json.dumps(head, allow_nan=False).encode() + b"\n"
-        write_atomically(self.folder / f"{self.name}.{number}{SUFFIX}", line + data)
-        for old in numbers[: len(numbers) + 1 - KEPT]:
+        write_atomically(self.folder / f"{self.name}.{number}{SUFFIX}", line, data)
+        whole = [old for old in numbers if old not in self._damaged]
+        for old in {*numbers} - {*whole[len(whole) + 1 - KEPT :]}:
             self._path(old).unlink(missing_ok=True)
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole, or None where there is none."""
-        for number in sorted(self._paths(), reverse=True):
+        for number in sorted(self._numbers(), reverse=True):
             found = read_checkpoint(self._path(number))
             if found is not None:
                 return found
-            self._warn(f"{self._path(number)} is damaged; the one before it is used, if there is")
+            self._damaged.add(number)
+            self._warn(
+                f"{self._path(number)} is no whole checkpoint; the one before it is used, or the "
+                "training starts anew where there is none"
+            )
         return None
+
+    def exist(self) -> bool:
+        """Whether there are any, whole or not."""
+        return any(True for _ in self._numbers())
 
     def keep_last(self) -> None:
         """Remove all but the newest."""
-        for number in sorted(self._paths())[:-1]:
+        for number in sorted(self._numbers())[:-1]:
             self._path(number).unlink(missing_ok=True)
 
-    def _paths(self) -> Iterator[int]:
+    def _numbers(self) -> Iterator[int]:
         """Numbers of the generations that there are."""
         for path in self.folder.glob(f"{self.name}.*{SUFFIX}"):
             number = path.name.removeprefix(f"{self.name}.").removesuffix(SUFFIX)
-            if number.isdigit():
+            if number.isdecimal() and number.isascii():
                 yield int(number)
 
     def _path(self, number: int) -> Path:

@@ -12,8 +12,13 @@ from veduta.errors import InputError
 
 Read = TypeVar("Read")
 
-SCRATCH = re.compile(r"\.(.+\.(csv|json|yaml|npz|safetensors|checkpoint)|model)\.[a-z0-9_]{8}")
+SCRATCH = re.compile(
+    r"\.(.+\.(csv|html|json|yaml|npz|safetensors|checkpoint)|model|media)\.[a-z0-9_]{8}"
+)
 """Names of what a process that was killed was about to put in place."""
+
+RUNS = Path("runs")
+"""Where a run stands that nobody gave a place."""
 
 LONGEST_NAME = 200  # bytes; file systems take 255, and some files beside it have longer names
 
@@ -78,6 +83,46 @@ class RunDirectory:
     def confusion(self) -> Path:
         """How often each class was taken for each; rows are the truth."""
         return self.path / "confusion.csv"
+
+    @property
+    def areas(self) -> Path:
+        """One row a class: areas below its ROC and precision-recall curves."""
+        return self.path / "areas.csv"
+
+    @property
+    def reliability(self) -> Path:
+        """One row a bin of confidence: how often it was right."""
+        return self.path / "reliability.csv"
+
+    @property
+    def risk_coverage(self) -> Path:
+        """The error that is left at every share of images accepted."""
+        return self.path / "risk_coverage.csv"
+
+    @property
+    def mistakes(self) -> Path:
+        """The images that were got wrong, the most confident first."""
+        return self.path / "mistakes.csv"
+
+    @property
+    def label_issues(self) -> Path:
+        """Every image that judged out of fold, the most doubtful label first."""
+        return self.path / "label_issues.csv"
+
+    @property
+    def media(self) -> Path:
+        """Pictures that the report shows, and index.json, which says what each is of."""
+        return self.path / "media"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows all of it."""
+        return self.path / "report.html"
+
+    @property
+    def changed(self) -> Path:
+        """The images that one of two runs gets right and the other wrong."""
+        return self.path / "changed.csv"
 
     @property
     def tensorboard(self) -> Path:

@@ -17,16 +17,16 @@ from veduta.errors import VedutaError
 from veduta.runtime.disk import mode_of_files, sync
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write `content` beside `path`, make it durable, and put it in place in one step.
+def write_atomically(path: Path, content: bytes | str, *more: bytes) -> None:
+    """Write `content`, and `more` behind it, beside `path`; make it durable, put it in place.
 
     The file's mode follows the umask; on any error the old file stays and the error is raised.
     """
-    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    first = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines((first, *more))
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(mode_of_files())

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
 
-FORMAT = 3  # 1 had no networks of an engine, 2 no heads that are normalised after activation
+FORMAT = 3  # 1 had no networks of an engine, 2 no temperature, no late normalisation
 MANIFEST = "model.json"
 MOST_MANIFEST_BYTES = 16 * 2**20
 
@@ -55,6 +55,19 @@ class Head(_Part):
     dropout_layers: Annotated[int, Field(ge=0)] | None = None
 
 
+class ErrorBound(_Part):
+    """What a threshold of confidence accepted of the images that the model was chosen on.
+
+    `error_high` bounds the error among what it accepts; those of all thresholds hold together.
+    """
+
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    images: Annotated[int, Field(ge=0)]
+    accepted: Annotated[int, Field(ge=0)]
+    errors: Annotated[int, Field(ge=0)]
+    error_high: Annotated[float, Field(ge=0, le=1)]
+
+
 class Manifest(_Part):
     """Everything about a model but its tensors."""
 
@@ -67,6 +80,8 @@ class Manifest(_Part):
     engine: Literal["torch", "openvino"]
     precision: Literal["f32", "int8"]
     tta: Literal["none", "flip"] = "none"  # older manifests do not say
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # that calibrates, fitted on validation
+    error_bounds: tuple[ErrorBound, ...] = ()  # for abstaining, from the lowest threshold up
     decoder: str
     weights: str  # where those of the backbone came from, in words
     trial: str

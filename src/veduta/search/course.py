@@ -15,6 +15,9 @@ from veduta.search.space import Trial
 from veduta.training.loop import Epoch
 from veduta.training.stopping import Stopping
 
+HALVED = "halving"
+"""Why a trial ended that others left behind."""
+
 Weights = dict[str, Tensor]
 """As in `HeadNetwork.state_dict()`."""
 
@@ -118,12 +121,14 @@ class Course:
             val_accuracy=epoch.val_accuracy,
             seconds=sum(one.seconds for one in self.epochs),
             hits=hits.view(np.bool_),
+            stopped=self.ended == HALVED,
         )
 
     def finished(self, network: HeadNetwork) -> Finished:
         """What came of it; `network`, one of its kind, gets the weights of its best epoch."""
         epoch, weights = self._kept()
         network.load_state_dict(weights, assign=True)  # they are copies already
+        network.to(memory_format=torch.channels_last)  # those of a checkpoint are not
         packed, images = np.stack(self._hits), len(epoch.val_logits)
         hits = np.unpackbits(packed, axis=1, count=images).view(np.bool_)
         outcome = self.outcome(network.trained)

@@ -11,7 +11,7 @@ other trial. Slots of trials that have ended are compacted away after an epoch t
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +63,9 @@ class Seen:
     validation: Measured
 
 
-def run_tile(tile: Tile, folds: Sequence[Fold], *, classes: int) -> Iterator[TileEpoch]:
+def run_tile(
+    tile: Tile, folds: Sequence[Fold], *, classes: int
+) -> Generator[TileEpoch, None, None]:
     """Train the trials of one tile, once a fold; after each epoch, what it came to.
 
     The arithmetic is that of the features: float32, or float64 where a test needs it.

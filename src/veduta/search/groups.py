@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from veduta.config.settings import OF_A_TRIAL, Settings
-from veduta.search.space import Trial
+from veduta.search.space import Trial, unused
 
 Tile = tuple[Trial, ...]
 """Trials of one group whose heads are trained as one; equal dropout rates stand side by side."""
@@ -49,12 +49,13 @@ and leave a second processor without work."""
 def fusable(settings: Settings) -> bool:
     """Whether the fused executor can run a trial; all of a group, or none of it.
 
-    Else the serial executor does, as a tile of its own.
+    Else the serial executor does, as a tile of its own. What a trial does not use decides nothing.
 
     >>> fusable(Settings(l1=1e-5)), fusable(Settings(clip=1.0))
     (True, False)
     """
-    return all(getattr(settings, name) == value for name, value in FUSED.items())
+    idle = unused(settings)
+    return all(name in idle or getattr(settings, name) == v for name, v in FUSED.items())
 
 
 def groups(trials: Sequence[Trial]) -> list[tuple[Trial, ...]]:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from veduta.runtime.disk import digest_of
 from veduta.search.course import Finished
 from veduta.search.selection import Outcome
 
-WEIGHTS = ".safetensors"
+WEIGHTS, DESCRIBED = ".safetensors", "network"
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged .npz file may raise."""
 
@@ -73,12 +74,13 @@ def write_weights(folder: Path, end: Finished) -> str:
     """The network of a trial as one file; its SHA-256."""
     path = folder / f"{end.outcome.trial}{WEIGHTS}"
     tensors = {name: t.detach().contiguous() for name, t in end.network.state_dict().items()}
-    described = {"head": json.dumps(end.network.head.as_dict())}
+    described: dict[str, Any] = {"head": end.network.head.as_dict()}
     if isinstance(end.network, TailNetwork):
         tail = end.network.tail
         options = tail.model.options and asdict(tail.model.options)
-        described["tail"] = json.dumps([tail.model.name, options, tail.frozen])
-    write_atomically(path, save(tensors, described))
+        described["tail"] = [tail.model.name, options, tail.frozen]
+    words = {DESCRIBED: json.dumps(described)}  # one, for several come in any order
+    write_atomically(path, save(tensors, words))
     return digest_of(path)
 
 
@@ -90,7 +92,7 @@ def read_finished(folder: Path, outcome: Outcome, event: Event) -> Finished | No
         return None
     data = path.read_bytes()
     header = json.loads(data[SIZES : SIZES + int.from_bytes(data[:SIZES], "little")])
-    network = _described(header["__metadata__"])
+    network = _described(json.loads(header["__metadata__"][DESCRIBED]))
     tensors = load(data)
     dtype = next(t.dtype for t in tensors.values() if t.is_floating_point())
     network.to(dtype).load_state_dict(tensors, assign=True)
@@ -98,13 +100,13 @@ def read_finished(folder: Path, outcome: Outcome, event: Event) -> Finished | No
     return Finished(outcome, network, torch.from_numpy(scores[0]), scores[1])
 
 
-def _described(words: Mapping[str, str]) -> HeadNetwork:
+def _described(words: Mapping[str, Any]) -> HeadNetwork:
     """A network of the kind that `write_weights` wrote; its weights are to be filled in."""
-    head = json.loads(words["head"])
+    head = words["head"]
     network = HeadNetwork(Head(**{**head, "hidden": tuple(head["hidden"])}))
     if "tail" not in words:
         return network
-    name, options, frozen = json.loads(words["tail"])
+    name, options, frozen = words["tail"]
     if options is not None:
         options = Options(**{**options, "channels": tuple(options["channels"])})
     model = with_options(name, options)

@@ -62,6 +62,7 @@ class Meter:
 
 def record_epoch(journal: Journal, trial: Trial, epoch: Epoch) -> None:
     """Put one epoch into the journal."""
+    more = {name: getattr(epoch, name) for name in ("gradient_norm", "weights")}
     journal.append(
         "epoch",
         trial=trial.id,
@@ -72,6 +73,25 @@ def record_epoch(journal: Journal, trial: Trial, epoch: Epoch) -> None:
         val_loss=epoch.val_loss,
         val_accuracy=epoch.val_accuracy,
         seconds=epoch.seconds,
-        **({} if epoch.gradient_norm is None else {"gradient_norm": epoch.gradient_norm}),
+        **{name: value for name, value in more.items() if value is not None},
         time=time.time(),
     )
+
+
+def told(epoch: Epoch, *, of: int, images: int) -> str:
+    """An epoch in a line.
+
+    Args:
+        epoch: a fresh one.
+        of: how many there are at most.
+        images: how many it trained on.
+    """
+    return (
+        f"epoch {epoch.number} of {of}: training {epoch.train_loss:.3f}, "
+        f"{epoch.train_accuracy:.1%}; validation {epoch.val_loss:.3f}, {epoch.val_accuracy:.1%}; "
+        f"lr {epoch.lr_now:.2g}; {epoch.seconds:.1f} s, {images / epoch.seconds:,.0f} images/s"
+    )
+
+
+def unread(_: str) -> None:
+    """A line that nobody reads."""

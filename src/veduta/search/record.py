@@ -1,7 +1,7 @@
 """What came of the trials of a study: journalled as it comes, kept as far as it is needed."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from veduta.search.course import Finished
 from veduta.search.fused import TileEpoch
 from veduta.search.groups import Tile
 from veduta.search.kept import forget_weights, write_scores, write_weights
-from veduta.search.progress import Meter, record_epoch
+from veduta.search.progress import Meter, record_epoch, told, unread
 from veduta.search.reloaded import Past
 from veduta.search.selection import Outcome
 from veduta.search.space import Trial
@@ -42,6 +42,7 @@ class Record:
     failed: dict[str, str] = field(default_factory=dict)
     best: Finished | None = None
     paused: dict[str, Outcome] = field(default_factory=dict)
+    tell: Callable[[str], None] = unread  # of each epoch of a training that is alone
     _parameters: dict[str, dict[str, object]] = field(init=False)
     _drawn: float = field(default_factory=time.monotonic)
 
@@ -84,6 +85,8 @@ class Record:
     def _take(self, came: TileEpoch, meter: Meter) -> None:
         for trial, epoch in came.epochs:
             record_epoch(self.journal, trial, epoch)
+            if len(self.trials) == 1 and epoch.weights is not None and len(epoch.val_logits):
+                self.tell(told(epoch, of=trial.settings.epochs, images=meter.unit))
             self.board.epoch(trial.id, epoch.number, epoch.val_accuracy)
             meter.epoch(trial.id, epoch.number)
         for outcome in came.paused:
@@ -123,9 +126,9 @@ class Record:
         known = [came[trial.id] for trial in trials if trial.id in came]
         return [outcome.trial for outcome in sorted(known, key=self.rank)]
 
-    def rank(self, outcome: Outcome) -> tuple[float, int, int]:
-        """What outcomes are sorted by: accuracy, then cost, then canonical order."""
-        return -outcome.val_accuracy, outcome.cost, self._place(outcome.trial)
+    def rank(self, outcome: Outcome) -> tuple[tuple[float, bool, int], int]:
+        """What outcomes are sorted by: as `best_first`, then canonical order."""
+        return outcome.rank, self._place(outcome.trial)
 
     def sort(self) -> None:
         """Put the outcomes into canonical order."""

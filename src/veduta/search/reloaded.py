@@ -10,7 +10,7 @@ from pathlib import Path
 
 from veduta.config.fields import plain
 from veduta.runs.journal import Event, latest_attempts
-from veduta.search.course import Finished
+from veduta.search.course import HALVED, Finished
 from veduta.search.groups import Tile
 from veduta.search.kept import read_finished, read_scores
 from veduta.search.selection import Outcome, best_first
@@ -120,4 +120,6 @@ def _outcome(event: Event, scores: Path) -> Outcome | None:
     if kept is None:
         return None
     figures = {name: event[name] for name in (*Outcome.FIGURES, "cost")}
-    return Outcome(trial=event["trial"], hits=kept[1][event["best_epoch"] - 1], **figures)
+    stopped = event["ended_by"] == HALVED
+    hits = kept[1][event["best_epoch"] - 1]
+    return Outcome(trial=event["trial"], hits=hits, stopped=stopped, **figures)

@@ -4,11 +4,13 @@ The bytes of a tile are a pure function of its trials and of how many images the
 decides how many tiles run at the same time, which no result depends on.
 
 What a tile of T heads of P numbers takes, in float32, with N images to choose by, C classes:
-weights, gradients and moments a fold, and the best of each trial, ((2 + moments) folds + 1) T P;
+weights, gradients, moments and their average a fold, where there are any, and the best of each
+trial, ((2 + moments) folds + 1) T P;
 logits of all N images, those being made, those of the epoch before and the best, 3 T C N (5 T C N
 where folds are pooled); right or wrong, a bit an epoch and image, and once a byte each at the end;
 and the larger of a training step and a block of evaluation. Where stages of the backbone train too,
-these and their maps are in it, see `search.tails`.
+these and their maps are in it, see `search.tails`; or, where that is more, the copies of all that a
+checkpoint holds, which are made between two steps.
 """
 
 from collections.abc import Sequence
@@ -33,6 +35,7 @@ from veduta.training.step import EVALUATION_BATCH
 UNITS = {"MB": 10**6, "GB": 10**9}
 NUMBER, EXACT = 4, 8  # bytes: float32; float64, 64-bit integers
 HEAP = 1.2  # bytes from the system for each in use: blocks of many sizes leave holes between them
+COPIES = 2  # of a checkpoint, while it is made
 BLOCK, OUTPUT = 3, 4  # tensors alive of the widest hidden layer in evaluation, of logits always
 
 
@@ -95,7 +98,7 @@ def tile_bytes(tile: Tile, head: Head, sizes: Sizes) -> int:
     settings = tile[0].settings
     trials, count = len(tile), sizes.validation
     epochs = max(trial.settings.epochs for trial in tile)
-    own = (2 + RULES[settings.optimizer].moments) * sizes.folds
+    own = (2 + RULES[settings.optimizer].moments + (settings.ema > 0)) * sizes.folds
     learned = (own + 1) * head.parameters * NUMBER
     logits = (3 if sizes.folds == 1 else 5) * sizes.classes * count * NUMBER
     hits = count * (epochs // 8 + epochs + 2)
@@ -103,7 +106,8 @@ def tile_bytes(tile: Tile, head: Head, sizes: Sizes) -> int:
     if settings.freeze != "all":
         tail = tail_cost(model_of(settings), settings.image_size, frozen_stages(settings))
         learned += (own + 1) * tail.numbers * NUMBER
-        passing = tail.passing(settings.batch_size)
+        held = (own + 1 - sizes.folds) * (head.parameters + tail.numbers) * NUMBER  # no gradients
+        passing = max(tail.passing(settings.batch_size), COPIES * held)
     else:
         passing = _passing(tile, head)
     return int(HEAP * (trials * (learned + logits + hits) + order + passing))
@@ -137,12 +141,21 @@ def side_by_side_of(cut: Sequence[Tile], bytes_each: int, allowed: int) -> int:
     return max(1, min(processors(), len(cut), allowed // bytes_each))
 
 
-def residency(trials: Sequence[Trial], sizes: Sizes, allowed: int) -> Residency:
-    """The plan of a whole search: what the groups, one after the other, will take at most."""
+def residency(
+    trials: Sequence[Trial], sizes: Sizes, allowed: int, *, apart: bool = False
+) -> Residency:
+    """The plan of a whole search: what the groups, one after the other, will take at most.
+
+    Args:
+        trials: of the search.
+        sizes: of the data.
+        allowed: bytes for all.
+        apart: whether each trial is a tile of its own, as where trials are halved.
+    """
     cut, most = [], (0, 0, 0)
     for group in groups(trials):
         head = head_of(group[0].settings, model_of(group[0].settings).features, sizes.classes)
-        mine = tiles(group, head.parameters)
+        mine = [(trial,) for trial in group] if apart else tiles(group, head.parameters)
         each = max(tile_bytes(tile, head, sizes) for tile in mine)
         workers = side_by_side_of(mine, each, allowed)
         cut.append(len(mine))

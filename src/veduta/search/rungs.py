@@ -59,3 +59,13 @@ def rungs(trials: Sequence[Trial], factor: int | None) -> list[Rung]:
         count += 1
     steps = [Rung(k, share=factor ** (count - k), keep=factor) for k in range(count)]
     return [*steps, Rung(count)]
+
+
+def most_epochs(trials: Sequence[Trial], factor: int | None) -> int:
+    """How many epochs a search trains at most, over all its trials."""
+    total, alive, before = 0, len(trials), {trial.id: 0 for trial in trials}
+    for rung in rungs(trials, factor):
+        upto = {trial.id: rung.epochs(trial) for trial in trials}
+        total += sum(sorted((upto[name] - n for name, n in before.items()), reverse=True)[:alive])
+        alive, before = rung.promoted(alive), upto
+    return total

@@ -39,14 +39,21 @@ class Outcome:
     val_accuracy: float
     seconds: float
     hits: NDArray[np.bool_]  # (validation images,) whether the best epoch got it right
+    stopped: bool = False  # by halving, before its end: others went on in its place
+
+    @property
+    def rank(self) -> tuple[float, bool, int]:
+        """What outcomes are sorted by: accuracy, then who went on, then cost."""
+        return -self.val_accuracy, self.stopped, self.cost
 
 
 def best_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Outcomes from the best down: higher validation accuracy, then cheaper, then as they stand.
 
-    They come in canonical order, which `sorted` keeps among equals.
+    They come in canonical order, which `sorted` keeps among equals. A trial that halving stopped
+    stands behind its equals that went on: at as many epochs these were no worse.
     """
-    return sorted(outcomes, key=lambda o: (-o.val_accuracy, o.cost))
+    return sorted(outcomes, key=lambda one: one.rank)
 
 
 def tied(outcomes: Sequence[Outcome]) -> list[str]:

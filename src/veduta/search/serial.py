@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from veduta.config.settings import Settings
 from veduta.models.freezing import Tail, TailNetwork
 from veduta.models.heads import HeadNetwork, build_head, head_of
-from veduta.search.course import Course, Finished
+from veduta.search.course import HALVED, Course, Finished
 from veduta.search.fused import End, TileEpoch
 from veduta.search.groups import Tile
 from veduta.search.keeper import Keeper
 from veduta.search.space import Trial
-from veduta.search.workers import Beat, unheard
+from veduta.search.workers import Beat, Epochs, unheard
 from veduta.training.folds import Fold, pooled, pooled_epoch
 from veduta.training.loop import Epoch, Training, fit
 from veduta.training.state import Examples
@@ -104,7 +104,7 @@ class _Work:
         if number == len(self.course.epochs):
             until = self.way.until is not None and number >= self.way.until
             if until and self.way.last and not self.course.ended:
-                self.course.ended = "halving"
+                self.course.ended = HALVED
             if self.course.ended:
                 self.save()
                 self.keeper.ended()
@@ -126,7 +126,7 @@ def run_alone(
     way: Way,
     keeper: Keeper | None = None,
     beat: Beat = unheard,
-) -> Iterator[TileEpoch]:
+) -> Epochs:
     """Train a tile of one trial, once a fold; after each epoch, what it came to, as `run_tile`.
 
     A trial that was interrupted, or paused, goes on from its last checkpoint: the epochs before it
@@ -148,7 +148,8 @@ def run_alone(
             if came.ended or came.paused:
                 return
     except GeneratorExit:  # left between two epochs
-        work.save()
+        if not work.course.ended:  # else it was saved, and the network is that of its best epoch
+            work.save()
         raise
     except _LeftError:
         return

@@ -1,7 +1,7 @@
 """The study: runs what is pending, round by round, group by group, and records what came of it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,17 +11,17 @@ import torch
 from veduta.models.freezing import Tail
 from veduta.models.heads import head_of
 from veduta.runs.checkpoints import Checkpoints, keep_only
-from veduta.search.fused import TileEpoch, run_tile
+from veduta.search.fused import run_tile
 from veduta.search.groups import Tile, fusable, groups, tiles
 from veduta.search.keeper import Keeper
-from veduta.search.progress import Meter
+from veduta.search.progress import Meter, unread
 from veduta.search.record import Record
 from veduta.search.reloaded import Names, Past
 from veduta.search.residency import allowed_bytes, side_by_side_of, sizes_of, tile_bytes
 from veduta.search.rungs import Rung, rungs
 from veduta.search.serial import Way, run_alone
 from veduta.search.space import Trial
-from veduta.search.workers import Beat, side_by_side
+from veduta.search.workers import Beat, Epochs, side_by_side
 from veduta.training.folds import Fold
 
 Data = Callable[[Trial], Sequence[Fold]]
@@ -29,10 +29,6 @@ Data = Callable[[Trial], Sequence[Fold]]
 
 Tails = Callable[[Trial], Tail | None]
 """The stages that a trial trains with its head; None where the whole backbone is frozen."""
-
-
-def _unheard(_: str) -> None:
-    """A warning that nobody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ class Means:
     halving: int | None = None
     checkpoint_seconds: float = 30.0
     unit: int = 1
-    warn: Callable[[str], None] = _unheard
+    warn: Callable[[str], None] = unread
 
 
 @dataclass(slots=True)
@@ -130,7 +126,7 @@ class Study:
         threads = 1 if self._fused(group[0]) else self.means.threads
         way = Way(self.means.classes, tail, self.means.autocast, last=last)
 
-        def work(tile: Tile, beat: Beat) -> Iterator[TileEpoch]:
+        def work(tile: Tile, beat: Beat) -> Epochs:
             if self._fused(tile[0]):
                 return run_tile(tile, folds, classes=self.means.classes)
             mine = replace(way, until=rung.epochs(tile[0]))

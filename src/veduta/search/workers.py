@@ -4,8 +4,9 @@ Which tiles there are does not depend on the workers, nor does a tile on its nei
 order in which epochs of different tiles are seen does.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import takewhile
 from queue import SimpleQueue
 from threading import Event
@@ -17,7 +18,10 @@ from veduta.search.groups import Tile
 Beat = Callable[[int], bool]
 """Told how many images a step was made on; says whether to go on."""
 
-Work = Callable[[Tile, Beat], Iterator[TileEpoch]]
+Epochs = Generator[TileEpoch, None, None]
+"""Those of a tile; closed early, it keeps what it needs to go on."""
+
+Work = Callable[[Tile, Beat], Epochs]
 Seen = tuple[Tile, TileEpoch | Exception | int | None]
 """A tile and one of its epochs, or images of the one under way; None where it starts, an exception
 where it cannot go on."""
@@ -56,8 +60,10 @@ def side_by_side(
         try:
             if not stopped.is_set():
                 seen.put((tile, None))
-                with threads_of(threads):
-                    came = work(tile, lambda images: beat(tile, images))
+                with (
+                    threads_of(threads),
+                    closing(work(tile, lambda images: beat(tile, images))) as came,
+                ):
                     for epoch in takewhile(lambda _: not stopped.is_set(), came):
                         seen.put((tile, epoch))
         except FAILURES as error:

@@ -160,7 +160,11 @@ class Console:
                 last = now
                 left = (now - started) * (total - done) / done
                 more = f"; {board.line()}" if board else ""
-                self.say(f"{label}: {done:,} of {total:,} {unit}, about {left:.0f} s left{more}")
+                rate = done / (now - started)
+                often = f", {rate:,.0f}/s" if rate >= 1 else ""
+                self.say(
+                    f"{label}: {done:,} of {total:,} {unit}{often}, about {left:.0f} s left{more}"
+                )
 
         yield show
 

@@ -38,7 +38,8 @@ def epochs_table(events: Sequence[Event]) -> pd.DataFrame:
 def trials_table(events: Sequence[Event]) -> pd.DataFrame:
     """One row a trial, in canonical order; its figures are those of its best epoch.
 
-    `tied` is true for the winner and the trials that a paired test cannot tell from it.
+    A trial that halving left out of the next round is `stopped`. `tied` is true for the winner and
+    the trials that a paired test cannot tell from it.
     """
     events = latest_attempts(events)
     finished = {event["trial"]: event for event in _of(events, "trial finished")}
@@ -49,7 +50,8 @@ def trials_table(events: Sequence[Event]) -> pd.DataFrame:
     parameters = _parameters(events)
     for trial, own in parameters.items():
         end = finished.get(trial, {"status": "unfinished"})
-        row = {"trial": trial, "status": end["status"], **own}
+        status = "stopped" if end.get("ended_by") == "halving" else end["status"]
+        row = {"trial": trial, "status": status, **own}
         row |= {"epochs_trained": end.get("epochs")}
         row |= {name: end.get(name) for name in ("best_epoch", *MEASURED)}
         low, high = wilson(end["hits"], end["images"]) if "hits" in end else (None, None)

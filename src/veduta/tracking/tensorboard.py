@@ -1,12 +1,22 @@
 """TensorBoard: scalars and HParams of a trial in one and the same run, derived from the journal."""
 
+import io
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from veduta.config.fields import as_text
 from veduta.runs.journal import Event
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.utils.tensorboard import SummaryWriter
 
 SCALARS = {
     "train/loss": "train_loss",
@@ -56,9 +66,62 @@ def write_trial(folder: Path, parameters: Mapping[str, Any], events: Sequence[Ev
         for summary in hparams(dict(parameters), best):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary)
         for event in (event for event in events if event["event"] == "epoch"):
+            for layer, content in event.get("weights", {}).items():
+                _add_histogram(writer, f"weights/{layer}", content, event)
             for tag, name in SCALARS.items():
                 if name not in event:
                     continue
                 writer.add_scalar(tag, event[name], event["epoch"], walltime=event["time"])
         for tag, value in best.items():
             writer.add_scalar(tag, value, finished["best_epoch"], walltime=finished["time"])
+
+
+def _add_histogram(
+    writer: "SummaryWriter", tag: str, content: Mapping[str, Any], event: Event
+) -> None:
+    """One histogram of an epoch; a bucket reaches up to its limit."""
+    low, high, counts = content["low"], content["high"], content["counts"]
+    width = (high - low if high > low else 1.0) / len(counts)
+    writer.add_histogram_raw(
+        tag,
+        min=low,
+        max=high,
+        num=sum(counts),
+        sum=content["total"],
+        sum_squares=content["squares"],
+        bucket_limits=[low + width * (place + 1) for place in range(len(counts))],
+        bucket_counts=counts,
+        global_step=event["epoch"],
+        walltime=event["time"],
+    )
+
+
+def write_pictures(
+    folder: Path,
+    pictures: Mapping[str, NDArray[np.float32]],
+    network: "nn.Module",
+    example: "Tensor",
+) -> str | None:
+    """Add pictures, and the graph of a network, to the run of a trial that has ended.
+
+    Args:
+        folder: of the run.
+        pictures: by tag, each several images, (n, H, W, 3) from 0 to 1.
+        network: whose graph is drawn.
+        example: what it takes.
+
+    Returns:
+        Why the graph could not be drawn; None where it was.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder)) as writer:
+        for tag, images in pictures.items():
+            writer.add_images(tag, images, dataformats="NHWC")
+        try:
+            with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it prints faults
+                warnings.simplefilter("ignore")  # of tracing: a size that is no number any more
+                writer.add_graph(network, example)
+        except RuntimeError as error:
+            return " ".join(str(error).split())
+    return None

@@ -8,8 +8,9 @@ for epoch in fit(training, validation):
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from veduta.optim.averaging import Average
 from veduta.optim.optimizers import build_optimizer, set_rate
 from veduta.optim.schedules import schedule_of
 from veduta.runtime.streams import order, stream
+from veduta.training.histograms import histograms
 from veduta.training.loss import technique_of
 from veduta.training.state import Examples
 from veduta.training.step import (
@@ -56,6 +58,7 @@ class Epoch:
     seconds: float
     val_logits: Tensor  # (validation images, classes) float32
     gradient_norm: float | None = None  # mean over the steps; the fused executor has none
+    weights: Mapping[str, Any] | None = None  # their histograms, where more than a head trains
 
 
 def batches(count: int, batch_size: int) -> list[slice]:
@@ -213,6 +216,7 @@ def fit(training: Training, validation: Examples, pulse: Pulse = lambda _: None)
             seconds=training.clock.seconds,
             val_logits=logits,
             gradient_norm=training.mean_length,
+            weights=histograms(network) if len(sample.shape) > 1 else None,
         )
         training.next_epoch()
         yield epoch

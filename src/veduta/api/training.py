@@ -1,54 +1,23 @@
-"""The front door: everything Veduta does, one function each. The command line calls nothing else.
+"""What trains, and what is asked before: search, train, preview, the learning rate, the demo."""
 
->>> import veduta
->>> study = veduta.search("scenes/", grid={"lr": [3e-4, 3e-3]})  # doctest: +SKIP
->>> study.trials                                                 # doctest: +SKIP
->>> veduta.load(study.directory.path).predict(["a.jpg"])         # doctest: +SKIP
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
+from typing import Any
 
 from veduta.config.recipe import together
 from veduta.data.digits import write_digits
-from veduta.data.folder import read_images
-from veduta.data.upkeep import clear as empty
 from veduta.errors import InputError
-from veduta.experiment import explainer, explanation, prediction
-from veduta.experiment.cached import held_in
-from veduta.experiment.model import Model, judged
-from veduta.experiment.plan import make_plan
-from veduta.experiment.prediction import Evaluation, Predictions
+from veduta.experiment.plan import Plan, make_plan
 from veduta.experiment.preview import sheets_of
 from veduta.experiment.rates import RangeTest, find_rates
 from veduta.experiment.result import Run
 from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
-from veduta.inference.classifier import load_classifier
-from veduta.models.listing import listed
-from veduta.runs.directory import checked, create, place_for
+from veduta.runs.directory import RUNS, create, place_for
 from veduta.runtime.environment import cache_folder
 from veduta.tracking.console import Console
 
-__all__ = [
-    "Model",
-    "cache",
-    "demo",
-    "evaluate",
-    "explain",
-    "load",
-    "lr_find",
-    "models",
-    "predict",
-    "preview",
-    "search",
-    "train",
-]
-
-RUNS, DEMO = Path("runs"), Path("demo")
+DEMO = Path("demo")
 DEMO_GRID = {"lr": [1e-3, 3e-3, 1e-2], "batch_size": [32, 64], "weight_decay": [0.0, 1e-4]}
 DEMO_SETTINGS: dict[str, Any] = {"image_size": 64, "epochs": 15}
 
@@ -84,7 +53,7 @@ def search(
     values, merged = together(settings, grid or {}, config=config, recipe=recipe)
     place = place_for(out, RUNS, "search")
     plan = plan_of("search", data, values, grid=merged, place=place, resume=resume)
-    return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
+    return _carried_out(plan, console or Console())
 
 
 def train(
@@ -104,7 +73,7 @@ def train(
         raise InputError(f"train takes one value a setting; {source} has a grid: call search")
     place = place_for(out, RUNS, "train")
     plan = plan_of("train", data, values, grid={}, place=place, resume=resume)
-    return Run(run(plan, cache=cache_folder(), console=console or Console()).path)
+    return _carried_out(plan, console or Console())
 
 
 def preview(
@@ -156,95 +125,19 @@ def lr_find(
     return found
 
 
-def load(path: str | Path, *, engine: Literal["torch", "openvino"] | None = None) -> Model:
-    """The trained model of a run directory.
-
-    Args:
-        path: a run directory, or its `model` folder.
-        engine: another engine than that it was trained with.
-
-    Raises:
-        ArtefactError: no model there, or it is damaged.
-        EngineError: its engine is not installed here.
-    """
-    return Model(load_classifier(Path(path), engine=engine))
-
-
-def predict(
-    path: str | Path,
-    images: Sequence[str | Path],
-    *,
-    top_k: int = 1,
-    out: str | Path | None = None,
-    console: Console | None = None,
-) -> Predictions:
-    """Label images with the model of a run; predictions.csv goes into a new directory."""
-    console = console or Console()
-    place = place_for(out, RUNS, "predict")
-    samples = checked(place, lambda: read_images(images))
-    found = prediction.predict(load_classifier(Path(path)), samples, top_k=top_k, console=console)
-    return prediction.write_predictions(place, found)
-
-
-def evaluate(
-    path: str | Path,
-    data: str | Path,
-    *,
-    out: str | Path | None = None,
-    console: Console | None = None,
-) -> Evaluation:
-    """Judge the model of a run on labelled images; the figures go into a new directory."""
-    console = console or Console()
-    place = place_for(out, RUNS, "evaluate")
-    classifier = checked(place, lambda: load_classifier(Path(path)))
-    return prediction.write_evaluation(place, judged(classifier, data, console))
-
-
-def explain(  # noqa: PLR0913 - one a choice
-    path: str | Path,
-    images: Sequence[str | Path],
-    *,
-    method: str = "gradcam",
-    target: str | None = None,
-    layer: str | None = None,
-    maps: bool = False,
-    kernels: bool = False,
-    out: str | Path | None = None,
-    console: Console | None = None,
-) -> explanation.Explanation:
-    """Draw where the model of a run looks in images; heat maps and a table, in a new directory."""
-    from veduta.report.heat_maps import draw_explained
-
-    question = explainer.Question(method, target, layer, maps=maps, kernels=kernels)
-    place, console = place_for(out, RUNS, "explain"), console or Console()
-    return explanation.explain(path, images, question, place, draw=draw_explained, console=console)
-
-
-def models() -> pd.DataFrame:
-    """The models that can be trained, and what the report's table says of those that stand in it.
-
-    Besides these any network of timm can be trained under `timm:NAME`. A row of the report's table
-    that neither library has says so in `note`; what is not known of a model is missing.
-    """
-    return pd.DataFrame(listed()).convert_dtypes()  # whole numbers stay so beside what is missing
-
-
-def cache(*, clear: bool = False) -> pd.DataFrame:
-    """What the cache holds of earlier runs: pixels, features of each view, networks in int8.
-
-    Args:
-        clear: remove it all, what a run is writing just now excepted; the table is what was there.
-    """
-    table = held_in(cache_folder())
-    if clear:
-        empty(cache_folder())
-    return table
-
-
 def demo(*, out: str | Path | None = None, console: Console | None = None) -> Run:
     """Search on scikit-learn's handwritten digits, written out as class folders first."""
     console, digits = console or Console(), DEMO / "digits"
     console.say(f"{write_digits(digits):,} handwritten digits stand in {digits}, a folder a class")
     place = place_for(out, DEMO, "run")
     plan = make_plan(digits, DEMO_SETTINGS, grid=DEMO_GRID, place=place, command="search")
-    return Run(run(plan, cache=cache_folder(), console=console).path)
+    return _carried_out(plan, console)
+
+
+def _carried_out(plan: Plan, console: Console) -> Run:
+    """Run a plan, and draw the page of what came of it."""
+    from veduta.report.writing import write_report
+
+    found = Run(run(plan, cache=cache_folder(), console=console).path)
+    write_report(found.directory.path)
+    return found

@@ -1,0 +1,115 @@
+"""What is done with the model of a run: load it, predict, judge, compare, explain."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from veduta.data.folder import read_images
+from veduta.evaluation.abstention import MAX_ERROR
+from veduta.experiment import explainer, explanation, prediction
+from veduta.experiment.comparing import Comparison, compare_runs, write_comparison
+from veduta.experiment.evaluating import Evaluation, write_evaluation
+from veduta.experiment.model import Model, judged
+from veduta.experiment.picturing import picture_evaluation
+from veduta.experiment.prediction import Predictions
+from veduta.inference.classifier import load_classifier
+from veduta.runs.directory import RUNS, checked, create, place_for
+from veduta.tracking.console import Console
+
+
+def load(path: str | Path, *, engine: Literal["torch", "openvino"] | None = None) -> Model:
+    """The trained model of a run directory.
+
+    Args:
+        path: a run directory, or its `model` folder.
+        engine: another engine than that it was trained with.
+
+    Raises:
+        ArtefactError: no model there, or it is damaged.
+        EngineError: its engine is not installed here.
+    """
+    return Model(load_classifier(Path(path), engine=engine))
+
+
+def predict(
+    path: str | Path,
+    images: Sequence[str | Path],
+    *,
+    top_k: int = 1,
+    max_error: float | None = None,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> Predictions:
+    """Label images with the model of a run; predictions.csv goes into a new directory."""
+    console = console or Console()
+    place = place_for(out, RUNS, "predict")
+    samples = checked(place, lambda: read_images(images))
+    found = prediction.predict(
+        load_classifier(Path(path)), samples, top_k=top_k, max_error=max_error, console=console
+    )
+    return prediction.write_predictions(place, found)
+
+
+def evaluate(
+    path: str | Path,
+    data: str | Path,
+    *,
+    max_error: float = MAX_ERROR,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> Evaluation:
+    """Judge the model of a run on labelled images; the figures go into a new directory."""
+    console = console or Console()
+    place = place_for(out, RUNS, "evaluate")
+    classifier = checked(place, lambda: load_classifier(Path(path)))
+    found = judged(classifier, data, console, max_error=max_error)
+    directory = create(place)
+    picture_evaluation(directory, found, classifier)
+    found = write_evaluation(directory, found)
+    report(directory.path)
+    return found
+
+
+def report(path: str | Path, *, out: str | Path | None = None) -> Path:
+    """Draw the page of a finished run, or of an evaluation, from its directory alone.
+
+    Args:
+        path: the directory.
+        out: a new file; by default `report.html` in the directory, in place of one that is there.
+
+    Returns:
+        The page: the same bytes as when the run wrote it.
+
+    Raises:
+        InputError: nothing finished is there, a file is missing or damaged, or `out` exists.
+    """
+    from veduta.report.writing import write_report
+
+    return write_report(Path(path), out=Path(out) if out else None)
+
+
+def compare(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> Comparison:
+    """Which of two runs is better on the same test images; the figures go into `out`, if given."""
+    place = place_for(out, RUNS, "compare")
+    found = checked(place, lambda: compare_runs(Path(first), Path(second)))
+    return write_comparison(place, found) if out else found
+
+
+def explain(  # noqa: PLR0913 - one a choice
+    path: str | Path,
+    images: Sequence[str | Path],
+    *,
+    method: str = "gradcam",
+    target: str | None = None,
+    layer: str | None = None,
+    maps: bool = False,
+    kernels: bool = False,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> explanation.Explanation:
+    """Draw where the model of a run looks in images; heat maps and a table, in a new directory."""
+    from veduta.report.heat_maps import draw_explained
+
+    question = explainer.Question(method, target, layer, maps=maps, kernels=kernels)
+    place, console = place_for(out, RUNS, "explain"), console or Console()
+    return explanation.explain(path, images, question, place, draw=draw_explained, console=console)

@@ -1,0 +1,82 @@
+"""Which images the report of a run shows: some of each cell, the most telling mistakes, doubts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+import pandas as pd
+
+from veduta.evaluation.judging import Judged
+from veduta.evaluation.mistakes import by_cell, confident_errors, judged_images, unsure_hits
+
+A_CELL: Final = 24  # images of a cell of the confusion matrix, at most
+ALL_CELLS: Final = 800  # of all cells together, so that a page stays small
+ERRORS, HITS, DOUBTED = 15, 9, 24
+
+Cells = Mapping[tuple[str, str], Sequence[str]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Images by their paths.
+
+    Attributes:
+        cells: of each cell (truth, label), those with most images first.
+        errors: got wrong, the most confident first.
+        hits: got right, the least confident first.
+        doubted: labels that models doubt, the most doubtful first.
+    """
+
+    cells: Cells
+    errors: tuple[str, ...]
+    hits: tuple[str, ...]
+    doubted: tuple[str, ...]
+
+    @property
+    def thumbnails(self) -> tuple[str, ...]:
+        """Every image that is shown small, once."""
+        paths = [path for cell in self.cells.values() for path in cell]
+        return tuple(dict.fromkeys([*paths, *self.doubted]))
+
+    @property
+    def gallery(self) -> tuple[str, ...]:
+        """Every image that is shown large."""
+        return (*self.errors, *self.hits)
+
+
+def shown_of(images: pd.DataFrame, issues: pd.DataFrame | None = None) -> Shown:
+    """What a report shows of judged images.
+
+    Args:
+        images: a row an image, as `judged_images` gives it.
+        issues: as `label_issues` gives them, where there are folds.
+    """
+    doubted = issues.loc[issues["issue"], "path"].head(DOUBTED) if issues is not None else ()
+    return Shown(
+        cells_of(images),
+        tuple(confident_errors(images)["path"].head(ERRORS)),
+        tuple(unsure_hits(images)["path"].head(HITS)),
+        tuple(doubted),
+    )
+
+
+def table_of(judged: Judged) -> pd.DataFrame:
+    """A row an image: path, truth, label and its calibrated probability."""
+    return judged_images(judged.paths, judged.truth, judged.probabilities, judged.classes)
+
+
+def cells_of(images: pd.DataFrame, *, most: int = A_CELL, together: int = ALL_CELLS) -> Cells:
+    """The images of each cell: at most `most`, and fewer where all would be more than `together`.
+
+    Room is shared evenly: every cell may show as many, and errors come before hits.
+    """
+    cells = by_cell(images, most=most)
+    sizes = [len(table) for table in cells.values()]
+    each = next((n for n in range(most, 1, -1) if sum(min(n, s) for s in sizes) <= together), 1)
+    ordered = sorted(cells.items(), key=lambda cell: cell[0][0] == cell[0][1])
+    found, room = {}, together
+    for cell, table in ordered:
+        found[cell] = tuple(table["path"].head(min(each, room)))
+        room -= len(found[cell])
+    return {cell: found[cell] for cell in cells if found[cell]}

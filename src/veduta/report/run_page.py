@@ -1,0 +1,98 @@
+"""`report.html` of a run: everything it found, on one page, from its directory alone."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from veduta.experiment.judgement import read_splits, seed_of
+from veduta.experiment.result import Run
+from veduta.report import page
+from veduta.report.chosen_sections import chosen_sections
+from veduta.report.facts import facts_of_run, records
+from veduta.report.judged_sections import judged_sections
+from veduta.report.left_out import rejected_of
+from veduta.report.pictures import Pictures
+from veduta.report.plots import to_svg
+from veduta.report.run_plots import intervals
+from veduta.runs.directory import RunDirectory
+from veduta.runs.journal import read_journal
+from veduta.tracking.html import visible
+
+PARTS = ("train", "validation", "test")
+MOST_DOUBTED = 24
+
+
+def run_page(run: Run) -> str:
+    """The page's HTML, a function of the files in the run's directory alone."""
+    facts = facts_of_run(run, seed=seed_of(run.directory))
+    return page.render(
+        "run.html",
+        title="What the model is worth",
+        summary=run.summary,
+        scores=scores_of(run.summary),
+        **judged_sections(facts),
+        **chosen_sections(run),
+        doubted=_doubted(run, facts.pictures),
+        data=_data(run.directory, facts.classes),
+        made=_made(run),
+    )
+
+
+def scores_of(summary: Mapping[str, Any]) -> Any:  # noqa: ANN401 - markup, or None
+    """The scores with their intervals as a figure; None where there is one alone."""
+    found = {"validation": summary["validation"]}
+    if summary["corrected"] and summary["trials"] > 1:
+        found["corrected"] = summary["corrected"]
+    if summary["test"]["images"]:
+        found["test"] = summary["test"]
+    said = "; ".join(
+        f"{name} {score['accuracy']:.1%}, interval {score['low']:.1%} to {score['high']:.1%}"
+        for name, score in found.items()
+    )
+    return to_svg(intervals(found), name="scores", title=f"Accuracy with 95% intervals: {said}")
+
+
+def _doubted(run: Run, pictures: Pictures) -> dict[str, Any] | None:
+    """Labels that models doubt which have not seen the image; None without folds."""
+    issues = run.judgement.label_issues()
+    if issues is None:
+        return None
+    found = records(issues[issues["issue"]].head(MOST_DOUBTED))
+    rows = [{**row, "address": pictures.thumbnail(str(row["path"]))} for row in found]
+    return {"rows": rows, "all": int(issues["issue"].sum()), "images": len(issues)}
+
+
+def _data(directory: RunDirectory, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Images of each class in each part, and what was left out."""
+    splits = read_splits(directory)
+    counts = pd.crosstab(splits["label"], splits["split"])
+    parts = [part for part in PARTS if part in counts]
+    counts = counts.reindex(index=list(classes), columns=parts, fill_value=0)
+    return {
+        "parts": parts,
+        "rows": [(name, *row) for name, row in zip(classes, counts.to_numpy(), strict=True)],
+        "sums": counts.sum().tolist(),
+        **rejected_of(directory),
+    }
+
+
+def _made(run: Run) -> dict[str, Any]:
+    """Configuration, versions, seconds, and the command that does it again."""
+    text = run.directory.config.read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    stood_on = content.pop("run", {})
+    given = str(read_journal(run.directory.journal)[0]["given"])
+    command = f"veduta {run.summary['command']} {shlex.quote(visible(given))} --config config.yaml"
+    return {
+        "config": yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
+        "versions": stood_on.get("versions", {}),
+        "backbones": stood_on.get("backbones", {}),
+        "engine": run.summary["engine"],
+        "precision": run.summary["precision"],
+        "fingerprint": stood_on.get("data_fingerprint", ""),
+        "seconds": run.summary["seconds"],
+        "command": command,
+    }
