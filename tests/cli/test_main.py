@@ -32,7 +32,10 @@ def searched(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 def test_search_shows_the_leaderboard_and_where_the_run_is(searched: tuple[Path, str]) -> None:
     out, printed = searched
     assert "best of 2 trials" in printed
-    assert printed.splitlines()[-1] == f"run         {out}"
+    assert printed.splitlines()[-2:] == [
+        f"run         {out}",
+        f"report      {out}/report.html",
+    ]
     assert "opened once" in printed
 
 
@@ -103,7 +106,8 @@ def test_evaluate_writes_its_tables(searched: tuple[Path, str], tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert {path.name for path in out.iterdir()} == {
         "areas.csv", "confusion.csv", "mistakes.csv", "per_class.csv", "predictions.csv",
-        "rejected.csv", "reliability.csv", "risk_coverage.csv", "summary.json",
+        "rejected.csv", "reliability.csv", "risk_coverage.csv", "summary.json", "media",
+        "report.html",
     }  # fmt: skip
     assert "95 % interval" in done.stdout
 

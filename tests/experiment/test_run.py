@@ -42,7 +42,7 @@ def test_the_run_directory_is_as_designed(found: Run) -> None:
     names = {path.name for path in found.directory.path.iterdir()}
     assert names == {
         "config.yaml", "journal.jsonl", "epochs.csv", "trials.csv", "summary.json", "rejected.csv",
-        "splits.csv", "tensorboard", "model", "scores",
+        "splits.csv", "tensorboard", "model", "scores", "media", "report.html",
     }  # fmt: skip
     trials = set(found.trials["trial"])
     assert {path.name for path in found.directory.tensorboard.iterdir()} == trials

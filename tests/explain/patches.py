@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from veduta.explain.gradcam import Heat
 from veduta.explain.places import Places
 
 DECIDES = np.array([(210, 60, 60), (60, 60, 210)])  # red or blue: the class
@@ -23,21 +24,24 @@ class Patches:
     idle: NDArray[np.int64]
     side: int
 
-    def hits(self, raw: Tensor, places: Places, corners: NDArray[np.int64]) -> float:
-        """Pointing game: how often the largest of maps (n, h, h) lies in the patch at `corners`.
+    def hits(
+        self, heat: Heat, places: Places, corners: NDArray[np.int64], *, slack: float = 0
+    ) -> float:
+        """Pointing game: how often the place of most heat lies in the patch at `corners`.
 
-        Where all of a map is 0 it points nowhere.
+        One that is at most `slack` pixels away counts too. Where all is 0 nothing is pointed at.
         """
-        flat = raw.flatten(1)
+        flat = heat.raw.flatten(1)
         best = flat.argmax(1).numpy()
-        points = np.stack([best // raw.shape[2], best % raw.shape[2]], axis=1)
+        points = np.stack([best // heat.raw.shape[2], best % heat.raw.shape[2]], axis=1)
         where = (places.start + places.step * points).clip(0, self.pixels.shape[1] - 1)
-        inside = (corners <= where) & (where < corners + self.side)
+        inside = (corners - slack <= where) & (where < corners + self.side + slack)
         return float((inside.all(1) & (flat.amax(1) > 0).numpy()).mean())
 
 
 def patches(count: int, size: int, side: int, seed: int) -> Patches:
     """Noise with two patches that do not touch, anywhere."""
+    assert size >= 5 * side // 2 + 1, "there must be room for both"
     rng = np.random.default_rng(seed)
     pixels = np.clip(rng.normal(128, 25, (count, size, size, 3)), 0, 255)
     corners = np.empty((count, 2, 2), np.int64)

@@ -86,11 +86,11 @@ def test_it_points_at_what_decides_and_random_weights_at_nothing(kind: Kind) -> 
     assert right >= 0.95
     places = find_layer(backbone).places
     found = gradcam(backbone, head, new.pixels)
-    assert new.hits(found.raw, places, new.decisive) >= 0.9
-    assert new.hits(found.raw, places, new.idle) <= 0.05
+    assert new.hits(found, places, new.decisive) >= 0.9
+    assert new.hits(found, places, new.idle) <= 0.05
 
     random = gradcam(*fresh(kind, 7), new.pixels, targets=new.labels)
-    assert new.hits(random.raw, places, new.decisive) <= 0.5  # of two patches, one by chance
+    assert new.hits(random, places, new.decisive) <= 0.5  # of two patches, one by chance
     assert abs(correlation(found.maps, random.maps)) < 0.2
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_a_failing_check_is_marked(
     outcomes: dict[str, list[Outcome]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for drawings in ("dense_drawings", "image_drawings", "training_drawings"):
-        monkeypatch.setattr(f"veduta.report.equations_page.{drawings}", list)
+        monkeypatch.setattr(import_module("veduta.report.equations_page"), drawings, list)
     wrong = outcomes | {"14": [Outcome("delta <b>", 0.5, 1e-6)]}
     failing = equations_page(wrong)
     assert failing.count("✗ FAILS") == 1

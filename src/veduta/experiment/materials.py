@@ -118,11 +118,17 @@ class Materials:
         }
 
     def features(
-        self, images: Sequence[Image], settings: Settings, views: Sequence[View]
+        self,
+        images: Sequence[Image],
+        settings: Settings,
+        views: Sequence[View],
+        *,
+        again: bool = False,
     ) -> list[Rows]:
         """Frozen features (N, ...) of `images`, in their order: one table a view.
 
-        Where nothing is frozen the features of the plain image are its pixels.
+        Where nothing is frozen the features of the plain image are its pixels. What is asked for
+        `again` was counted and told when it was asked for first.
         """
         if not views:
             return []
@@ -134,10 +140,13 @@ class Materials:
         several = f", {len(views)} views" if len(views) > 1 else ""
         cut = "" if settings.freeze == "all" else f", {settings.freeze} stages"
         title = f"features by {settings.model}{cut}{several}"
-        with self.console.stage(title, "images") as advance:
+        quiet = Console(quiet=True) if again else self.console
+        with quiet.stage(title, "images") as advance:
             found = load_views(
                 images, pixels, extractor, views=views, cache=self.cache, progress=advance
             )
+        if again:
+            return [one.rows for one in found]
         self._check(settings, extractor)
         reused, made = sum(one.reused for one in found), sum(one.computed for one in found)
         self._count("features", reused, made, time.perf_counter() - started)

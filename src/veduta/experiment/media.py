@@ -21,6 +21,7 @@ from veduta.runtime.disk import sync
 
 Pixels = NDArray[np.uint8]
 Heats = NDArray[np.float32]
+Labels = NDArray[np.int64]
 SMALL, LARGE = 96, 192  # pixels of a thumbnail's side, and of a picture's in the gallery
 QUALITY = 70
 INDEX = "index.json"
@@ -42,14 +43,14 @@ class Source:
 
     Attributes:
         pixels: uint8 (n, S, S, 3) of images, by their paths, and which of the paths they are of.
-        heats: for such pixels, what speaks for the predicted class (n, S, S), from 0 to 1; None
-            where the network has no maps to look at.
+        heats: for such pixels and their predicted classes, what speaks for these (n, S, S), from 0
+            to 1; None where the network has no maps to look at.
         looked_at: what `heats` look at, in words, or why there are none.
         nearest: the training images most like each of some images; None where they are not known.
     """
 
     pixels: Callable[[Sequence[str]], tuple[Pixels, Sequence[str]]]
-    heats: Callable[[Pixels], Heats] | None
+    heats: Callable[[Pixels, Labels], Heats] | None
     looked_at: str
     nearest: Callable[[Sequence[str]], list[list[Alike]]] | None = None
 
@@ -76,8 +77,9 @@ class _Album:
 
     def filled(self, shown: Shown, source: Source) -> Mapping[str, Any]:
         """Save everything; what index.json says."""
-        alike = source.nearest(shown.gallery) if source.nearest and shown.gallery else []
-        like = dict(zip(shown.gallery, alike, strict=False))
+        asked = list(shown.gallery)
+        alike = source.nearest(asked) if source.nearest and asked else []
+        like = dict(zip(asked, alike, strict=False))
         small = dict.fromkeys([*shown.thumbnails, *(one.path for many in alike for one in many)])
         thumbnails = {}
         for pixels, path in zip(*source.pixels(list(small)), strict=True):
@@ -91,8 +93,9 @@ class _Album:
     def _gallery(
         self, shown: Shown, source: Source, like: Mapping[str, Sequence[Alike]]
     ) -> list[dict[str, Any]]:
-        pixels, paths = source.pixels(shown.gallery)
-        heats = source.heats(pixels) if source.heats and len(pixels) else None
+        pixels, paths = source.pixels(list(shown.gallery))
+        labels = np.array([shown.gallery[path] for path in paths], np.int64)
+        heats = source.heats(pixels, labels) if source.heats and len(pixels) else None
         return [
             {
                 "path": path,

@@ -13,7 +13,7 @@ from veduta.errors import DecodeError, InputError
 from veduta.evaluation.mistakes import nearest
 from veduta.experiment.evaluating import Evaluation
 from veduta.experiment.judgement import Judgement
-from veduta.experiment.media import Alike, Heats, Pixels, Source, write_media
+from veduta.experiment.media import Alike, Heats, Labels, Pixels, Source, write_media
 from veduta.experiment.outcome import Made
 from veduta.experiment.recipes import resize_of
 from veduta.experiment.shown import shown_of, table_of
@@ -21,6 +21,8 @@ from veduta.explain.gradcam import gradcam
 from veduta.explain.layers import find_layer
 from veduta.features.quantised import drawn
 from veduta.inference.classifier import Classifier, load_classifier
+from veduta.models.backbones import Backbone
+from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room
 
@@ -41,7 +43,7 @@ def picture_run(made: Made, judgement: Judgement, images: Sequence[Image]) -> No
         images: every image of the run.
     """
     judged = judgement.test or judgement.validation
-    shown = shown_of(table_of(judged), judgement.label_issues())
+    shown = shown_of(table_of(judged), judged.classes, judgement.label_issues())
     named = {image.sample.name: image for image in images}
     resize = resize_of(made.winner.settings)
 
@@ -50,10 +52,14 @@ def picture_run(made: Made, judgement: Judgement, images: Sequence[Image]) -> No
             return np.empty((0, resize.size, resize.size, 3), np.uint8), paths
         return made.materials.pixels_of([named[path] for path in paths], resize).take(), paths
 
-    classifier = load_classifier(made.directory.path)
-    heats, looked_at = heats_of(classifier)
+    if made.winner.settings.freeze == "all":
+        network = made.materials.networks.backbone(made.winner.settings)
+        heats, classifier = heats_of(network, made.network), None
+    else:  # what was trained of the network stands in the model
+        classifier = load_classifier(made.directory.path)
+        heats = heats_of(classifier.backbone, classifier.head)
     alike = _alike(made, classifier, named)
-    write_media(made.directory.media, shown, Source(pixels, heats, looked_at, alike))
+    write_media(made.directory.media, shown, Source(pixels, *heats, alike))
 
 
 def picture_evaluation(
@@ -74,44 +80,46 @@ def picture_evaluation(
         side = classifier.resize.size
         return (np.stack(read) if read else np.empty((0, side, side, 3), np.uint8)), found
 
-    shown = shown_of(evaluation.predictions)
+    shown = shown_of(evaluation.predictions, classifier.classes)
+    heats = heats_of(classifier.backbone, classifier.head)
     with expect_room(directory.path):
-        write_media(directory.media, shown, Source(pixels, *heats_of(classifier)))
+        write_media(directory.media, shown, Source(pixels, *heats))
 
 
-def heats_of(classifier: Classifier) -> tuple[Callable[[Pixels], Heats] | None, str]:
-    """Grad-CAM for the predicted class of any pixels, and what it looks at; or why it cannot."""
+def heats_of(
+    backbone: Backbone, head: HeadNetwork
+) -> tuple[Callable[[Pixels, Labels], Heats] | None, str]:
+    """Grad-CAM of any pixels for classes, and what it looks at, in words; or why it cannot."""
     try:
-        layer = find_layer(classifier.backbone)
+        layer = find_layer(backbone)
     except InputError:
         return None, "The network has no maps that Grad-CAM could look at."
 
-    def heats(pixels: Pixels) -> Heats:
+    def heats(pixels: Pixels, labels: Labels) -> Heats:
         parts = []
         for start in range(0, len(pixels), BATCH):
-            some = pixels[start : start + BATCH]
-            targets = torch.from_numpy(classifier.logits(some).argmax(1))
-            shown = torch.from_numpy(some)
-            found = gradcam(
-                classifier.backbone, classifier.head, shown, targets=targets, layer=layer
-            )
-            parts.append(found.maps.numpy())
+            some = slice(start, start + BATCH)
+            shown, targets = torch.from_numpy(pixels[some]), torch.from_numpy(labels[some])
+            parts.append(gradcam(backbone, head, shown, targets=targets, layer=layer).maps.numpy())
         return np.concatenate(parts)
 
     return heats, f"Grad-CAM at {layer.name}, for the predicted class"
 
 
 def _alike(
-    made: Made, classifier: Classifier, named: Mapping[str, Image]
+    made: Made, classifier: Classifier | None, named: Mapping[str, Image]
 ) -> Callable[[Sequence[str]], list[list[Alike]]]:
-    """The training images most like each of some images, by features of the winner's network."""
+    """The training images most like each of some images, by features of the winner's network.
+
+    Those are at hand where the whole network was frozen, and `classifier` None; else it gives them.
+    """
     settings, training = made.winner.settings, list(made.materials.training)
-    if settings.freeze != "all":
+    if classifier:
         training = drawn(training, MOST, seed=made.plan.settings.seed, purpose="nearest")
 
     def features(images: Sequence[Image]) -> Iterable[NDArray[np.float32]]:
-        if settings.freeze == "all":
-            (table,) = made.materials.features(images, settings, (PLAIN,))
+        if classifier is None:
+            (table,) = made.materials.features(images, settings, (PLAIN,), again=True)
             starts = range(0, len(table), ROWS)
             return (table.among(slice(start, start + ROWS)).take() for start in starts)
         table = made.materials.pixels_of(images, resize_of(settings))

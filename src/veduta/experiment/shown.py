@@ -23,14 +23,13 @@ class Shown:
 
     Attributes:
         cells: of each cell (truth, label), those with most images first.
-        errors: got wrong, the most confident first.
-        hits: got right, the least confident first.
+        gallery: those shown large, and the class predicted for each: wrong ones, the most
+            confident first, then right ones, the least confident first.
         doubted: labels that models doubt, the most doubtful first.
     """
 
     cells: Cells
-    errors: tuple[str, ...]
-    hits: tuple[str, ...]
+    gallery: Mapping[str, int]
     doubted: tuple[str, ...]
 
     @property
@@ -39,26 +38,23 @@ class Shown:
         paths = [path for cell in self.cells.values() for path in cell]
         return tuple(dict.fromkeys([*paths, *self.doubted]))
 
-    @property
-    def gallery(self) -> tuple[str, ...]:
-        """Every image that is shown large."""
-        return (*self.errors, *self.hits)
 
-
-def shown_of(images: pd.DataFrame, issues: pd.DataFrame | None = None) -> Shown:
+def shown_of(
+    images: pd.DataFrame, classes: Sequence[str], issues: pd.DataFrame | None = None
+) -> Shown:
     """What a report shows of judged images.
 
     Args:
         images: a row an image, as `judged_images` gives it.
+        classes: their names.
         issues: as `label_issues` gives them, where there are folds.
     """
     doubted = issues.loc[issues["issue"], "path"].head(DOUBTED) if issues is not None else ()
-    return Shown(
-        cells_of(images),
-        tuple(confident_errors(images)["path"].head(ERRORS)),
-        tuple(unsure_hits(images)["path"].head(HITS)),
-        tuple(doubted),
-    )
+    chosen = pd.concat([confident_errors(images).head(ERRORS), unsure_hits(images).head(HITS)])
+    number = {name: place for place, name in enumerate(classes)}
+    labels = [number[label] for label in chosen["label"]]
+    gallery = dict(zip(chosen["path"], labels, strict=True))
+    return Shown(cells_of(images), gallery, tuple(doubted))
 
 
 def table_of(judged: Judged) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from veduta.report.plots import COLOURS, INK, PERCENT, panel
 
 MOST_TICKS = 9
+AROUND = (0.7, 0.52, 0.12, 0.1)  # room for numbers and a name
 
 
 def parallel_coordinates(trials: pd.DataFrame, varied: Sequence[str], winner: str) -> Figure:
@@ -26,13 +26,16 @@ def parallel_coordinates(trials: pd.DataFrame, varied: Sequence[str], winner: st
     scaled = (scores - least) / (most - least) if most > least else np.ones_like(scores)
     columns = [_places(trials[name]) for name in varied]
     heights = [place / max(1, len(names) - 1) for place, names in columns]
-    colours = mpl.colormaps["viridis"](0.1 + 0.75 * scaled)
-    with panel(max(4.4, 1.25 * (len(varied) + 1)), 3.2) as (figure, axes):
+    wide = max(4.4, 1.25 * (len(varied) + 1))
+    with panel(wide, 3.2, margins=(0.45, 0.35, 0.1, 0.1)) as (figure, axes):
         paths = np.column_stack([*heights, scaled])
-        for path, colour, trial in zip(paths, colours, trials["trial"], strict=True):
+        for path, trial in zip(paths, trials["trial"], strict=True):
             own = trial == winner
-            look: dict[str, Any] = {"linewidth": 3.2 if own else 1.3, "alpha": 1 if own else 0.55}
-            axes.plot(range(len(path)), path, color=COLOURS[1] if own else colour, **look)
+            look: dict[str, Any] = {"color": COLOURS[0], "linewidth": 1.3}
+            look["alpha"] = 0.25 + 0.65 * path[-1]
+            if own:
+                look = {"color": COLOURS[1], "linewidth": 3.2}
+            axes.plot(range(len(path)), path, **look)
         for place, (_, names) in enumerate(columns):
             axes.axvline(place, color=INK, linewidth=0.8, alpha=0.4)
             for at in _shown(len(names)):
@@ -58,7 +61,7 @@ def main_effects(trials: pd.DataFrame, varied: Sequence[str]) -> dict[str, Figur
     figures = {}
     for name in varied:
         place, names = _places(trials[name])
-        with panel(3.3, 2.6) as (figure, axes):
+        with panel(3.3, 2.6, margins=AROUND) as (figure, axes):
             axes.plot(place, trials["val_accuracy"], "o", color=INK, alpha=0.35, markersize=4)
             means = [trials["val_accuracy"][place == at].mean() for at in range(len(names))]
             axes.plot(range(len(names)), means, "o-", color=COLOURS[0], markersize=7)

@@ -22,6 +22,7 @@ from veduta.runs.files import write_atomically
 INK = "#010203"  # stands for the page's text colour until the figure is on the page
 COLOURS = ("#0f7fbf", "#d9702b", "#2f9e6e", "#b8559d", "#8a7a2e")  # readable on light and on dark
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # nothing is told by colour alone
+Margins = tuple[float, float, float, float]
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.4g}%")
 STYLE: Any = {  # matplotlib types its parameters name by name
     "axes.edgecolor": INK,
@@ -45,10 +46,24 @@ STYLE: Any = {  # matplotlib types its parameters name by name
 
 
 @contextmanager
-def panel(width: float = 4.2, height: float = 2.9) -> Iterator[tuple[Figure, Axes]]:
-    """One pair of axes in Veduta's style; panels are small, so that a phone shows them whole."""
+def panel(
+    width: float = 4.2, height: float = 2.9, *, margins: Margins | None = None
+) -> Iterator[tuple[Figure, Axes]]:
+    """One pair of axes in Veduta's style; panels are small, so that a phone shows them whole.
+
+    Args:
+        width: of all of it, in inches.
+        height: of all of it, in inches.
+        margins: around the axes, in inches: left, below, right, above. Those that are known need
+            not be measured, which takes longer than the drawing.
+    """
     with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout=None if margins else "constrained")
+        if margins:
+            left, below, right, above = margins
+            figure.subplots_adjust(
+                left / width, below / height, 1 - right / width, 1 - above / height
+            )
         yield figure, figure.add_subplot()
 
 

@@ -10,12 +10,13 @@ from matplotlib.ticker import MaxNLocator
 from veduta.report.plots import COLOURS, DASHES, INK, PERCENT, panel
 
 FAINT = 0.22
+AROUND = (0.66, 0.52, 0.12, 0.32)  # room for numbers, names and a title
 DIAGONAL: Any = {"color": INK, "linewidth": 0.9, "linestyle": (0, (4, 3)), "alpha": 0.6}
 
 
 def intervals(scores: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Scores one below the other, each with its interval."""
-    with panel(4.6, 0.55 + 0.36 * len(scores)) as (figure, axes):
+    with panel(4.6, 0.55 + 0.36 * len(scores), margins=(0.95, 0.35, 0.3, 0.08)) as (figure, axes):
         for place, score in enumerate(scores.values()):
             axes.plot(
                 [score["low"], score["high"]],
@@ -41,7 +42,7 @@ def curves(epochs: pd.DataFrame, winner: str, best_epoch: int, others: Sequence[
     drawn = []
     own = epochs[epochs["trial"] == winner]
     for name, title in (("loss", "loss"), ("accuracy", "accuracy")):
-        with panel(4.4, 3.0) as (figure, axes):
+        with panel(4.4, 3.0, margins=AROUND) as (figure, axes):
             for trial, found in epochs[epochs["trial"].isin(list(others))].groupby("trial"):
                 if trial != winner:
                     y = found[f"val_{name}"]
@@ -69,7 +70,7 @@ def curves(epochs: pd.DataFrame, winner: str, best_epoch: int, others: Sequence[
 
 def reliability_diagram(bins: pd.DataFrame, title: str) -> Figure:
     """How often images of each confidence are right, beside what they should be."""
-    with panel(3.6, 3.1) as (figure, axes):
+    with panel(3.6, 3.1, margins=AROUND) as (figure, axes):
         axes.plot([0, 1], [0, 1], **DIAGONAL)
         width = bins["to"] - bins["above"]
         axes.bar(bins["above"], bins["accuracy"], width, align="edge", color=COLOURS[0], alpha=0.25)
@@ -92,7 +93,7 @@ def reliability_diagram(bins: pd.DataFrame, title: str) -> Figure:
 
 def risk_curve(curve: pd.DataFrame, abstain: Mapping[str, Any]) -> Figure:
     """The error that is left at every share of images accepted, and the threshold's place."""
-    with panel(3.6, 3.1) as (figure, axes):
+    with panel(3.6, 3.1, margins=AROUND) as (figure, axes):
         axes.plot(curve["coverage"], curve["risk"], color=COLOURS[0], drawstyle="steps-post")
         if shown := abstain["judged"]:
             at = shown["coverage"]["value"], shown["error"]["value"] or 0.0
