@@ -176,3 +176,15 @@ def test_every_command_has_help() -> None:
     for name in ("search", "train", "predict", "evaluate", "models", "demo", "cache"):
         assert name in listed
         assert veduta(name, "--help").returncode == 0
+
+
+def test_explain_says_where_the_pictures_are(
+    searched: tuple[Path, str], colours: Path, tmp_path: Path
+) -> None:
+    run, _ = searched
+    out = tmp_path / "out"
+    image = colours / "red" / "000.png"
+    done = veduta("explain", run, image, "--target", "blue", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((out / "summary.json").read_text())
+    assert done.stderr.splitlines()[-1] == f"explained   {out}/explain.png"

@@ -7,6 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from veduta.explain.gradcam import Heat
+from veduta.explain.places import Places
+
 DECIDES = np.array([(210, 60, 60), (60, 60, 210)])  # red or blue: the class
 IDLE = np.array([(60, 190, 60), (190, 60, 190)])  # green or purple: a coin
 
@@ -21,21 +24,24 @@ class Patches:
     idle: NDArray[np.int64]
     side: int
 
-    def hits(self, maps: Tensor, corners: NDArray[np.int64], *, step: float) -> float:
-        """Pointing game: how often the largest of heat maps (n, S, S) lies in the patch there.
+    def hits(
+        self, heat: Heat, places: Places, corners: NDArray[np.int64], *, slack: float = 0
+    ) -> float:
+        """Pointing game: how often the place of most heat lies in the patch at `corners`.
 
-        A place of a map stands for `step` pixels: one that is nearer than half of that to the patch
-        lies in it. Where all of a map is 0 it points nowhere.
+        One that is at most `slack` pixels away counts too. Where all is 0 nothing is pointed at.
         """
-        flat = maps.flatten(1)
+        flat = heat.raw.flatten(1)
         best = flat.argmax(1).numpy()
-        where = np.stack([best // maps.shape[2], best % maps.shape[2]], axis=1)
-        inside = (corners - step / 2 <= where) & (where < corners + self.side + step / 2)
+        points = np.stack([best // heat.raw.shape[2], best % heat.raw.shape[2]], axis=1)
+        where = (places.start + places.step * points).clip(0, self.pixels.shape[1] - 1)
+        inside = (corners - slack <= where) & (where < corners + self.side + slack)
         return float((inside.all(1) & (flat.amax(1) > 0).numpy()).mean())
 
 
 def patches(count: int, size: int, side: int, seed: int) -> Patches:
     """Noise with two patches that do not touch, anywhere."""
+    assert size >= 5 * side // 2 + 1, "there must be room for both"
     rng = np.random.default_rng(seed)
     pixels = np.clip(rng.normal(128, 25, (count, size, size, 3)), 0, 255)
     corners = np.empty((count, 2, 2), np.int64)

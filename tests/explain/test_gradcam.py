@@ -1,137 +1,136 @@
-"""Grad-CAM points at what decides, and at nothing once the weights are noise."""
+"""Grad-CAM: by hand, by finite differences, and nothing of the network is changed."""
 
-from pathlib import Path
+import copy
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tests.explain.patches import Patches, patches
-from veduta.config.settings import Settings
-from veduta.errors import InputError
+from tests.explain.small import backbone_of, noise
 from veduta.explain.gradcam import gradcam, weighted
 from veduta.explain.layers import find_layer
 from veduta.explain.maps import feature_maps
-from veduta.models.backbones import Backbone, backbone_from_state, build_backbone
-from veduta.models.freezing import Tail, artefact_states
-from veduta.models.heads import Head, HeadNetwork
-from veduta.models.initial import random_state
-from veduta.models.presets import resolved
-from veduta.models.registry import model_of
-from veduta.runtime.process import threads_of
-from veduta.runtime.streams import mix
-from veduta.search.serial import Way, fresh_network
-from veduta.training.loop import Training
-from veduta.training.state import Examples
+from veduta.models.backbones import Backbone
+from veduta.models.heads import Head, HeadNetwork, build_head
 
-KINDS = {
-    "cnn": ({"model": "cnn", "channels": "16x32", "image_size": 64, "epochs": 12}, 240, 24),
-    "report_cnn": (
-        {"model": "report_cnn", "channels": "16x16", "image_size": 64, "hidden": "32",
-         "dropout": 0.0, "lr": 3e-3, "epochs": 12},
-        240, 24,
-    ),
-    "efficientnet_lite0": (
-        {"model": "efficientnet_lite0", "freeze": "none", "image_size": 128, "lr": 1e-3,
-         "epochs": 4},
-        96, 48,
-    ),
-}  # fmt: skip
+STEP = 1e-5
 
 
-@pytest.fixture(scope="module", params=[pytest.param(k, marks=pytest.mark.slow) for k in KINDS])
-def learned(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Backbone, HeadNetwork, Patches, float]:
-    """A network that tells the decisive patch, images that it has not seen, its accuracy there."""
-    given, count, side = KINDS[request.param]
-    values = {**given, "augment": "none", "batch_size": 16}
-    settings = resolved(Settings(**values), set(values))  # type: ignore[arg-type]
-    model, size = model_of(settings), settings.image_size or 0
-    cache = tmp_path_factory.mktemp("cache")
-    start = build_backbone(model, settings.weights, image_size=size, seed=0, cache=cache)
-    seen, fresh = patches(count, size, side, seed=0), patches(100, size, side, seed=1)
-    keys = mix(np.arange(count, dtype=np.uint64))
-    train = Examples(seen.pixels, seen.labels, keys)
-    network = fresh_network(settings, train, Way(2, Tail(model, start.network, 0)))
-    training = Training(network, train, settings)
-    with threads_of(1):
-        for _ in range(settings.epochs):
-            training.finish_epoch()
-            training.next_epoch()
-    trained, own = artefact_states(network)
-    how = start.preprocessing
-    backbone = backbone_from_state(model, {**start.state_dict(), **trained}, preprocessing=how)
-    head = HeadNetwork(network.head)
-    head.load_state_dict(own)
-    right = (head.eval()(backbone(fresh.pixels)).argmax(1) == fresh.labels).double().mean()
-    return backbone, head, fresh, right.item()
+def by_hand() -> tuple[Backbone, HeadNetwork]:
+    """Two maps, the red and the blue of an image of 2 x 2 pixels; logits are of their means."""
+    maps = nn.Conv2d(3, 2, 1, bias=False)
+    maps.weight.data = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])[:, :, None, None]
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    head = build_head(Head(2, 2), 0)
+    head.dense[0].weight.data = torch.tensor([[2.0, -1.0], [0.0, 3.0]])
+    return backbone_of(nn.Sequential(maps, pool), 2, 2), head
 
 
-def test_it_points_at_the_patch_that_decides(
-    learned: tuple[Backbone, HeadNetwork, Patches, float],
-) -> None:
-    backbone, head, images, accuracy = learned
-    assert accuracy >= 0.95
-    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    heat = gradcam(backbone, head, images.pixels, targets=images.labels)
-    step = find_layer(backbone).places.jump
-    assert images.hits(heat.maps, images.decisive, step=step) >= 0.9
-    assert images.hits(heat.maps, images.idle, step=step) <= 0.1
-    assert all(torch.equal(before[name], t) for name, t in backbone.state_dict().items())
-
-
-def test_weights_of_noise_destroy_the_map(
-    learned: tuple[Backbone, HeadNetwork, Patches, float],
-) -> None:
-    backbone, head, images, _ = learned
-    state = random_state(backbone, seed=3)
-    drawn = backbone_from_state(backbone.model, state, preprocessing=backbone.preprocessing)
-    heat = gradcam(drawn, head, images.pixels, targets=images.labels)
-    step = find_layer(drawn).places.jump
-    assert images.hits(heat.maps, images.decisive, step=step) <= 0.6
-
-
-def test_it_is_the_weighted_sum_by_hand() -> None:
-    maps = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])
-    slopes = torch.tensor([[[[2.0, 0.0], [0.0, 2.0]], [[-1.0, -1.0], [-1.0, 3.0]]]])
-    # alpha = 1 and 0, then L = relu(1 A_1 + 0 A_2)
-    assert torch.equal(weighted(maps, slopes), maps[:, 0])
-    # alpha = -1 and 0.5: -A_1 + A_2 / 2 is above 0 in one place alone
-    other = torch.tensor([[[[-1.0]], [[0.5]]]]).expand(1, 2, 2, 2)
-    assert torch.equal(weighted(maps, other), torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]))
-
-
-def test_slopes_are_finite_differences(tmp_path: Path) -> None:
-    settings = resolved(Settings(model="cnn", channels="4x6", image_size=16), {"channels", "model"})
-    settings = settings.model_copy(update={"image_size": 16})
-    model = model_of(settings)
-    backbone = build_backbone(model, "none", image_size=16, seed=2, cache=tmp_path).double()
+def deep(size: int = 9) -> tuple[Backbone, HeadNetwork]:
+    """Convolutions with batch norm and in-place activations, and a head of two hidden layers."""
     torch.manual_seed(0)
-    head = HeadNetwork(Head(6, 3, hidden=(5,), activation="tanh")).double()
-    pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8)
-    layer = find_layer(backbone)
-    maps = feature_maps(backbone, pixels, layer.name)
-
-    def logit(changed: Tensor) -> float:
-        module = backbone.network.get_submodule(layer.name)
-        handle = module.register_forward_hook(lambda *_: changed)
-        found: Tensor = head.eval()(backbone(pixels))
-        handle.remove()
-        return found[0, 1].item()
-
-    slopes = torch.zeros_like(maps)
-    for place in np.ndindex(*maps.shape):
-        step = torch.zeros_like(maps)
-        step[place] = 1e-5
-        slopes[place] = (logit(maps + step) - logit(maps - step)) / 2e-5
-    heat = gradcam(backbone, head, pixels, targets=torch.tensor([1]))
-    torch.testing.assert_close(heat.raw, weighted(maps, slopes), rtol=1e-4, atol=1e-7)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2, padding=1),
+        nn.Sequential(nn.BatchNorm2d(4), nn.SiLU(inplace=True)),
+        nn.Sequential(nn.Conv2d(4, 5, 3), nn.Tanh(), nn.MaxPool2d(1)),
+        nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()),
+    )
+    network[1][0].running_mean.normal_()
+    head = build_head(Head(20, 3, hidden=(7, 6), activation="tanh", batch_norm=True), 1)
+    for norm in head.norms:
+        norm.running_mean.normal_()
+    return backbone_of(network, size, 20).double(), head.double()
 
 
-def test_a_network_without_maps_says_so(tmp_path: Path) -> None:
-    settings = resolved(Settings(model="mlp"), {"model"})
-    backbone = build_backbone(model_of(settings), "none", image_size=32, cache=tmp_path)
-    with pytest.raises(InputError, match="occlusion"):
-        find_layer(backbone)
+def test_two_channels_by_hand() -> None:
+    backbone, head = by_hand()
+    red, blue = [[255, 0], [0, 255]], [[0, 255], [255, 255]]
+    pixels = torch.tensor([red, [[0, 0], [0, 0]], blue], dtype=torch.uint8).permute(1, 2, 0)
+    both = pixels[None].repeat(2, 1, 1, 1)
+    found = gradcam(backbone, head, both, targets=torch.tensor([0, 1]))
+    # slopes of logit 0 are 2/4 and -1/4 everywhere, those of logit 1 are 0 and 3/4
+    raw = torch.tensor([[[0.5, 0.0], [0.0, 0.25]], [[0.0, 0.75], [0.75, 0.75]]])
+    torch.testing.assert_close(found.raw, raw)
+    torch.testing.assert_close(found.maps, raw / torch.tensor([0.5, 0.75])[:, None, None])
+    assert gradcam(backbone, head, both).targets.tolist() == [1, 1]  # 3 * 3/4 is above 2/2 - 3/4
+
+
+def slopes_by_differences(rest: nn.Module, maps: Tensor, target: int) -> Tensor:
+    """Central differences of a logit with respect to every number of maps (1, C, h, w)."""
+    slopes = torch.empty_like(maps)
+    for place in range(maps.numel()):
+        moved = [maps.clone() for _ in range(2)]
+        for one, step in zip(moved, (STEP, -STEP), strict=True):
+            one.view(-1)[place] += step
+        above, below = (float(rest(one)[0, target]) for one in moved)
+        slopes.view(-1)[place] = (above - below) / (2 * STEP)
+    return slopes
+
+
+@pytest.mark.parametrize(
+    ("layer", "cut"), [(None, (2, 1)), ("1", (0,)), ("2", (1,)), ("1.0", (1, 0))]
+)
+def test_it_agrees_with_finite_differences(layer: str | None, cut: tuple[int, ...]) -> None:
+    backbone, head = deep()
+    pixels = noise(3, 9)
+    targets = torch.tensor([2, 0, 1])
+    chosen = find_layer(backbone, layer)
+    found = gradcam(backbone, head, pixels, targets=targets, layer=chosen)
+    parts = list(copy.deepcopy(backbone.network))
+    if len(cut) > 1:  # cut within a part: its own parts stand in its place
+        parts[cut[0] : cut[0] + 1] = parts[cut[0]]
+    before = nn.Sequential(*parts[: sum(cut) + 1])
+    rest = nn.Sequential(*parts[sum(cut) + 1 :], copy.deepcopy(head).eval())
+    with torch.no_grad():
+        for number, target in enumerate(targets.tolist()):
+            image = pixels[number : number + 1].permute(0, 3, 1, 2).contiguous().double() / 255
+            maps = before(image).contiguous()
+            slopes = slopes_by_differences(lambda x: rest(x.clone()), maps.clone(), target)
+            alpha = slopes.sum((2, 3)) / (maps.shape[2] * maps.shape[3])
+            raw = sum(a * one for a, one in zip(alpha[0], maps[0], strict=True))
+            torch.testing.assert_close(found.raw[number], raw.clamp(min=0), atol=1e-8, rtol=1e-6)
+    assert found.raw.max() > 0
+
+
+def test_the_network_is_left_as_it_was() -> None:
+    backbone, head = deep()
+    head.train()
+    before = copy.deepcopy((backbone.state_dict(), head.state_dict()))
+    with torch.no_grad():
+        first = gradcam(backbone, head, noise(4, 9))
+    again = gradcam(backbone, head, noise(4, 9))
+    assert torch.equal(first.maps, again.maps)
+    for state, old in zip((backbone.state_dict(), head.state_dict()), before, strict=True):
+        assert all(torch.equal(tensor, old[name]) for name, tensor in state.items())
+    assert all(module.training for module in head.modules())
+    assert not any(module.training for module in backbone.modules())
+    assert all(p.grad is None for p in [*backbone.parameters(), *head.parameters()])
+    assert not any(module._forward_hooks for module in backbone.modules())
+
+
+def test_a_batch_is_what_its_images_are_alone() -> None:
+    backbone, head = deep()
+    pixels = noise(5, 9)
+    together = gradcam(backbone, head, pixels)
+    alone = [gradcam(backbone, head, one[None]) for one in pixels]
+    torch.testing.assert_close(together.raw, torch.cat([one.raw for one in alone]))
+    assert together.maps.shape == (5, 9, 9)
+    assert 0 <= together.maps.min() <= together.maps.max() <= 1
+
+
+def test_where_nothing_speaks_for_a_class_all_is_0() -> None:
+    maps = torch.ones(1, 2, 3, 3)
+    assert not weighted(maps, -maps).any()
+    backbone, head = by_hand()
+    black = torch.zeros(1, 2, 2, 3, dtype=torch.uint8)
+    assert not gradcam(backbone, head, black).maps.any()
+
+
+@pytest.mark.parametrize("layer", ["0", "1", "2"])
+def test_feature_maps_are_what_the_parts_before_give(layer: str) -> None:
+    backbone, _ = deep()
+    pixels = noise(2, 9)
+    found = feature_maps(backbone, pixels, layer)
+    parts = backbone.network[: int(layer) + 1]
+    assert torch.equal(found, parts(pixels.permute(0, 3, 1, 2).double() / 255))
+    assert not found.requires_grad

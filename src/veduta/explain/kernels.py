@@ -25,7 +25,7 @@ def first_kernels(backbone: Backbone) -> Tensor:
             "out"
         )
     size = backbone.preprocessing.image_size
-    image = torch.zeros((1, 3, size, size), requires_grad=True)
+    image = torch.zeros((1, 3, size, size), dtype=backbone.mean.dtype, requires_grad=True)
     found: list[Tensor] = []
 
     def hook(_module: nn.Module, _given: object, output: Tensor) -> Tensor:

@@ -1,15 +1,14 @@
-r"""Where in an image each place of a map lies, and maps enlarged to the size of the image.
+"""Where in an image each place of a map lies, and maps enlarged to the size of the image.
 
-With padding the places of a map divide the image evenly. A chain of layers without padding, such as
-the report's network, never centres on the rim: its n places lie `jump` pixels apart, the first at
-pixel `start`. By layers of kernel k, stride s and padding p, from start = 0, jump = 1:
-
-    start += ((k - 1) / 2 - p) jump;  jump *= s
-
-(Dumoulin and Visin 2016, arXiv 1603.07285; Araujo et al. 2019, "Computing receptive fields").
+A step in a map is the product of all strides before it, in pixels: that is exact, for convolutions
+move with the image. Where the first place lies is not: padding would put it to the left or to the
+right of the pixels that it stands for, by up to half a step, and learnt kernels put that right,
+since a network that has seen images and their mirrors must treat both alike. So the places lie
+around the middle of the image. Without padding, as in the report's network, they do not reach its
+rim; spread over all of it, their heat would lie where the network has not looked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,43 +18,43 @@ from veduta.explain.watching import Ran
 from veduta.models.report_cnn import L2Pool
 
 WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
-PLAIN = (1, (1, 1))  # dilations
 
 
 class Places(NamedTuple):
-    """Centres of a map's places along either side: start, start + jump, ... in pixels."""
+    """Centres of a map's places along either side: start, start + step, ... in pixels."""
 
     start: float
-    jump: float
+    step: float
 
 
-def even(count: int, size: int) -> Places:
-    """The places of a map that divides an image evenly.
+def centred(count: int, step: float, size: int) -> Places:
+    """So many places around the middle of an image of `size` pixels, whose pixel 0 is at 0.
 
-    >>> even(2, 8)
-    Places(start=1.5, jump=4.0)
+    >>> centred(7, 32, 224), centred(10, 9, 150)
+    (Places(start=15.5, step=32), Places(start=34.0, step=9))
     """
-    return Places((size / count - 1) / 2, size / count)
+    return Places((size - 1 - step * (count - 1)) / 2, step)
 
 
 def places_of(layer: str, ran: Sequence[Ran], size: int) -> Places:
-    """Where the places of a layer's maps lie: exactly in a chain of plain layers, else evenly.
+    """Where the places of a layer's maps lie; evenly where a part before it is of an unknown kind.
 
     Args:
         layer: name of a module that gives maps.
-        ran: all of the network, itself the last.
+        ran: what has run, in order; branches that meet agree in the side of their maps, and so in
+            the step.
         size: pixels a side of the image.
     """
-    by_name = {one.name: one for one in ran}
-    start, jump = 0.0, 1.0
-    for name in _chain("", ran[-1].module, layer):
-        window = _window(by_name[name])
-        if window is None:
-            return even(by_name[layer].shape[-1], size)
-        kernel, stride, padding = window
-        start += ((kernel - 1) / 2 - padding) * jump
-        jump *= stride
-    return Places(start, jump)
+    (count,) = {one.shape[-1] for one in ran if one.name == layer}
+    steps = {size: 1}  # by side of the maps
+    for one in ran:
+        if len(one.before) == len(one.shape) == 4 and not any(one.module.children()):
+            stride = _stride(one)
+            if stride and one.before[-1] in steps:
+                steps[one.shape[-1]] = steps[one.before[-1]] * stride
+        if one.name == layer:
+            break
+    return centred(count, steps.get(count, size / count), size)
 
 
 def enlarged(maps: Tensor, size: int, places: Places) -> Tensor:
@@ -64,9 +63,8 @@ def enlarged(maps: Tensor, size: int, places: Places) -> Tensor:
     For even places this is `torch.nn.functional.interpolate` without aligned corners.
     """
     count = maps.shape[-1]
-    where = ((torch.arange(size, dtype=maps.dtype) - places.start) / places.jump).clamp(
-        0, count - 1
-    )
+    pixels = torch.arange(size, dtype=maps.dtype)
+    where = ((pixels - places.start) / places.step).clamp(0, count - 1)
     shares = (1 - (where[:, None] - torch.arange(count, dtype=maps.dtype)).abs()).clamp(min=0)
     return shares @ maps @ shares.T
 
@@ -82,30 +80,12 @@ def scaled(maps: Tensor) -> Tensor:
     return torch.where(largest > 0, above / largest.where(largest > 0, 1), 0)
 
 
-def _chain(name: str, module: nn.Module, last: str) -> Iterator[str]:
-    """The smallest parts of a network in order, up to `last`; sequences alone are looked into."""
-    if not isinstance(module, nn.Sequential):
-        yield name
-        return
-    for inner, child in module.named_children():
-        path = f"{name}.{inner}".removeprefix(".")
-        yield from _chain(path, child, last)
-        if last == path or last.startswith(f"{path}."):
-            return
-
-
-def _window(ran: Ran) -> tuple[int, int, int] | None:
-    """Kernel, stride and padding along either side; None where they are not known."""
+def _stride(ran: Ran) -> int:
+    """Of a smallest part; 0 where it is not known."""
     module = ran.module
     if isinstance(module, L2Pool):
-        return module.p, module.p, 0
+        return module.p
     if isinstance(module, WINDOWS):
-        if getattr(module, "dilation", 1) not in PLAIN or isinstance(module.padding, str):
-            return None
-        return _side(module.kernel_size), _side(module.stride), _side(module.padding)
-    alone = not any(module.children())
-    return (1, 1, 0) if alone and ran.shape[2:] == ran.before[2:] else None
-
-
-def _side(value: int | tuple[int, ...]) -> int:
-    return value if isinstance(value, int) else value[0]
+        return module.stride if isinstance(module.stride, int) else module.stride[0]
+    whole, rest = divmod(ran.before[-1], ran.shape[-1])
+    return 0 if rest else whole  # nothing is moved, or squares become places

@@ -51,8 +51,9 @@ def watched(backbone: Backbone) -> list[Ran]:
     handles = [hook(name, module) for name, module in network.named_modules()]
     tensors = dict([*network.named_parameters(), *network.named_buffers()])
     shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    image = torch.empty((1, 3, size, size), dtype=backbone.mean.dtype, device="meta")
     try:
-        functional_call(network, shapes, torch.empty((1, 3, size, size), device="meta"))
+        functional_call(network, shapes, image)
     finally:
         for handle in handles:
             handle.remove()

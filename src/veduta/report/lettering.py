@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Final
 
 import matplotlib as mpl
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
+
+from veduta.tracking.html import visible
 
 PAPER, INK, FAINT, RULE = "#ffffff", "#1d2430", "#6b7280", "#e3e6ea"
 LONGEST: Final = 22  # characters of a class name
@@ -16,8 +18,8 @@ Font = ImageFont.FreeTypeFont
 
 def short(name: str) -> str:
     """A name in one line that leaves room for pictures."""
-    line = " ".join(name.split())
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    name = " ".join(visible(name).split())
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def fitting(note: str, width: int, size: int = NOTE) -> str:
@@ -31,3 +33,10 @@ def fitting(note: str, width: int, size: int = NOTE) -> str:
 def font(size: int) -> Font:
     """The font that comes with matplotlib: it has the letters of many languages."""
     return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
+
+
+def titled(paper: Image.Image, margin: int, title: str, detail: str) -> None:
+    """Write a title, and below it what else is to be known, at the top of a picture."""
+    pen = ImageDraw.Draw(paper)
+    pen.text((margin, margin - 4), title, INK, font(TITLE))
+    pen.text((margin, margin + TITLE + 6), detail, FAINT, font(TEXT))

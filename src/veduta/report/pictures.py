@@ -13,7 +13,7 @@ from PIL import Image
 
 from veduta.errors import InputError
 from veduta.experiment.media import INDEX
-from veduta.report.heat_maps import laid_over
+from veduta.report.heat_colours import laid_over
 
 KINDS = {".webp": "image/webp", ".png": "image/png"}
 QUALITY = 75
