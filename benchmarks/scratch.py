@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -35,7 +34,7 @@ from veduta.runs.journal import read_journal
 from veduta.runtime.environment import processors
 
 REPORT = {"model": "report_cnn"}
-QUICK: dict[str, Any] = {"model": "cnn", "image_size": 64, "epochs": 16}
+QUICK: dict[str, Any] = {"model": "cnn", "image_size": 64, "epochs": 8}
 WIDE = {"model": "report_cnn", "channels": "256x128x64", "epochs": 1}
 WAYS = ("report", "quick", "cnn", "fastai", "wide")
 Point = tuple[float, float]
@@ -51,7 +50,7 @@ def train(
         folder: of images.
         place: a folder of its own, which is made anew.
         flags: values by setting.
-        budget: seconds; then the process is interrupted, as its user would.
+        budget: seconds; then the process is ended; its journal tells what it did.
     """
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -66,7 +65,7 @@ def train(
         try:
             process.wait(budget)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.wait()
     events = read_journal(place / "run" / "journal.jsonl")
     found = [
