@@ -30,6 +30,8 @@ Pairs = list[tuple[str, int]]
 class Watch(Callback):  # type: ignore[misc]
     """Notes every epoch, and stops."""
 
+    order = 60  # behind the recorder, which has the figures of the epoch by then
+
     def __init__(self, mark: float, budget: float, place: Path) -> None:
         self.mark, self.budget, self.place = mark, budget, place
         self.points: list[tuple[float, float]] = []
