@@ -109,10 +109,6 @@ def make_plan(
         faults += error.faults
     if faults or folder is None:
         raise InputError(*faults)
-    changed = {*parsed, *settings.model_dump(exclude_defaults=True)} - {"head"}
-    idle = changed.intersection(*(unused(cell) for cell in candidates))
-    idle |= changed & {str(sample.split) for sample in folder.samples}  # shares of splits that came
-    idle |= changed & {"validation"} if settings.folds else set()
     several = PRESETS & parsed.keys()
     return Plan(
         command=command,
@@ -121,12 +117,23 @@ def make_plan(
         grid=parsed,
         trials=tuple(trials(candidates)),
         cells=len(candidates),
-        idle=tuple(sorted(idle)),
+        idle=_idle(settings, parsed, candidates, folder),
         engine=engine,
         place=place,
         data=Path(data).absolute(),
         preset=_decided(cells(settings, parsed)) - given if several else frozenset(),
     )
+
+
+def _idle(
+    settings: Settings, grid: Grid, candidates: Sequence[Settings], folder: Folder
+) -> tuple[str, ...]:
+    """Settings that were given and that no trial uses, sorted."""
+    changed = {*grid, *settings.model_dump(exclude_defaults=True)} - {"head"}
+    idle = changed.intersection(*(unused(cell) for cell in candidates))
+    idle |= changed & {str(sample.split) for sample in folder.samples}  # shares of splits that came
+    idle |= changed & {"validation"} if settings.folds else set()
+    return tuple(sorted(idle))
 
 
 def trials_of(settings: Settings, grid: Grid, given: Collection[str]) -> tuple[Trial, ...]:

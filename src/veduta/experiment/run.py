@@ -34,6 +34,7 @@ from veduta.experiment.unchanged import expect_same_backbones, expect_same_image
 from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room
+from veduta.runs.journal import Journal
 from veduta.runtime.process import threads_of
 from veduta.search.course import Finished
 from veduta.search.record import Places, Record
@@ -80,17 +81,9 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         start = records.begin(journal, plan, start)
         records.write_start(directory, plan, gate, start=start, parts=parts)
         data = Data(plan, parts, materials)
-        places = Places(directory.tensorboard, directory.scores, directory.checkpoints)
-        resident = _residency(plan, parts)
-        past = earlier.past(plan.trials, console) if earlier else Past()
-        board = Leaderboard(differences(list(plan.trials)))
         try:
-            data(plan.trials[0])  # features before trials, so that each has a progress of its own
-            announce(resident, journal, console)
-            means = means_of(plan, data, journal, allowed=resident.allowed, warn=console.warn)
-            study = Study(
-                Record(plan.trials, journal, places, board, tell=console.say), means, past
-            )
+            resident = _residency(plan, parts)
+            study = _study(plan, data, resident, place=directory, journal=journal, console=console)
             winner, best, ties = _searched(plan, study, data, console=console)
         except BaseException:
             with suppress(OSError):  # what went wrong first is what is reported
@@ -107,6 +100,28 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         seconds["total"] = time.perf_counter() - started
         write_end(directory, journal, summary, materials=materials, seconds=seconds)
     return directory
+
+
+def _study(
+    plan: Plan,
+    data: Data,
+    resident: Residency,
+    *,
+    place: RunDirectory,
+    journal: Journal,
+    console: Console,
+) -> Study:
+    """The trials of a plan, those of earlier attempts taken over.
+
+    The first features are made here, so that trials have a progress of their own.
+    """
+    past = plan.earlier.past(plan.trials, console) if plan.earlier else Past()
+    data(plan.trials[0])
+    announce(resident, journal, console)
+    means = means_of(plan, data, journal, allowed=resident.allowed, warn=console.warn)
+    places = Places(place.tensorboard, place.scores, place.checkpoints)
+    board = Leaderboard(differences(list(plan.trials)))
+    return Study(Record(plan.trials, journal, places, board, tell=console.say), means, past)
 
 
 def _searched(

@@ -1,4 +1,4 @@
-"""Pictures of what a model looks at: an overlay of each image, a sheet of all, maps and kernels."""
+"""Pictures of what a model looks at: an overlay of each image, and a sheet of all."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -13,7 +13,9 @@ from veduta.report.heat_colours import coloured, laid_over, sized
 from veduta.report.layer_sheets import kernel_sheet, map_sheet, strongest
 from veduta.report.lettering import (
     FAINT,
+    HEAD,
     INK,
+    MARGIN,
     NOTE,
     PAPER,
     TEXT,
@@ -27,12 +29,11 @@ from veduta.runs.files import write_atomically
 from veduta.tracking.html import visible
 
 LARGE, SMALL = 336, 168  # pixels of a picture's side in an overlay, and on the sheet
-MARGIN, GAP, BREAK = 24, 4, 24
+GAP, BREAK = 4, 24
 ACROSS, MOST = 3, 60  # images side by side on the sheet, and on it at most
 LINE = 18  # height of a line of words
 OCCLUDED = "occlusion: how far the probability falls while a patch hides a place"
 WRONG = "#b3261e"  # ink of a wrong label, which says so in words too
-HEAD = 84  # height of the title of a sheet
 MOST_ROWS = 24  # images on the sheet of maps at most
 
 
@@ -96,7 +97,7 @@ def _sheet(tiles: list[Image.Image], explainer: Explainer, many: int) -> Image.I
     how = f"Grad-CAM at {layer.name}" if question.method == GRADCAM and layer else OCCLUDED
     target = short(question.target) if question.target else "the predicted class"
     shown = f", the first {len(tiles)} of {many} images" if many > len(tiles) else ""
-    titled(paper, MARGIN, f"What speaks for {target}", f"{how}{shown}")
+    titled(paper, f"What speaks for {target}", f"{how}{shown}")
     _legend(paper)
     for number, one in enumerate(tiles):
         row, column = divmod(number, across)

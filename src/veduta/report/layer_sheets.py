@@ -6,11 +6,10 @@ from PIL import Image
 from veduta.experiment.preview import Row, Sheet
 from veduta.explain.layers import Layer
 from veduta.report.heat_colours import Array, Pixels, coloured, sized
-from veduta.report.lettering import PAPER, titled
+from veduta.report.lettering import HEAD, MARGIN, PAPER, titled
 from veduta.report.sheet import draw
 
-MARGIN, GAP = 24, 4
-HEAD = 84  # height of the title of a sheet
+GAP = 4  # pixels between kernels
 STRONGEST = 9  # maps of an image
 ACROSS, SIDE = 8, 64  # kernels side by side, and about how many pixels a side
 
@@ -44,7 +43,7 @@ def kernel_sheet(kernels: Array) -> Image.Image:
     down = -(-count // ACROSS)
     width = ACROSS * (side + GAP) - GAP + 2 * MARGIN
     paper = Image.new("RGB", (width, HEAD + down * (side + GAP) - GAP + MARGIN), PAPER)
-    titled(paper, MARGIN, "First-layer kernels", f"{count} of {size} x {size} pixels; grey is 0")
+    titled(paper, "First-layer kernels", f"{count} of {size} x {size} pixels; grey is 0")
     for number, kernel in enumerate((255 * kernels).round().astype(np.uint8)):
         row, column = divmod(number, ACROSS)
         place = (MARGIN + column * (side + GAP), HEAD + row * (side + GAP))

@@ -12,6 +12,7 @@ from veduta.tracking.html import visible
 PAPER, INK, FAINT, RULE = "#ffffff", "#1d2430", "#6b7280", "#e3e6ea"
 LONGEST: Final = 22  # characters of a class name
 TITLE, TEXT, NOTE = 22, 14, 11  # sizes of type
+MARGIN, HEAD = 24, 84  # of a picture that is titled: around all; height of its title
 
 Font = ImageFont.FreeTypeFont
 
@@ -35,8 +36,8 @@ def font(size: int) -> Font:
     return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
 
 
-def titled(paper: Image.Image, margin: int, title: str, detail: str) -> None:
+def titled(paper: Image.Image, title: str, detail: str) -> None:
     """Write a title, and below it what else is to be known, at the top of a picture."""
     pen = ImageDraw.Draw(paper)
-    pen.text((margin, margin - 4), title, INK, font(TITLE))
-    pen.text((margin, margin + TITLE + 6), detail, FAINT, font(TEXT))
+    pen.text((MARGIN, MARGIN - 4), title, INK, font(TITLE))
+    pen.text((MARGIN, MARGIN + TITLE + 6), detail, FAINT, font(TEXT))
