@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from veduta.experiment.result import Run
 
 PARTLY = 3
+TIES = 8  # named at most
 PERCENT = "{accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}, {images} images)"
 
 
@@ -56,8 +57,7 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
         expected = "{accuracy:.1%} ({low:.1%} to {high:.1%})".format(**corrected)
         console.say(f"corrected   {expected}, what such a choice is expected to reach elsewhere")
     if ties := summary["ties"]:
-        many = "1 trial" if len(ties) == 1 else f"{len(ties)} trials"
-        console.say(f"tied        {many} cannot be told from it: {', '.join(ties[:8])}")
+        console.say(f"tied        {tied(ties)}")
     test = summary["test"]
     if test["images"]:
         before = test["opened_before"]
@@ -77,6 +77,19 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
         print_json(summary)
     if summary["failed"] or not test["images"]:
         raise typer.Exit(PARTLY)
+
+
+def tied(trials: Sequence[str]) -> str:
+    """How many trials tie with the winner, and the first of them.
+
+    >>> tied(["t1"])
+    '1 trial cannot be told from it: t1'
+    >>> tied([f"t{n}" for n in range(10)])
+    '10 trials cannot be told from it: t0, t1, t2, t3, t4, t5, t6, t7 and 2 more'
+    """
+    many = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
+    more = f" and {len(trials) - TIES} more" if len(trials) > TIES else ""
+    return f"{many} cannot be told from it: {', '.join(trials[:TIES])}{more}"
 
 
 def say_calibration(summary: Mapping[str, Any], console: Console) -> None:
