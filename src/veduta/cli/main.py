@@ -20,6 +20,7 @@ from veduta.cli.search import search
 from veduta.cli.train import train
 from veduta.errors import InputError, VedutaError
 from veduta.runtime.process import prepare
+from veduta.tracking.html import visible
 
 app = typer.Typer(
     name="veduta",
@@ -55,7 +56,7 @@ def main() -> None:
     except VedutaError as error:
         lines = error.faults if isinstance(error, InputError) else (str(error),)
         for line in lines:
-            sys.stderr.write(f"error: {line}\n")
+            sys.stderr.write(f"error: {visible(line)}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

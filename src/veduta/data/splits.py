@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from veduta.data.pixels import Image
+from veduta.data.sample import first
 from veduta.errors import InputError
 from veduta.runtime.streams import order, sample_keys, stream
 
@@ -148,6 +149,6 @@ def _expect_enough(
         purposes = f"{', '.join(others)} and {last}" if others else last
         raise InputError(
             f"each class needs at least {least} different readable images, for {purposes}; "
-            f"{', '.join(few)} (identical files count once, for one class); add images, "
+            f"{first(few)} (identical files count once, for one class); add images, "
             f"{'ask for fewer folds, ' if folds else ''}or leave the class out"
         )
