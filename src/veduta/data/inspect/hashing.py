@@ -48,6 +48,7 @@ def perceptual_hash(grey: NDArray[np.uint8]) -> int:
     True
     """
     table = (COSINES @ grey.astype(np.float32) @ COSINES.T).reshape(-1)[LOWEST]
+    table = np.round(table)  # a frequency that is not there is 0, not what rounding left of it
     bits = np.packbits(table > np.median(table))
     return int.from_bytes(bits.tobytes(), "big")
 
