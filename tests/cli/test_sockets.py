@@ -172,6 +172,7 @@ def test_h7_a_search_in_int8_opens_no_socket_nor_does_what_its_model_does(
 def commands_on(data: Path) -> list[tuple[object, ...]]:
     """Every command that is quick, in an order that they can be given in."""
     return [
+        ("inspect", data, "--out", "inspected"),
         ("train", data, "--image-size", "32", "--epochs", "1", "--engine", "torch", "--out", "run"),
         ("predict", "run", data / "red", "--out", "predicted"),
         ("evaluate", "run", data, "--out", "evaluated"),

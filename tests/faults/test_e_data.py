@@ -71,6 +71,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
             ("report", hostile.RUN, "--out", "page.html"),
             ("explain", hostile.RUN, one, "--out", "explained"),
             ("predict", hostile.RUN, "--out", "dashed", "--", "-dash.png"),
+            ("inspect", data.root, "--out", "inspected"),
             ("train", data.root / "links" / "nowhere.png", "--out", "never"),
         ],
         cwd=home / "work",
@@ -185,7 +186,7 @@ def test_e2_clutter_links_and_pipes_neither_count_nor_block(done: Done) -> None:
     found = {os.fsencode(one.name) for one in data.samples}
     images = {os.fsencode(name) for names in done.data.images.values() for name in names}
     assert found == images | {os.fsencode(name) for name in done.data.rejected}
-    for folder in (hostile.RUN, "evaluated", "predicted"):
+    for folder in (hostile.RUN, "evaluated", "predicted", "inspected"):
         table = read(done.at(folder) / "rejected.csv")
         start = "" if folder != "predicted" else f"{done.data.root}/"
         told = dict(zip(table["path"], table["problem"], strict=True))
@@ -230,7 +231,7 @@ def test_e2_a_folder_that_nobody_may_read_is_named(tmp_path: Path) -> None:
 
 
 def test_e4_every_command_goes_through_and_says_what_it_could_not_read(done: Done) -> None:
-    assert done.codes == [0, 3, 3, 0, 0, 0, 2], done.err
+    assert done.codes == [0, 3, 3, 0, 0, 0, 0, 2], done.err
     assert "Traceback" not in done.err
     lines = done.err.splitlines()
     assert all(line.startswith(("warning: ", "error: ")) for line in lines), lines
@@ -259,7 +260,7 @@ def test_e4_nothing_is_written_but_where_it_was_asked_for(done: Done) -> None:
     above = {os.fsdecode(path.name) for path in done.home.iterdir()}
     assert above == {"work", "temp", "cache", hostile.ROOT}
     written = {path.name for path in (done.home / "work").iterdir()}
-    outs = {"predicted", "evaluated", "page.html", "explained", "dashed", "-dash.png"}
+    outs = {"predicted", "evaluated", "page.html", "explained", "dashed", "-dash.png", "inspected"}
     assert written == outs | {hostile.RUN}
 
 
@@ -311,7 +312,8 @@ def test_e6_formulas_are_text_in_cells_and_headers(done: Done) -> None:
 
 def test_e7_markup_in_names_is_text_on_every_page(done: Done) -> None:
     assert (done.home / "work" / "page.html").is_file()
-    for path in (done.at(hostile.RUN) / "report.html", done.at("evaluated") / "report.html"):
+    pages = [done.at(folder) / "report.html" for folder in (hostile.RUN, "evaluated")]
+    for path in (*pages, done.at("inspected") / "inspection.html"):
         html = path.read_text(encoding="utf-8")
         elements = Reader(html).elements
         assert not {tag for tag, _ in elements} & {"script", "link", "iframe", "object", "base"}

@@ -11,6 +11,7 @@ from veduta.cli.demo import demo
 from veduta.cli.equations import equations
 from veduta.cli.evaluate import evaluate
 from veduta.cli.explain import explain
+from veduta.cli.inspect import inspect
 from veduta.cli.lr_find import lr_find
 from veduta.cli.models import models
 from veduta.cli.options import COLLECT, with_settings
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
+app.command()(inspect)
 app.command(context_settings=COLLECT)(with_settings(search))
 app.command(context_settings=COLLECT)(with_settings(train))
 app.command("lr-find", context_settings=COLLECT)(with_settings(lr_find))
