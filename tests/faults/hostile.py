@@ -21,7 +21,7 @@ CLASSES = (
     *NUMBERS, *FORMULAS, *MARKUP, NFC, NFD, "Case", "case", "x" * 255, "-rf", "a..b", "~", "$x^$",
     "new\nline", "carriage\rreturn", "\"quotes\" & 'more'", "comma, and; more", "  spaces  ",
     "\N{FOX FACE}", "\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe", "\N{HEBREW LETTER ALEF} (1",
-    "\x1b[31mred", "[red]rich[/red]", "{{ 7 * 7 }} %s {0}", "truth", "path", "deep", "links",
+    "\x1b[31mred", "[red]rich", "{{ 7 * 7 }} %s {0}", "truth", "path", "deep", "links",
 )  # fmt: skip
 FILES = (
     b"\xff\xfe%d.png", b"=1+1%d.png", b"-%d.png", b"a..%d.png", b"new\nline%d.png", b"\r%d.png",
@@ -31,7 +31,7 @@ FILES = (
 )  # fmt: skip
 TWINS = ("Twin.png", "twin.png", f"{NFC}.png", f"{NFD}.png")
 ROOT = os.fsdecode(b"photos \xff\n<b>")
-RUN = os.fsdecode(b"run \xff\n<b>")
+RUN = "run \N{LATIN SMALL LETTER E WITH ACUTE}\n<b>"
 
 SCRIPT = """
 import json, sys
