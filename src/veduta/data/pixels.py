@@ -98,25 +98,22 @@ def load_pixels(
     Raises:
         InputError: the disk has no room for the pixels, or the cache cannot be written.
     """
-    store = pixel_store(resize, cache)
-    wanted = [
-        Wanted(store, lambda picture: resize(picture.pixels)),
-        Wanted(trait_store(cache), to_row),
-    ]
+    store, traits = pixel_store(resize, cache), trait_store(cache)
+    wanted = [Wanted(store, lambda picture: resize(picture.pixels)), Wanted(traits, to_row)]
     outcomes, fresh = make_rows(samples, wanted, progress=progress, threads=threads)
-    images, rejected = gathered(samples, outcomes, cache)
+    images, rejected = gathered(samples, outcomes, traits)
     decoded = sum(image.digest in fresh[0] for image in images)
     rows = store.rows([image.digest for image in images])
     return Pixels(images, rows, rejected, len(images) - decoded, decoded)
 
 
 def gathered(
-    samples: Sequence[Sample], outcomes: Sequence[Outcome], cache: Path
+    samples: Sequence[Sample], outcomes: Sequence[Outcome], store: RowStore
 ) -> tuple[tuple[Image, ...], tuple[Rejection, ...]]:
-    """What came of reading `samples`: images with their traits, and what is left out."""
+    """What came of reading `samples`: images with their traits of `store`, and what is left out."""
     read = [(sample, one) for sample, one in zip(samples, outcomes, strict=True)]
     good = [(sample, one) for sample, one in read if isinstance(one, str)]
-    traits = known_traits(cache, [digest for _, digest in good])
+    traits = known_traits(store, [digest for _, digest in good])
     images = tuple(
         Image(sample, digest, seen) for (sample, digest), seen in zip(good, traits, strict=True)
     )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from veduta.data.inspect.findings import CONFLICT, DUPLICATE, KEPT, LEAK, NEAR, Finding, dropped
 from veduta.data.inspect.hashing import alike
-from veduta.data.inspect.traits import Traits
+from veduta.data.inspect.traits import THUMB, Traits
 from veduta.data.pixels import Image
 from veduta.data.sample import Sample
 
@@ -39,6 +39,12 @@ def kinds(samples: Sequence[Sample]) -> list[str]:
     labels = {sample.label for sample in samples} - {None}
     found = [LEAK] * (len(splits) > 1) + [CONFLICT] * (len(labels) > 1)
     return found or [DUPLICATE]
+
+
+def conflicting(images: Sequence[Image]) -> frozenset[str]:
+    """The names of all images of which an identical one has another label."""
+    groups = [[image.sample for image in group] for group in copies(images)]
+    return frozenset(s.name for group in groups if CONFLICT in kinds(group) for s in group)
 
 
 def exact_findings(images: Sequence[Image], *, keep_leaks: bool = False) -> list[Finding]:
@@ -89,7 +95,7 @@ def _same_colours(
 ) -> NDArray[np.bool_]:
     """Whether the thumbnails of each pair are close: a hash knows shapes, and no colours."""
     thumbs = np.frombuffer(b"".join(t.thumbnail for t in traits), np.uint8)
-    thumbs = thumbs.reshape(len(traits), -1).astype(np.int16)
+    thumbs = thumbs.reshape(len(traits), 3 * THUMB * THUMB).astype(np.int16)
     parts = [
         abs(thumbs[one[start : start + PART]] - thumbs[other[start : start + PART]]).mean(1)
         for start in range(0, len(one), PART)

@@ -16,8 +16,11 @@ PARTS = ("train", "validation", "test")
 DUPLICATE, CONFLICT, LEAK = "duplicate", "conflict", "leak"
 NEAR = {one: f"near {one}" for one in (DUPLICATE, CONFLICT, LEAK)}
 
+GROUPS = frozenset({*NEAR, *NEAR.values()})
+"""Problems of several images with one another."""
+
 GRAVE = (
-    *(LEAK, CONFLICT, NEAR[LEAK], NEAR[CONFLICT], DUPLICATE),
+    *(LEAK, NEAR[LEAK], CONFLICT, NEAR[CONFLICT], DUPLICATE),
     *("missing class", "tiny class", "blank"),
 )
 """Problems that weigh, besides those of files that cannot be read, which come first."""
@@ -76,12 +79,14 @@ def dropped(parts: Collection[str | None]) -> str:
 
 
 def counted(findings: Iterable[Finding]) -> dict[str, int]:
-    """How many findings there are of each problem, in the order of `PLACES`.
+    """How many images, groups of them or classes have each problem, in the order of `PLACES`.
 
     >>> counted([Finding("dark", (), ""), Finding("leak", (), ""), Finding("dark", (), "")])
     {'leak': 1, 'dark': 2}
     """
-    counts = Counter(finding.problem for finding in findings)
+    counts: Counter[str] = Counter()
+    for finding in findings:
+        counts[finding.problem] += 1 if finding.problem in GROUPS else max(1, len(finding.samples))
     return dict(sorted(counts.items(), key=lambda item: (PLACES.get(item[0], 0), item[0])))
 
 

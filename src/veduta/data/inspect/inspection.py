@@ -40,7 +40,7 @@ class Inspection:
 
     @property
     def problems(self) -> dict[str, int]:
-        """How many findings there are of each problem, those that weigh first."""
+        """How many images, groups of them or classes have each problem; what weighs comes first."""
         return counted(self.findings)
 
     @property
@@ -91,9 +91,10 @@ def inspect_folder(
     Raises:
         InputError: the cache cannot be written, or has no room.
     """
-    wanted = Wanted(trait_store(cache), to_row)
-    outcomes, _ = make_rows(folder.samples, [wanted], progress=progress, threads=threads)
-    images, rejected = gathered(folder.samples, outcomes, cache)
+    store = trait_store(cache)
+    wanted = [Wanted(store, to_row)]
+    outcomes, _ = make_rows(folder.samples, wanted, progress=progress, threads=threads)
+    images, rejected = gathered(folder.samples, outcomes, store)
     findings = findings_of(images, rejected, folder, confirm=confirm, keep_leaks=keep_leaks)
     return Inspection(folder, images, rejected, findings)
 

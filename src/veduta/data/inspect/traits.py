@@ -159,9 +159,9 @@ def from_rows(rows: NDArray[np.uint8]) -> list[Traits]:
     return [_read(record) for record in np.ascontiguousarray(rows).view(RECORD)[:, 0]]
 
 
-def known_traits(cache: Path, digests: Sequence[str]) -> list[Traits]:
+def known_traits(store: RowStore, digests: Sequence[str]) -> list[Traits]:
     """The traits of files that the store has, in their order."""
-    return from_rows(trait_store(cache).rows(digests).take())
+    return from_rows(store.rows(digests).take())
 
 
 def _read(record: np.void) -> Traits:
