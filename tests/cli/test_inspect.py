@@ -22,8 +22,8 @@ FOUND = {  # findings of each problem in `faulty`, by how it was made
     "empty": 1,
     "not an image": 1,
     "leak": 1,
-    "conflict": 1,
     "near leak": 1,
+    "conflict": 1,
     "duplicate": 1,
     "missing class": 1,
     "tiny class": 1,
@@ -202,7 +202,7 @@ def test_the_page_fits_a_window(done: Done, tmp_path: Path) -> None:
 def test_python_has_tables(done: Done, tmp_path: Path) -> None:
     quiet = Console(quiet=True)
     found = veduta.inspect(done.folder / "faulty", out=tmp_path / "out", console=quiet)
-    assert dict(zip(found.problems["problem"], found.problems["findings"], strict=True)) == FOUND
+    assert dict(zip(found.problems["problem"], found.problems["count"], strict=True)) == FOUND
     leak = found.findings[found.findings["problem"] == "leak"]
     assert list(leak["split"]) == ["test", "train"]
     assert set(leak["finding"]) == {3}

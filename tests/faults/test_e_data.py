@@ -123,7 +123,7 @@ def classes_of(root: Path, **sizes: int) -> None:
 SIZES: dict[str, tuple[dict[str, int], str]] = {  # images a class; what is said
     "no image": ({"many": 9, "none": 0}, "must hold an image; none in 'none'; add images, or"),
     "one image": ({"many": 9, "few": 1}, "at least 3 different readable images, for training,"),
-    "two images": ({"many": 9, "few": 2}, "'few' has 2 (identical files count once"),
+    "two images": ({"many": 9, "few": 2}, "'few' has 2 (identical images count once"),
     "one class": ({"only": 9}, "needs at least two classes; * has only 'only'; add another"),
     "no class": ({}, "must hold one folder a class; images directly in it: 0; make them"),
     "many small ones": (dict.fromkeys("abcdef", 1), "'a' has 1, 'b' has 1, 'c' has 1 and 3 more"),

@@ -52,14 +52,14 @@ class Inspected:
 
     @cached_property
     def problems(self) -> pd.DataFrame:
-        """A row a problem: findings, files they are about, whether they weigh, what is done."""
+        """A row a problem: how many images, groups of them or classes have it; what is done."""
         rows = []
         for problem, count in self.inspection.problems.items():
             found = [one for one in self.inspection.findings if one.problem == problem]
             files = {sample.name for one in found for sample in one.samples}
-            actions = ", ".join(sorted({one.action for one in found}))
+            actions = ", ".join(sorted({one.action for one in found if one.samples}))
             rows.append((problem, count, len(files), found[0].weighs, actions))
-        columns = ["problem", "findings", "files", "weighs", "action"]
+        columns = ["problem", "count", "files", "weighs", "action"]
         return pd.DataFrame(rows, columns=columns)
 
     def _repr_html_(self) -> str:

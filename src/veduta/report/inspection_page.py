@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from veduta.data.inspect.findings import DUPLICATE, NEAR, Finding
+from veduta.data.inspect.findings import GROUPS, Finding
 from veduta.data.inspect.inspection import Inspection
 from veduta.data.sample import Sample
 from veduta.experiment.inspecting import PAGE
@@ -15,7 +15,7 @@ from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_atomically
 from veduta.tracking.console import Console
 
-GROUPS = 12  # of images that are the same, shown a problem
+SHOWN = 12  # groups of images that are the same, a problem
 TOGETHER = 4  # images of such a group, shown
 ODD = 16  # images shown of an oddity
 FILES = 50  # that cannot be read, listed
@@ -68,7 +68,7 @@ def _problems(inspection: Inspection) -> list[dict[str, Any]]:
                 "count": count,
                 "files": len({sample.name for one in found for sample in one.samples}),
                 "weighs": found[0].weighs,
-                "actions": sorted({one.action for one in found}),
+                "actions": sorted({one.action for one in found if one.samples}),
                 "anchor": _anchor(problem, inspection),
             }
         )
@@ -92,9 +92,8 @@ def _sections(inspection: Inspection) -> list[dict[str, Any]]:
         if problem in unreadable or problem in CLASS_PROBLEMS:
             continue
         found = [one for one in inspection.findings if one.problem == problem]
-        together = problem in NEAR or problem in NEAR.values() or problem == DUPLICATE
-        groups = _groups(found[:GROUPS]) if together else _one_by_one(found)
-        all_images = count if together else sum(len(one.samples) for one in found)
+        together = problem in GROUPS
+        groups = _groups(found[:SHOWN]) if together else _one_by_one(found)
         sections.append(
             {
                 "anchor": problem.replace(" ", "-"),
@@ -103,7 +102,7 @@ def _sections(inspection: Inspection) -> list[dict[str, Any]]:
                 "count": count,
                 "together": together,
                 "groups": groups,
-                "more": all_images - len(groups),
+                "more": count - len(groups),
                 "what": "groups" if together else "images",
             }
         )
