@@ -121,7 +121,10 @@ def classes_of(root: Path, **sizes: int) -> None:
 
 
 SIZES: dict[str, tuple[dict[str, int], str]] = {  # images a class; what is said
-    "no image": ({"many": 9, "none": 0}, "must hold an image; none in 'none'; add images, or"),
+    "no image": (
+        {"many": 9, "more": 9, "none": 0},
+        "must hold an image; none in 'none'; add images, or",
+    ),
     "one image": ({"many": 9, "few": 1}, "at least 3 different readable images, for training,"),
     "two images": ({"many": 9, "few": 2}, "'few' has 2 (identical images count once"),
     "one class": ({"only": 9}, "needs at least two classes; * has only 'only'; add another"),
