@@ -93,6 +93,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     folder = tmp_path_factory.mktemp("inspected")
     before = contents(faulty(folder / "faulty"))
     clean(folder / "clean")
+    for label in "ab":
+        (folder / "broken" / label).mkdir(parents=True)
+        (folder / "broken" / label / "1.jpg").write_bytes(b"\xff\xd8\xff broken")
     codes, out, err = commands(
         [
             ("inspect", "faulty"),
@@ -100,6 +103,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
             ("inspect", "clean", "--strict", "--out", "good"),
             ("inspect", "faulty", "--out", "good"),
             ("inspect", "faulty", "--out", "faulty/train/out"),
+            ("inspect", "broken", "--out", "none"),
             ("inspect", "faulty", "--json", "--out", "json"),
         ],
         cwd=folder,
@@ -108,10 +112,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def test_codes_say_whether_a_finding_weighs(done: Done) -> None:
-    assert done.codes == [0, 3, 0, 2, 2, 0], done.err
+    assert done.codes == [0, 3, 0, 2, 2, 1, 0], done.err
     first, second = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert "good exists: choose another name" in first
     assert "must not lie in the folder of images" in second
+    assert f"warning: {WEIGH} findings in the data weigh, and --strict was given\n" in done.err
 
 
 def test_every_fault_is_found_and_nothing_else(done: Done) -> None:
@@ -197,6 +202,24 @@ def test_the_page_fits_a_window(done: Done, tmp_path: Path) -> None:
     path.write_text(page(done, "strict").replace("</body>", script + "</body>"), encoding="utf-8")
     shown = browse(path, "--dump-dom", "--window-size=500,900", "--virtual-time-budget=2000")
     assert "<title>true of 13</title>" in shown
+
+
+def test_what_is_not_shown_is_counted(tmp_path: Path) -> None:
+    root = clean(tmp_path / "data")
+    for image in range(12):  # of each class: as many pairs as are shown, and as many again
+        for label in "ab":
+            Image.open(root / "train" / label / f"{image}.png").save(
+                root / "train" / label / f"again{image}.png"
+            )
+    for number in range(20):
+        pixels = np.asarray(scene(500 + number)) // 12
+        Image.fromarray(pixels).save(root / "train" / "a" / f"dark{number}.png")
+    found = veduta.inspect(root, out=tmp_path / "out", console=Console(quiet=True))
+    assert found.inspection.problems == {"duplicate": 24, "dark": 20}
+    html = (tmp_path / "out" / "inspection.html").read_text(encoding="utf-8")
+    assert html.count("<img") == 12 * 2 + 16
+    assert "12 more groups are not shown; inspection.json has all." in html
+    assert "4 more images are not shown; inspection.json has all." in html
 
 
 def test_python_has_tables(done: Done, tmp_path: Path) -> None:

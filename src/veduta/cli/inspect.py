@@ -61,6 +61,7 @@ def inspect(
     if not inspection.images:
         raise typer.Exit(1)
     if strict and weigh:
+        console.warn(f"{weigh:,} findings in the data weigh, and --strict was given")
         raise typer.Exit(PARTLY)
 
 

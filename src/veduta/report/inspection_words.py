@@ -35,8 +35,9 @@ MEANINGS = {
         "others. Copies stay together when images are divided.",
     ),
     "near duplicate": Meaning(
-        "Look-alikes of one class",
-        "Images of one class and split that look alike: they teach less than their number says.",
+        "Look-alikes of one class and split",
+        "Images that look alike and may: they teach less than their number says. One that is to be "
+        "predicted has no class, and leaks nothing.",
     ),
     "missing class": Meaning("Classes missing from a split", ""),
     "tiny class": Meaning("Tiny classes", ""),
