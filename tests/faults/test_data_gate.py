@@ -84,6 +84,9 @@ def test_e3_contradicting_labels_are_scored_with_and_without(
     assert found["accuracy"] == pytest.approx(np.mean(list(hits.values())))
     assert found["without_conflicts"]["accuracy"] == pytest.approx(np.mean(others))
     assert run.summary["in_two_classes"] == 2
+    page = run.directory.report.read_text(encoding="utf-8")
+    assert "Without the images of which an identical one has another label it is" in page
+    assert "test/blue/000-again.bmp" not in run.directory.rejected.read_text()
     assert rejected(run) == [("train/red/wrong.png", "leak", "train copy dropped")]
 
 
