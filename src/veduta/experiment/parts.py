@@ -70,7 +70,7 @@ def gate_of(plan: Plan, materials: Materials) -> Gate:
         found.images,
         parts,
         found.rejected,
-        tuple(_dropped(placed[number], placed[kept]) for number, kept in copies.items()),
+        tuple(_dropped(found.images[one], placed[kept]) for one, kept in copies.items()),
         findings_of(placed, found.rejected, plan.folder, keep_leaks=plan.settings.keep_leaks),
         conflicting(found.images),
     )
@@ -91,7 +91,7 @@ def _divided(plan: Plan, images: tuple[Image, ...]) -> tuple[str, ...]:
 
 def _dropped(copy: Image, kept: Image) -> Rejection:
     """The line of a copy that is left out, because the image judges."""
-    parts = {copy.sample.split, kept.sample.split}
+    parts = {copy.sample.split or "train", kept.sample.split}
     detail = f"the same image as {kept.sample.name}, of {kept.sample.split}"
     return Rejection(copy.sample.name, LEAK, detail, dropped(parts))
 

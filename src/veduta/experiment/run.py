@@ -156,7 +156,7 @@ def _judged(
     summary["corrected"] = corrected_of(made.directory, study.record, plan.settings.seed)
     summary |= write_judgement(made.directory, judgement, seed=plan.settings.seed)
     start = study.record.journal.events[0]
-    told = {**summary, **{name: start[name] for name in ("images", "rejected")}}
+    told = {**summary, **{name: start.get(name) for name in ("images", "rejected", "dropped")}}
     write_model(made, judgement, told)
     picture_run(made, judgement, [image for part in parts.values() for image in part])
     summary["engine_check"] = made.materials.checks.get(recipe_of(made.winner.settings))

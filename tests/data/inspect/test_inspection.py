@@ -81,7 +81,7 @@ def test_json_says_the_same(folder: Path, tmp_path: Path) -> None:
         {"path": "test/b/near.jpg", "label": "b", "split": "test"},
         {"path": "train/b/01.png", "label": "b", "split": "train"},
     ]
-    assert 0 <= near["distance"] <= 6
+    assert 0 <= near["distance"] <= 8
     assert "distance" not in told["findings"][0]
 
 
@@ -106,7 +106,7 @@ def test_each_file_is_decoded_once_and_known_ones_never(
         threads=2,
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert len(decoded) == len(set(decoded)) == 39  # all but the empty one
+    assert len(decoded) == len(set(decoded)) == len(set(before.values()) - {b""})
     assert seen == sorted(seen)
     assert seen[-1] == (40, 40)
     decoded.clear()
@@ -135,4 +135,4 @@ def test_identical_intel_scenes_are_found_all_and_no_others(intel: Path, tmp_pat
     assert crossing, "the data are known to leak"
     near = [f for f in found.findings if f.problem.startswith("near")]
     assert near
-    assert all(f.distance is not None and 0 <= f.distance <= 6 for f in near)
+    assert all(f.distance is not None and 0 <= f.distance <= 8 for f in near)

@@ -12,8 +12,8 @@ from veduta.data.inspect.traits import THUMB, Traits
 from veduta.data.pixels import Image
 from veduta.data.sample import Sample
 
-DISTANCE = 6  # bits of 64 in which the hashes of images that look alike may differ
-COLOURS = 12.0  # levels in which their thumbnails may differ, in the mean
+DISTANCE = 8  # bits of 64 in which the hashes of images that look alike may differ
+COLOURS = 20.0  # levels in which their thumbnails may differ, in the mean
 FLAT = 4.0  # contrast below which a hash is noise
 PART = 2**16  # pairs compared at a time
 
