@@ -230,7 +230,7 @@ def test_python_has_tables(done: Done, tmp_path: Path) -> None:
     assert list(leak["split"]) == ["test", "train"]
     assert set(leak["finding"]) == {3}
     near = found.findings[found.findings["problem"] == "near leak"]
-    assert near["distance"].between(0, 6).all()
+    assert near["distance"].between(0, 8).all()
     assert found.findings["distance"].notna().sum() == 2
     assert "14 findings, 9 of them weigh" in repr(found)
     assert "<bdi>near leak</bdi>" in found._repr_html_()
