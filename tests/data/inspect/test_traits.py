@@ -99,7 +99,7 @@ def test_traits_come_back_from_the_store_as_they_went(
     with store.fill(["key"]) as block:
         block.write(0, to_row(picture_of(data)))
     assert known_traits(store, ["key"]) == [of(data)]
-    assert from_rows(np.empty((0, RECORD.itemsize), np.uint8)) == []
+    assert from_rows(np.empty((0, RECORD.size), np.uint8)) == []
 
 
 def test_sharpness_is_the_variance_of_scipys_laplacian() -> None:

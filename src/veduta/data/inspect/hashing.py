@@ -22,19 +22,21 @@ Pairs = NDArray[np.intp]
 """(pairs, 3): number of one, of the other, and in how many bits they differ."""
 
 
-def _cosines() -> NDArray[np.float32]:
-    """(frequencies, SIDE): rows of the discrete cosine transform, type 2."""
-    frequency, place = np.arange(SIDE)[:, None], np.arange(SIDE)
+def _lowest() -> NDArray[np.intp]:
+    """(BITS, 2): down and across, the lowest frequencies, the mean apart."""
+    down, across = np.indices((SIDE, SIDE)).reshape(2, -1)
+    first = np.lexsort((down, down + across))[1 : BITS + 1]
+    return np.stack([down[first], across[first]], axis=1)
+
+
+def _cosines(count: int) -> NDArray[np.float32]:
+    """(count, SIDE): the first rows of the discrete cosine transform, type 2."""
+    frequency, place = np.arange(count)[:, None], np.arange(SIDE)
     return np.cos(np.pi / SIDE * frequency * (place + 0.5)).astype(np.float32)
 
 
-def _lowest() -> NDArray[np.intp]:
-    """Places of the `BITS` lowest frequencies, the mean apart, in a table of all of them."""
-    down, across = np.indices((SIDE, SIDE)).reshape(2, -1)
-    return np.lexsort((down, down + across))[1 : BITS + 1]
-
-
-COSINES, LOWEST = _cosines(), _lowest()
+LOWEST = _lowest()
+COSINES = _cosines(int(LOWEST.max()) + 1)
 
 
 def perceptual_hash(grey: NDArray[np.uint8]) -> int:
@@ -47,8 +49,10 @@ def perceptual_hash(grey: NDArray[np.uint8]) -> int:
     >>> perceptual_hash(ramp) == perceptual_hash(ramp + 50)
     True
     """
-    table = (COSINES @ grey.astype(np.float32) @ COSINES.T).reshape(-1)[LOWEST]
-    table = np.round(table)  # a frequency that is not there is 0, not what rounding left of it
+    table = COSINES @ grey.astype(np.float32) @ COSINES.T
+    table = np.round(
+        table[LOWEST[:, 0], LOWEST[:, 1]]
+    )  # a frequency that is not there is 0, not what rounding left of it
     bits = np.packbits(table > np.median(table))
     return int.from_bytes(bits.tobytes(), "big")
 

@@ -25,7 +25,7 @@ EXTENSIONS = {
 LONG = 4.0  # from so many times as long as broad, an image is oddly shaped
 TINY = 16  # pixels of the shorter side below which there is little to see
 DARK, BRIGHT = 16.0, 240.0  # mean grey level
-BLURRED = 0.03  # sharpness: scenes of 150 pixels have 0.1 or more, blurred by 2 pixels 0.03 or less
+BLURRED = 0.01  # sharpness: of scenes that are sharp few are below, skies; blurred by 3 pixels most
 USUAL = 0.5  # what more than this share of all images has is how the data are
 
 
