@@ -21,7 +21,8 @@ from tests.experiment.test_run import untimed
 from veduta.errors import InputError
 from veduta.experiment.result import Run
 from veduta.models.backbones import build_backbone
-from veduta.runs.journal import Journal, encode, read_journal
+from veduta.runs.journal import Journal, read_journal
+from veduta.runs.lines import encode
 from veduta.tracking.console import Console
 
 GRID = {"lr": [3e-3, 1e-2], "dropout": [0.0, 0.3], "batch_size": [8, 16]}  # two groups of four

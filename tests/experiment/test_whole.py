@@ -20,7 +20,8 @@ from veduta.experiment import means as decided
 from veduta.experiment.result import Run
 from veduta.runs import checkpoints
 from veduta.runs.checkpoints import Checkpoints
-from veduta.runs.journal import Event, encode, read_journal
+from veduta.runs.journal import read_journal
+from veduta.runs.lines import Event, encode
 from veduta.search import serial
 from veduta.search.kept import read_finished
 from veduta.search.selection import Outcome

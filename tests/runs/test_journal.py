@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veduta.errors import InputError
-from veduta.runs.journal import Journal, JournalError, decode, encode, read_journal
+from veduta.runs.journal import Journal, read_journal
+from veduta.runs.lines import JournalError, decode, encode
 
 VALUES = st.recursive(
     st.none()

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from veduta.config.fields import plain
-from veduta.runs.journal import Event, Journal, latest_attempts
+from veduta.runs.journal import Journal, latest_attempts
+from veduta.runs.lines import Event
 from veduta.search.course import Finished
 from veduta.search.fused import TileEpoch
 from veduta.search.groups import Tile
