@@ -86,10 +86,11 @@ class Record:
     def _take(self, came: TileEpoch, meter: Meter) -> None:
         for trial, epoch in came.epochs:
             record_epoch(self.journal, trial, epoch)
-            if len(self.trials) == 1 and epoch.weights is not None and len(epoch.val_logits):
+            fresh = len(epoch.val_logits) > 0  # those before a resume have none any more
+            if len(self.trials) == 1 and epoch.weights is not None and fresh:
                 self.tell(told(epoch, of=trial.settings.epochs, images=meter.unit))
             self.board.epoch(trial.id, epoch.number, epoch.val_accuracy)
-            meter.epoch(trial.id, epoch.number)
+            meter.epoch(trial.id, epoch.number, fresh=fresh)
         for outcome in came.paused:
             self.paused[outcome.trial] = outcome
         for trial, end in came.ended:
