@@ -13,7 +13,8 @@ from veduta.errors import InputError
 Read = TypeVar("Read")
 
 SCRATCH = re.compile(
-    r"\.(.+\.(csv|html|json|yaml|npz|safetensors|checkpoint)|events\.out\.tfevents[-0-9.]+|model|media)\.[a-z0-9_]{8}"
+    r"\.(.+\.(csv|html|json|yaml|npz|safetensors|checkpoint)"
+    r"|events\.out\.tfevents[-0-9.]+|model|media)\.[a-z0-9_]{8}"
 )
 """Names of what a process that was killed was about to put in place."""
 
