@@ -18,6 +18,7 @@ from veduta.runs.directory import RunDirectory, next_free, tidy
 from veduta.runs.files import expect_room, write_atomically
 from veduta.runs.journal import locked
 from veduta.runs.lines import Event, read_lines
+from veduta.runtime.disk import sync
 from veduta.tracking.tensorboard import PICTURES
 
 Draw = Callable[[RunDirectory], str]
@@ -64,7 +65,7 @@ def rebuild(path: Path, *, draw: Draw) -> Rebuilt:
         JournalError: its journal is damaged, or of a newer version.
     """
     directory = run_in(path)
-    with locked(directory.journal) as data, expect_room(path):
+    with expect_room(path), locked(directory.journal) as data:
         return remade(directory, data, draw=draw)
 
 
@@ -141,7 +142,8 @@ def _in_place_of(path: Path, directory: RunDirectory) -> list[Path]:
     """The files that stand where one shall be; curves of a trial have other names at each time."""
     if not path.is_relative_to(directory.tensorboard):
         return [path] if os.path.lexists(path) else []
-    return [other for other in path.parent.glob("*") if not other.name.endswith(PICTURES)]
+    curves = (other for other in path.parent.glob("*") if not other.name.endswith(PICTURES))
+    return [other for other in curves if other.is_file()]
 
 
 def _keep(path: Path, found: Rebuilt) -> None:
@@ -156,6 +158,7 @@ def _keep(path: Path, found: Rebuilt) -> None:
         os.link(path, kept, follow_symlinks=False)
     except OSError:  # a file system without links
         shutil.copy2(path, kept, follow_symlinks=False)
+    sync(kept.parent)
     found.differed.append(str(name))
 
 

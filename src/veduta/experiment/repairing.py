@@ -30,7 +30,7 @@ def repair(path: Path, copy: Path, *, draw: Draw) -> Rebuilt:
         JournalError: the journal is of a newer version, or damaged from its first line.
     """
     directory = run_in(path)
-    with locked(directory.journal) as data:
+    with expect_room(path), locked(directory.journal) as data:
         found = mended(data, directory.journal)
         if error := InputError.unless_empty(_faults(directory, copy, found)):
             raise error
@@ -42,7 +42,7 @@ def repair(path: Path, copy: Path, *, draw: Draw) -> Rebuilt:
 
 def _faults(directory: RunDirectory, copy: Path, found: Mended) -> list[str]:
     """What speaks against a copy."""
-    faults = new_directory_faults(copy)
+    faults = [fault.replace("--out", "--repair") for fault in new_directory_faults(copy)]
     if copy.resolve().is_relative_to(directory.path.resolve()):
         faults.append(f"a copy of a run stands outside of it; got {copy}: choose another place")
     if not found.told:
