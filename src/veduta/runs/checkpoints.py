@@ -79,12 +79,11 @@ class Checkpoints:
         for place, number in enumerate(numbers):
             found = read_checkpoint(self._path(number))
             if found is not None:
+                for newer in numbers[:place]:
+                    said = "is no whole checkpoint; one before it is used"
+                    self._warn(f"{self._path(newer)} {said}")
                 return found
             self._damaged.add(number)
-            if numbers[place + 1 :]:
-                self._warn(
-                    f"{self._path(number)} is no whole checkpoint; the one before it is used"
-                )
         if numbers:
             names = ", ".join(self._path(number).name for number in numbers)
             raise InputError(
