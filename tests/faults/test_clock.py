@@ -39,7 +39,7 @@ def test_b8_a_clock_that_jumps_changes_no_figure(
     times = [e["time"] for e in read_journal(run.directory.journal) if "time" in e]
     assert times != sorted(times)
     assert min(times) < 0, "before 1970"
-    assert jumping() > len(times)
+    assert jumping() >= len(times)
     assert (run.epochs["seconds"] > 0).all()
     assert (run.trials["seconds"] > 0).all()
     assert all(seconds >= 0 for seconds in run.summary["seconds"].values())
