@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,8 @@ from veduta.errors import InputError
 Read = TypeVar("Read")
 
 SCRATCH = re.compile(
-    r"\.(.+\.(csv|html|json|yaml|npz|safetensors|checkpoint)|model|media)\.[a-z0-9_]{8}"
+    r"\.(.+\.(csv|html|json|yaml|npz|safetensors|checkpoint)"
+    r"|events\.out\.tfevents[-0-9.]+|model|media)\.[a-z0-9_]{8}"
 )
 """Names of what a process that was killed was about to put in place."""
 
@@ -187,11 +188,11 @@ def create(place: Place) -> RunDirectory:
     return RunDirectory(path)
 
 
-def tidy(directory: RunDirectory) -> None:
-    """Remove what a process that was killed was about to put in place."""
+def tidy(directory: RunDirectory, others: Iterable[Path] = ()) -> None:
+    """Remove what a process that was killed was about to put in place; from `others` too."""
     for path in (
         path
-        for folder in (directory.path, directory.scores, directory.checkpoints)
+        for folder in (directory.path, directory.scores, directory.checkpoints, *others)
         for path in folder.glob(".*")
     ):
         if SCRATCH.fullmatch(path.name):

@@ -9,7 +9,8 @@ import pandas as pd
 from veduta.config.fields import as_text
 from veduta.metrics.intervals import wilson
 from veduta.runs.files import write_atomically
-from veduta.runs.journal import Event, latest_attempts
+from veduta.runs.journal import latest_attempts
+from veduta.runs.lines import Event
 
 MEASURED = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 TIMING = "seconds"  # the one column that differs between two runs of the same command
@@ -65,16 +66,21 @@ def trials_table(events: Sequence[Event]) -> pd.DataFrame:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table; numbers in the shortest form that reads back the same.
+    """Write a table."""
+    write_atomically(path, csv_of(table))
+
+
+def csv_of(table: pd.DataFrame) -> bytes:
+    """A table as a file; numbers in the shortest form that reads back the same.
 
     Cells are data, and stay as they are: `=1+1` too, which a spreadsheet takes for a formula. Only
     what is no text of a table on its own is quoted; a carriage return, which Python's writer leaves
     bare and every reader takes for the end of a row, has all text quoted.
     """
-    text = table.to_csv(index=False, lineterminator="\n")
+    text: str = table.to_csv(index=False, lineterminator="\n")
     if "\r" in text:
         text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    write_atomically(path, text)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def rows_to_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
