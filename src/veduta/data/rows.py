@@ -21,6 +21,7 @@ from veduta.data.locks import hold
 from veduta.data.shards import Rows
 from veduta.data.upkeep import LOCK, MOST_BYTES, SPEC, Entry, clear, listing, trim
 from veduta.errors import InputError
+from veduta.runtime.disk import write_atomically
 
 __all__ = ["MOST_BYTES", "Block", "Entry", "RowStore", "Rows", "clear", "listing", "trim"]
 
@@ -152,9 +153,7 @@ class RowStore:
         with _writing(self.root):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / SPEC).exists():
-                partial = self.folder / f"{SPEC}.{os.getpid()}"
-                partial.write_text(self._text, encoding="utf-8")
-                partial.replace(self.folder / SPEC)
+                write_atomically(self.folder / SPEC, self._text)
 
     def _scan(self) -> None:
         """Take in the shards that appeared, by this process or another."""

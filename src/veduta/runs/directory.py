@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from veduta.errors import InputError
+from veduta.runtime.disk import restore_folder, sync
 
 Read = TypeVar("Read")
 
 SCRATCH = re.compile(
-    r"\.(.+\.(csv|html|json|yaml|npz|safetensors|checkpoint)|model|media)\.[a-z0-9_]{8}"
+    r"\.(.+\.(csv|html|json|yaml|md|npz|safetensors|checkpoint)|model|media)\.[a-z0-9_]{8}"
 )
 """Names of what a process that was killed was about to put in place."""
 
@@ -176,8 +177,11 @@ def create(place: Place) -> RunDirectory:
     """
     path = place.path
     try:
+        missing = [parent for parent in path.parents if not parent.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
+        for made in (path, *missing):
+            sync(made.parent)
     except OSError as error:
         if isinstance(error, FileExistsError) and place.numbered and path.parent.is_dir():
             stem = path.name.rpartition("-")[0]
@@ -188,14 +192,18 @@ def create(place: Place) -> RunDirectory:
 
 
 def tidy(directory: RunDirectory) -> None:
-    """Remove what a process that was killed was about to put in place."""
-    for path in (
-        path
-        for folder in (directory.path, directory.scores, directory.checkpoints)
-        for path in folder.glob(".*")
-    ):
-        if SCRATCH.fullmatch(path.name):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Remove what a process that was killed was about to put in place.
+
+    A folder that it had moved away to do so is put back.
+    """
+    folders = (directory.path, directory.model, directory.scores, directory.checkpoints)
+    for path in (path for folder in folders for path in folder.glob(".*")):
+        found = SCRATCH.fullmatch(path.name)
+        if found and path.is_dir():
+            restore_folder(path, path.with_name(found[1]))
+            shutil.rmtree(path)
+        elif found:
+            path.unlink()
 
 
 def new_directory_faults(path: Path) -> list[str]:

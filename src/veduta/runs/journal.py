@@ -128,22 +128,36 @@ class Journal:
             raise InputError(_is_live(path)) from error
 
     def append(self, event: str, **fields: object) -> None:
-        """Add one event. Epochs are made durable once a second, everything else at once."""
+        """Add one event. Epochs are made durable once a second, everything else at once.
+
+        Raises:
+            JournalError: the disk is full, or somebody removed the file.
+            OSError: it cannot be written.
+        """
         entry = {"event": event, **fields}
         line = encode(entry)
-        if self._file.write(line) != len(line):
+        written = self._file.write(line)
+        if written != len(line):
+            self._file.seek(self._file.truncate(self._file.tell() - written))
             raise JournalError(f"{self.path}: an event was not written whole; is the disk full?")
         self.events.append(entry)
         if event != "epoch" or time.monotonic() - self._synced > SYNC_EVERY:
             os.fsync(self._file.fileno())
             self._synced = time.monotonic()
+            if not self.path.exists():  # what is written into a removed file is lost
+                raise JournalError(
+                    f"a run keeps its directory until it is done; {self.path} was removed while "
+                    "it went on: nothing more is saved; start it anew"
+                )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
 
 
 def _is_live(path: Path) -> str:
