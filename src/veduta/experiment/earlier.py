@@ -13,9 +13,10 @@ from typing import Any
 from veduta.errors import InputError
 from veduta.runs.artefact import standing
 from veduta.runs.checkpoints import Checkpoints
-from veduta.runs.directory import Place, RunDirectory, create, tidy
+from veduta.runs.directory import Place, RunDirectory, create
 from veduta.runs.files import expect_room, write_json
 from veduta.runs.journal import Event, Journal
+from veduta.runs.tidying import tidy
 from veduta.search.reloaded import Past, reload
 from veduta.search.space import Trial
 from veduta.tracking.console import Console
@@ -104,7 +105,8 @@ class Earlier:
         Raises:
             InputError: another process is writing it, or has since it was read.
         """
-        journal = Journal.reopened(self.directory.journal)
+        with expect_room(self.directory.path):
+            journal = Journal.reopened(self.directory.journal)
         if len(journal.events) != len(self.events):
             with journal:
                 raise InputError(
@@ -118,7 +120,8 @@ class Earlier:
 def begun(place: Place) -> tuple[RunDirectory, Journal]:
     """A new run directory, and its journal."""
     directory = create(place)
-    return directory, Journal(directory.journal)
+    with expect_room(directory.path):
+        return directory, Journal(directory.journal)
 
 
 def read_earlier(path: Path, *, compare: bool) -> Earlier:

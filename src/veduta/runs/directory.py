@@ -1,22 +1,17 @@
 """The directory of a run: where each file stands, and the rule that none is ever overwritten."""
 
 import os
-import re
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from veduta.errors import InputError
-from veduta.runtime.disk import restore_folder, sync
+from veduta.runs.files import expect_room
+from veduta.runtime.disk import sync
 
 Read = TypeVar("Read")
-
-SCRATCH = re.compile(
-    r"\.(.+\.(csv|html|json|yaml|md|npz|safetensors|checkpoint)|model|media)\.[a-z0-9_]{8}"
-)
-"""Names of what a process that was killed was about to put in place."""
 
 RUNS = Path("runs")
 """Where a run stands that nobody gave a place."""
@@ -177,33 +172,19 @@ def create(place: Place) -> RunDirectory:
     """
     path = place.path
     try:
-        missing = [parent for parent in path.parents if not parent.exists()]
+        missing = [parent for parent in path.absolute().parents if not _there(parent)]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
-        for made in (path, *missing):
-            sync(made.parent)
     except OSError as error:
         if isinstance(error, FileExistsError) and place.numbered and path.parent.is_dir():
             stem = path.name.rpartition("-")[0]
             return create(Place(next_free(path.parent, stem), numbered=True))
         faults = new_directory_faults(path)
         raise InputError(*faults or [_not_writable(path, error.strerror or "")]) from error
+    with expect_room(path), suppress(PermissionError):  # a folder may be written and not read
+        for made in (path.absolute(), *missing):
+            sync(made.parent)
     return RunDirectory(path)
-
-
-def tidy(directory: RunDirectory) -> None:
-    """Remove what a process that was killed was about to put in place.
-
-    A folder that it had moved away to do so is put back.
-    """
-    folders = (directory.path, directory.model, directory.scores, directory.checkpoints)
-    for path in (path for folder in folders for path in folder.glob(".*")):
-        found = SCRATCH.fullmatch(path.name)
-        if found and path.is_dir():
-            restore_folder(path, path.with_name(found[1]))
-            shutil.rmtree(path)
-        elif found:
-            path.unlink()
 
 
 def new_directory_faults(path: Path) -> list[str]:
@@ -214,7 +195,7 @@ def new_directory_faults(path: Path) -> list[str]:
         return [f"{rule}; {path} exists: choose another name, such as {free}"]
     if len(os.fsencode(path.name)) > LONGEST_NAME:
         return [f"--out must have a name of at most {LONGEST_NAME} bytes; choose a shorter one"]
-    above = next(parent for parent in path.absolute().parents if parent.exists())
+    above = next(parent for parent in path.absolute().parents if _there(parent))
     if not above.is_dir():
         return [_not_writable(path, f"{above} is a file")]
     if not os.access(above, os.W_OK | os.X_OK):
@@ -232,6 +213,11 @@ def checked(place: Place, read: Callable[[], Read]) -> Read:
     if faults:
         raise InputError(*faults)
     return found
+
+
+def _there(path: Path) -> bool:
+    """Whether something is there that can be seen; not so in a folder that may not be entered."""
+    return os.path.exists(path)  # noqa: PTH110 - the method raises where it may not look
 
 
 def _not_writable(path: Path, reason: str) -> str:

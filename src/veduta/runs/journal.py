@@ -126,6 +126,12 @@ class Journal:
         except BlockingIOError as error:
             file.close()
             raise InputError(_is_live(path)) from error
+        except OSError as error:
+            file.close()
+            raise InputError(
+                "a run directory must be where files can be locked, so that one process at a time "
+                f"writes it; {path}: {error.strerror or error}: choose another place"
+            ) from error
 
     def append(self, event: str, **fields: object) -> None:
         """Add one event. Epochs are made durable once a second, everything else at once.
