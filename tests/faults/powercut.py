@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 RECORDED = ("-xx", "-s", "10000000", "-e")  # every byte, as hexadecimal numbers
 NAMES = "?open,?openat,?mkdir,?mkdirat,?rename,?renameat,?renameat2,?unlink,?unlinkat,?rmdir"
 TRACED = (*RECORDED, f"trace={NAMES},?write,?fsync,?ftruncate,?close,?lseek")
-CALL = re.compile(rb"^(\w+)\((.*)\) = (-?\d+)")
+CALL = re.compile(rb"^(\w+)\((.*)\)\s+= (-?\d+)")
 STRING = re.compile(rb'"((?:\\x[0-9a-f]{2})*)"(?:\.\.\.)?')
 LATEST = 6  # uncertain changes of which each is there alone, or is missing alone
 
