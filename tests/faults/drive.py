@@ -66,7 +66,7 @@ def random_kills(folder: Path) -> dict[str, Any]:
             seconds = DRAWN.uniform(0, PATIENCE) if kills < KILLS else HANG
             work = partial(search, path, found, threads=True, warn=expect_none)
             ended = attempt(work, dies=after(seconds))
-            trained += ended.told.count("epoch ")
+            trained += ended.told.count("done: epoch ")
             if ended.code != KILLED:
                 break
             mine, kills = mine + 1, kills + 1
@@ -155,7 +155,7 @@ def every_error(folder: Path) -> dict[str, Any]:
 
 
 def message(ended: Ended) -> str:
-    return "\n".join(line for line in ended.told.splitlines() if not line.startswith("epoch "))
+    return "\n".join(line for line in ended.told.splitlines() if not line.startswith("done: "))
 
 
 def unclear(ended: Ended, where: str) -> list[str]:
@@ -187,7 +187,7 @@ def every_save(folder: Path) -> dict[str, Any]:
     counts, faults = Counter[str](), list[str]()
     for name, path, ended in every_step(folder, saving.save, (*KILLING, "open"), KILL):
         counts[name] += 1
-        saved = ended.told.count("saved")
+        saved = ended.told.count("done: saved")
         faults += [f"{path.name}: {one}" for one in saving.wrong(path, saved)]
     return {"counts": counts, "faults": faults}
 

@@ -21,7 +21,7 @@ def save(path: Path, tell: Callable[[str], None], count: int = SAVES) -> None:
     first = number_of(found.newest())
     for number in range(0 if first is None else first + 1, count):
         found.save({"epoch": number, "loss": number / 3}, tensors(number))
-        tell("saved")
+        tell("done: saved")
 
 
 def wrong(path: Path, saved: int) -> list[str]:
@@ -50,7 +50,7 @@ def fill(path: Path, tell: Callable[[str], None], keys: str = "1234") -> None:
         with one.fill([*keys[start : start + 2]]) as block:
             for index, key in enumerate(block.keys):
                 block.write(index, np.full((2, 3), int(key), np.float32))
-        tell("filled")
+        tell("done: filled")
 
 
 def wrong_rows(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ first thread, for strace counts the calls of each thread by itself.
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def prepare() -> None:
 
     def told(training: Training) -> None:
         for tell in TOLD:
-            tell(f"epoch {training.settings.lr} {training.epoch}")
+            tell(f"done: epoch {training.settings.lr} {training.epoch}")
         step(training)
 
     Training.next_epoch = told
@@ -109,8 +109,10 @@ def search(
             means = Means(CLASSES, allowed=1, checkpoint_seconds=0.0, warn=warn)
             try:
                 Study(record, means, past).run(lambda _: folds(), lambda *_: None)
-            finally:
-                write_tables(directory, journal)
+            except BaseException:
+                with suppress(OSError):
+                    write_tables(directory, journal)
+                raise
             ends(directory, record)
 
 

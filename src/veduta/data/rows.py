@@ -115,8 +115,9 @@ class RowStore:
             with _writing(self.root):
                 stack.enter_context(hold(self.folder / LOCK))
             self._prepare()
-            for orphan in self.folder.glob(f"{shards.PARTIAL}*"):
-                shutil.rmtree(orphan, ignore_errors=True)
+            with _writing(self.root):
+                for orphan in self.folder.glob(f"{shards.PARTIAL}*"):
+                    shutil.rmtree(orphan, ignore_errors=True)
             wanted = self.missing(keys)
             if not wanted:
                 yield Block((), None, empty)
@@ -129,7 +130,8 @@ class RowStore:
             with _writing(self.root):
                 block.publish()
             self._scan()  # mapped at once, so that nobody can take the rows away again
-        trim(self.root, MOST_BYTES, {self.folder})
+        with suppress(OSError):  # the next run may be luckier
+            trim(self.root, MOST_BYTES, {self.folder})
 
     def rows(self, keys: Sequence[str]) -> Rows:
         """The rows of `keys`, in that order; a key may stand in it more than once.
@@ -157,7 +159,9 @@ class RowStore:
 
     def _scan(self) -> None:
         """Take in the shards that appeared, by this process or another."""
-        for path in sorted(self.folder.glob(f"{shards.FINISHED}*")):
+        with _writing(self.root):
+            found = sorted(self.folder.glob(f"{shards.FINISHED}*"))
+        for path in found:
             if path.name in self._shards:
                 continue
             if shard := shards.read(path, self.shape, self.dtype):
