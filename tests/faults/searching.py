@@ -34,28 +34,28 @@ from veduta.search.study import Means, Study
 from veduta.search.workers import Seen, Work, side_by_side, unheard
 from veduta.tracking.tables import epochs_table, trials_table, write_csv
 from veduta.training.folds import Fold, undivided
-from veduta.training.loop import Training
+from veduta.training.loop import Pulse, Training
 from veduta.training.state import Examples
 
 CLASSES, FEATURES, IMAGES = 3, 4, 12
 BASE = Settings(freeze="all", clip=1.0, batch_size=16, epochs=2)  # `clip`: each trains alone
 TABLES = ("trials.csv", "epochs.csv")
 Tell = Callable[[str], None]
-TOLD: list[Tell] = []  # of each epoch when its last step is made
+TOLD: list[Tell] = []  # of each epoch when it begins, or goes on after a kill inside of it
 
 
 def prepare() -> None:
     """Let the clock stand still, save at every step, and tell of epochs. Once in a program."""
     time.perf_counter = time.time = lambda: 0.0
     rules.SHARE = 0
-    step = Training.next_epoch
+    finish = Training.finish_epoch
 
-    def told(training: Training) -> None:
+    def told(training: Training, pulse: Pulse) -> float:
         for tell in TOLD:
             tell(f"done: epoch {training.settings.lr} {training.epoch}")
-        step(training)
+        return finish(training, pulse)
 
-    Training.next_epoch = told
+    Training.finish_epoch = told
 
 
 def found_trials(count: int, epochs: int) -> list[Trial]:
