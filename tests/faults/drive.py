@@ -18,7 +18,16 @@ import torch
 
 from tests.faults import saving
 from tests.faults.cutting import power_cuts
-from tests.faults.forks import HANG, KILLED, Ended, after, attempt, scratch, struck
+from tests.faults.forks import (
+    HANG,
+    KILLED,
+    Ended,
+    after,
+    attempt,
+    expect_one_thread,
+    scratch,
+    struck,
+)
 from tests.faults.searching import (
     SMALL,
     Tell,
@@ -222,7 +231,7 @@ def main(what: str, folder: Path) -> None:
     prepare()
     try:
         search(fast / "warm", SMALL, lambda _: None, warn=expect_none)  # loads what comes late too
-        assert len(list(Path("/proc/self/task").iterdir())) == 1, "a fork copies one thread"
+        expect_one_thread()
         (folder / "result.json").write_text(json.dumps(SUBJECTS[what](fast)))
     finally:
         if fast != folder:

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from tests.conftest import paint
-from tests.faults.forks import HANG, KILLED, attempt
+from tests.faults.forks import HANG, KILLED, attempt, expect_one_thread
 from veduta.cli.main import main as veduta
 from veduta.runtime.disk import digest_of
 
@@ -90,7 +90,7 @@ def main(folder: Path) -> None:
     paint(data, 14)
     words = ["search", str(data), *NETWORKS, "--out", str(folder / "alone")]
     command(words, said, lambda _: None)  # here: it loads what comes late too
-    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a fork copies one thread"
+    expect_one_thread()
     kills = killed(data, folder / "killed", said)
     models = [folder / name / "model" / "model.safetensors" for name in ("alone", "killed")]
     content = {"kills": kills, "models": [digest_of(model) for model in models]}

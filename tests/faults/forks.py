@@ -170,6 +170,14 @@ def _waited(child: int, dies: Callable[[], bool]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def expect_one_thread() -> None:
+    """A fork copies one thread; those of a search that has ended may need a moment to end too."""
+    until = time.monotonic() + HANG
+    while len(os.listdir("/proc/self/task")) > 1:
+        assert time.monotonic() < until, "a fork copies one thread"
+        time.sleep(PAUSE)
+
+
 def after(seconds: float) -> Callable[[], bool]:
     """Whether so much time has passed since this was called."""
     until = time.monotonic() + seconds

@@ -140,7 +140,10 @@ def read_earlier(path: Path, *, compare: bool) -> Earlier:
             events, torn = journal.events, journal.torn
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{rule} that can be written; {directory.journal}: {reason}") from error
+        raise InputError(
+            f"{rule} that can be written; {directory.journal}: {reason}: give it back its mode, or "
+            "give another"
+        ) from error
     if not events or events[0]["event"] != "start":
         raise InputError(
             f"{rule} that had begun; {path} ended before its first event: remove it, and start anew"

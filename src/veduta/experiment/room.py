@@ -24,7 +24,7 @@ PICTURES = 10 * 10**6  # bytes of the report and what it shows
 def warn_of_room(plan: Plan, parts: Parts, console: Console) -> None:
     """Warn where what a run is expected to write is more than what is free where it stands."""
     place = plan.place.path.absolute()
-    above = next(path for path in (place, *place.parents) if path.exists())
+    above = next(path for path in (place, *place.parents) if path.is_dir())
     needed, free = expected_bytes(plan, parts), shutil.disk_usage(above).free
     if needed > free:
         console.warn(

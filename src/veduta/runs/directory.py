@@ -198,7 +198,8 @@ def new_directory_faults(path: Path) -> list[str]:
     above = next(parent for parent in path.absolute().parents if _there(parent))
     if not above.is_dir():
         return [_not_writable(path, f"{above} is a file")]
-    if not os.access(above, os.W_OK | os.X_OK):
+    effective = os.access in os.supports_effective_ids
+    if not os.access(above, os.W_OK | os.X_OK, effective_ids=effective):
         return [_not_writable(path, f"{above} is not writable")]
     return []
 
