@@ -173,7 +173,7 @@ def _waited(child: int, dies: Callable[[], bool]) -> int:
 def expect_one_thread() -> None:
     """A fork copies one thread; those of a search that has ended may need a moment to end too."""
     until = time.monotonic() + HANG
-    while len(os.listdir("/proc/self/task")) > 1:
+    while len([*Path("/proc/self/task").iterdir()]) > 1:
         assert time.monotonic() < until, "a fork copies one thread"
         time.sleep(PAUSE)
 
