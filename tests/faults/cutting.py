@@ -50,7 +50,7 @@ def power_cuts(folder: Path) -> dict[str, Any]:
     faults: list[str] = []
     seen: set[bytes] = set()
     for moment, state, said in moments(ended.log, path.parent):
-        key = sha256(repr(sorted(state.items())).encode()).digest()
+        key = sha256(repr((sorted(state.items()), said)).encode()).digest()
         if key in seen:
             continue
         seen.add(key)

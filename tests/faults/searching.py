@@ -181,8 +181,20 @@ def expect_none(text: str) -> None:
 
 def finish(path: Path, whole: dict[str, str], where: str) -> list[str]:
     """What is wrong with a run that goes on after a fault; nothing, it is hoped."""
-    again = attempt(partial(search, path, SMALL, warn=lambda _: None))
+    again = attempt(partial(search_small, path))
     if again.code:
         return [f"{where}: it does not go on: {again.told}"]
     faults = [f"{where}: {left} is left" for left in leftovers(path)]
     return faults + ([] if result(path) == whole else [f"{where}: it comes to something else"])
+
+
+def done(path: Path, found: Sequence[Trial]) -> dict[str, str]:
+    """What a search comes to that nothing ends."""
+    ended = attempt(partial(search, path, found, warn=expect_none))
+    assert ended.code == 0, ended.told
+    return result(path)
+
+
+def search_small(path: Path, tell: Tell) -> None:
+    """The search that is struck at each of its calls."""
+    search(path, SMALL, tell, warn=lambda _: None)
