@@ -140,7 +140,7 @@ def test_weights_of_another_architecture(colours: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_an_existing_directory_is_left_alone(colours: Path, tmp_path: Path) -> None:
+def test_a11_an_existing_directory_is_left_alone(colours: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     (fault,) = faults_of(colours, tmp_path)
     assert "exists" in fault

@@ -91,7 +91,7 @@ def test_every_table_can_be_made_from_the_journal(found: Run, tmp_path: Path) ->
         assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
 
 
-def test_the_same_command_gives_the_same_bytes(
+def test_b9_the_same_command_gives_the_same_bytes(
     found: Run, colours: Path, tmp_path: Path, tree: Callable[[Path], dict[str, bytes]]
 ) -> None:
     turned = {name: values[::-1] for name, values in reversed(GRID.items())}

@@ -20,7 +20,8 @@ from veduta.experiment import means as decided
 from veduta.experiment.result import Run
 from veduta.runs import checkpoints
 from veduta.runs.checkpoints import Checkpoints
-from veduta.runs.journal import Event, encode, read_journal
+from veduta.runs.journal import read_journal
+from veduta.runs.lines import Event, encode
 from veduta.search import serial
 from veduta.search.kept import read_finished
 from veduta.search.selection import Outcome
@@ -71,7 +72,7 @@ def whole(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.slow
-def test_a_command_killed_twice_inside_an_epoch_goes_on(
+def test_b2_a_command_killed_twice_inside_an_epoch_goes_on(
     whole: Run, colours: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -290,7 +291,7 @@ def test_a_network_alone_has_all_processors_and_several_have_one_each(
     assert [events(run, "means")[0]["threads"] for run in runs] == [2, 1, 2]
 
 
-def test_a_run_of_a_version_that_names_trials_otherwise_is_refused(
+def test_a7_a_run_of_a_version_that_names_trials_otherwise_is_refused(
     whole: Run, tmp_path: Path
 ) -> None:
     """Else all of its trials would be run again, without a word."""

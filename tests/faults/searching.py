@@ -1,6 +1,6 @@
 """A search that is small and whole: journal, checkpoints, scores, tables, model, summary, resume.
 
-All of it is the product's own; only the images are numbers, the trained heads tiny, and the clock
+All of it is the product's own; only the images are numbers, the heads tiny, and the stop-watch
 stands still, so that tables are the same to the last byte. Trials run one after the other in the
 first thread, for strace counts the calls of each thread by itself.
 """
@@ -45,8 +45,8 @@ TOLD: list[Tell] = []  # of each epoch when it begins, or goes on after a kill i
 
 
 def prepare() -> None:
-    """Let the clock stand still, save at every step, and tell of epochs. Once in a program."""
-    time.perf_counter = time.time = lambda: 0.0
+    """Let the stop-watch stand still, save at every step, and tell of epochs. Once in a program."""
+    time.perf_counter = lambda: 0.0
     rules.SHARE = 0
     finish = Training.finish_epoch
 

@@ -22,7 +22,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a1_two_hundred_kills_leave_tables_and_model_as_if_there_had_been_none(
     killed: dict[str, Any],
 ) -> None:
-    """To the last byte: in these searches the clock stands still."""
+    """To the last byte: in these searches the stop-watch stands still."""
     assert killed["kills"] == 200
     assert all(search["same"] for search in killed["searches"])
 

@@ -29,6 +29,8 @@ ALLOWED = {
     "data/digits.py": ({"save"}, "in a folder that `replace_folder` waits for"),
     "data/shards.py": ({"open", "open_memmap", "rename"}, "waited for before it gets its name"),
     "experiment/media.py": ({"write_bytes"}, "in a folder that `replace_folder` waits for"),
+    "experiment/rebuilding.py": ({"copy2"}, "what is replaced, and waited for"),
+    "experiment/repairing.py": ({"copytree"}, "in a folder that `replace_folder` waits for"),
     "experiment/sealed.py": ({"open"}, "appended under a lock, and waited for"),
     "features/quantised.py": ({"TemporaryDirectory", "save_model"}, "read back and removed"),
     "models/unpickle.py": ({"TemporaryDirectory", "replace", "save_file"}, "waited for"),
@@ -36,7 +38,7 @@ ALLOWED = {
     "runs/journal.py": ({"open", "truncate"}, "appended, and waited for"),
     "runtime/disk.py": ({"TemporaryDirectory", "fdopen", "open", "rename", "replace"}, "these"),
     "runtime/environment.py": ({"TemporaryDirectory"}, "serves once"),
-    "tracking/tensorboard.py": ({"SummaryWriter"}, "TensorBoard's own; drawn from the journal"),
+    "tracking/tensorboard.py": ({"SummaryWriter", "write_bytes"}, "drawn again from the journal"),
 }
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from veduta.errors import VedutaError
+from veduta.errors import InputError, VedutaError
 from veduta.runs.checkpoints import SUFFIX, Checkpoint, Checkpoints, keep_only, read_checkpoint
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room
@@ -121,7 +121,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_one_costs_one_generation_and_is_told(
+def test_b3_a_damaged_one_costs_one_generation_and_is_told(
     tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     told: list[str] = []
@@ -135,10 +135,13 @@ def test_a_damaged_one_costs_one_generation_and_is_told(
     assert names(tmp_path) == [f"trial.1{SUFFIX}", f"trial.3{SUFFIX}"]
     (tmp_path / f"trial.3{SUFFIX}").write_bytes(b"")
     assert number_of(found.newest()) == 1, "there were two whole ones"
+    assert len(told) == 2
 
     (tmp_path / f"trial.1{SUFFIX}").unlink()
+    with pytest.raises(InputError, match=f"restore trial.3{SUFFIX}, or remove them"):
+        found.newest()
+    (tmp_path / f"trial.3{SUFFIX}").unlink()
     assert found.newest() is None
-    assert len(told) == 3
 
 
 def test_one_that_cannot_be_opened_is_told_too(tmp_path: Path) -> None:

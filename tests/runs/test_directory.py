@@ -8,7 +8,7 @@ from veduta.errors import InputError
 from veduta.runs.directory import Place, create, new_directory_faults, next_free, place_for
 
 
-def test_something_there_is_never_touched(tmp_path: Path) -> None:
+def test_a11_something_there_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
@@ -31,7 +31,7 @@ def test_parents_are_made_and_numbers_count_up(tmp_path: Path) -> None:
     assert next_free(tmp_path / "runs", "search").name == "search-2"
 
 
-def test_a_number_taken_meanwhile_is_no_fault(tmp_path: Path) -> None:
+def test_a10_a_number_taken_meanwhile_is_no_fault(tmp_path: Path) -> None:
     place = place_for(None, tmp_path, "train")
     (tmp_path / "train-1").mkdir()
     assert create(place).path.name == "train-2"

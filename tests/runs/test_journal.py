@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veduta.errors import InputError
-from veduta.runs.journal import Journal, JournalError, decode, encode, read_journal
+from veduta.runs.journal import Journal, read_journal
+from veduta.runs.lines import JournalError, decode, encode
 
 VALUES = st.recursive(
     st.none()
@@ -42,7 +43,7 @@ def test_a_flipped_bit_or_a_cut_is_noticed(event: dict[str, object], data: st.Da
     assert decode(bytes(line)) is None
 
 
-def test_a_torn_last_line_is_left_out_and_others_are_refused(tmp_path: Path) -> None:
+def test_a5_a_torn_last_line_is_left_out_and_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
         for number in range(3):
@@ -102,7 +103,7 @@ def test_a_reopened_journal_goes_on_after_its_last_whole_line(tmp_path: Path) ->
         Journal.reopened(path)
 
 
-def test_a_journal_has_one_writer_until_it_dies(tmp_path: Path) -> None:
+def test_a9_a_journal_has_one_writer_until_it_dies(tmp_path: Path) -> None:
     script = (
         "import sys, time, os\nfrom pathlib import Path\nfrom veduta.runs.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]))\n"

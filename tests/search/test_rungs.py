@@ -8,7 +8,8 @@ import torch
 
 from tests.search.killed import BASE, CLASSES, folds_of, settings_of
 from veduta.experiment.networks import Networks
-from veduta.runs.journal import Event, Journal
+from veduta.runs.journal import Journal
+from veduta.runs.lines import Event
 from veduta.search.record import Places, Record
 from veduta.search.rungs import Rung, most_epochs, rungs
 from veduta.search.serial import Way, run_trial

@@ -8,7 +8,7 @@
 
 from veduta.api.holding import cache, models
 from veduta.api.training import demo, lr_find, preview, search, train
-from veduta.api.using import compare, evaluate, explain, load, predict, report
+from veduta.api.using import compare, evaluate, explain, load, predict, rebuild, report
 from veduta.experiment.model import Model
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "models",
     "predict",
     "preview",
+    "rebuild",
     "report",
     "search",
     "train",

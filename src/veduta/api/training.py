@@ -14,6 +14,7 @@ from veduta.experiment.result import Run
 from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
 from veduta.runs.directory import RUNS, create, place_for
+from veduta.runs.journal import read_journal
 from veduta.runtime.environment import usable_cache
 from veduta.tracking.console import Console
 
@@ -139,10 +140,13 @@ def demo(*, out: str | Path | None = None, console: Console | None = None) -> Ru
 
 
 def _carried_out(plan: Plan, console: Console) -> Run:
-    """Run a plan, and draw the page of what came of it."""
+    """Run a plan, and draw the page of what came of it; where nothing came, it may stand."""
     from veduta.report.writing import write_report
 
     with usable_cache(console.warn) as cache:
         found = Run(run(plan, cache=cache, console=console).path)
-    write_report(found.directory.path)
+    directory = found.directory
+    known = plan.earlier is not None and len(plan.earlier.events)
+    if not directory.report.is_file() or known != len(read_journal(directory.journal)):
+        write_report(directory.path)
     return found

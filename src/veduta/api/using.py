@@ -1,4 +1,4 @@
-"""What is done with the model of a run: load it, predict, judge, compare, explain."""
+"""What is done with a run: load its model, predict, judge, compare, explain, rebuild its files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,13 @@ from typing import Literal
 
 from veduta.data.folder import read_images
 from veduta.evaluation.abstention import MAX_ERROR
-from veduta.experiment import explainer, explanation, prediction
+from veduta.experiment import explainer, explanation, prediction, rebuilding, repairing
 from veduta.experiment.comparing import Comparison, compare_runs, write_comparison
 from veduta.experiment.evaluating import Evaluation, write_evaluation
 from veduta.experiment.model import Model, judged
 from veduta.experiment.picturing import picture_evaluation
 from veduta.experiment.prediction import Predictions
+from veduta.experiment.rebuilding import Rebuilt
 from veduta.inference.classifier import load_classifier
 from veduta.runs.directory import RUNS, checked, create, place_for
 from veduta.tracking.console import Console
@@ -86,6 +87,32 @@ def report(path: str | Path, *, out: str | Path | None = None) -> Path:
     from veduta.report.writing import write_report
 
     return write_report(Path(path), out=Path(out) if out else None)
+
+
+def rebuild(path: str | Path, *, repair: str | Path | None = None) -> Rebuilt:
+    """Make every file of a run again that its journal gives: tables, curves, summary, report.
+
+    What stands there as the journal says stays untouched; what differs is kept in a new folder
+    `before-N` of the run. The journal is never changed.
+
+    Args:
+        path: the directory of a run, ended or not, that no process is writing.
+        repair: a new directory, for a copy of a run whose journal is damaged; the run stays as it
+            is. In the copy the journal is mended as far as that can be proved, and ends before the
+            first line that cannot be had back; the copy can be resumed.
+
+    Returns:
+        What was made, what was there already, what differed, and what needs the images.
+
+    Raises:
+        InputError: there is no run, it is being written, or `repair` cannot be a new directory.
+        JournalError: the journal is damaged and no copy is asked for, or of a newer version.
+    """
+    from veduta.report.writing import page_of
+
+    if repair is not None:
+        return repairing.repair(Path(path), Path(repair), draw=page_of)
+    return rebuilding.rebuild(Path(path), draw=page_of)
 
 
 def compare(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> Comparison:

@@ -15,6 +15,7 @@ from veduta.cli.lr_find import lr_find
 from veduta.cli.models import models
 from veduta.cli.options import COLLECT, with_settings
 from veduta.cli.predict import predict
+from veduta.cli.rebuild import rebuild
 from veduta.cli.report import report
 from veduta.cli.search import search
 from veduta.cli.train import train
@@ -35,6 +36,7 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(explain)
+app.command()(rebuild)
 app.command()(report)
 app.command()(models)
 app.command()(demo)

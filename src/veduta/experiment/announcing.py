@@ -37,8 +37,8 @@ def _announce_earlier(earlier: Earlier, now: Mapping[str, str], console: Console
     console.say(
         f"resumed     {earlier.directory.path}: goes on after {len(earlier.events):,} events"
     )
-    if earlier.torn:
-        console.warn(f"the last line of the journal was torn; {earlier.torn} bytes were cut off")
+    for said in earlier.told:
+        console.warn(said)
     was = earlier.start["versions"]
     names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     if names:

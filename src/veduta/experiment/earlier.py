@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from veduta.data.sample import some
 from veduta.errors import InputError
-from veduta.runs.artefact import standing
+from veduta.experiment.derived import lost
+from veduta.experiment.rebuilding import restore
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.directory import Place, RunDirectory, create
-from veduta.runs.files import expect_room, write_json
-from veduta.runs.journal import Event, Journal
+from veduta.runs.files import expect_room
+from veduta.runs.journal import Journal, locked
+from veduta.runs.lines import Event, read_lines
 from veduta.runs.tidying import tidy
 from veduta.search.reloaded import Past, reload
 from veduta.search.space import Trial
@@ -29,14 +32,14 @@ class Earlier:
     Attributes:
         directory: where it is.
         events: of its journal.
-        torn: bytes of a torn last line that were cut off.
+        told: what of its journal was left out, in words.
         ages: by trial, with which of the run's grids it came first.
         compare: whether the images are to be compared even where nothing is left to do.
     """
 
     directory: RunDirectory
     events: Sequence[Event]
-    torn: int
+    told: Sequence[str]
     ages: Mapping[str, int]
     compare: bool
 
@@ -51,18 +54,23 @@ class Earlier:
         return [event["settings"] for event in self.events if "settings" in event]
 
     def covers(self, trials: Sequence[Trial]) -> bool:
-        """Whether its last attempt reached the end, none of `trials` is new, and it is whole."""
+        """Whether its last attempt reached the end, none of `trials` is new, and it is whole.
+
+        What its journal gives may be missing: `concluded` makes it again.
+        """
         planned = {name for e in self.events if e["event"] == "plan" for name in e["trials"]}
         ended = self.events[-1]["event"] == "end" and planned.issuperset(t.id for t in trials)
-        tables = self.directory.trials.is_file() and self.directory.epochs.is_file()
-        return ended and tables and standing(self.directory.path) is not None
+        return ended and not lost(self.directory, self.events)
 
     def concluded(self, console: Console) -> RunDirectory:
-        """Say that nothing is left to do; a missing summary.json is written."""
-        full = {name: value for name, value in self.events[-1].items() if name != "event"}
+        """Say that nothing is left to do; files that are missing are made again."""
+        for said in self.told:
+            console.warn(said)
         directory, journal = self.reopened()
         with expect_room(directory.path), journal:
-            write_json(directory.summary, full)
+            made = restore(directory, self.events)
+        if made:
+            console.say(f"made again  {some(made)}")
         console.say(f"{directory.path} is finished and has no new trial: nothing was run")
         return directory
 
@@ -125,27 +133,28 @@ def begun(place: Place) -> tuple[RunDirectory, Journal]:
 
 
 def read_earlier(path: Path, *, compare: bool) -> Earlier:
-    """The run in a directory; a torn last line of its journal is cut off.
+    """The run in a directory; it is not changed.
 
     Raises:
         InputError: there is none, it is being written, or it had not begun.
-        JournalError: its journal is damaged.
+        JournalError: its journal is damaged, or of a newer version.
     """
     directory = RunDirectory(path)
     rule = "--resume takes the directory of a run of `veduta search` or `veduta train`"
     if not directory.journal.is_file():
         raise InputError(f"{rule}, which has a journal.jsonl; {path} has none: give another")
     try:
-        with Journal.reopened(directory.journal) as journal:
-            events, torn = journal.events, journal.torn
+        with locked(directory.journal, writable=True) as data:
+            reading = read_lines(data, directory.journal)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(
             f"{rule} that can be written; {directory.journal}: {reason}: give it back its mode, or "
             "give another"
         ) from error
+    events = reading.events
     if not events or events[0]["event"] != "start":
         raise InputError(
             f"{rule} that had begun; {path} ended before its first event: remove it, and start anew"
         )
-    return Earlier(directory, events, torn, {}, compare)
+    return Earlier(directory, events, reading.told(), {}, compare)

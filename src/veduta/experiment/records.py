@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-import yaml
-
 from veduta.config.fields import as_plain, plain
-from veduta.config.parsing import PROVENANCE
 from veduta.data.pixels import Pixels, Rejection
 from veduta.data.splits import shared
+from veduta.experiment.derived import LISTS, config_text, lists_of, stood_on
 from veduta.experiment.folding import write_splits
 from veduta.experiment.parts import Parts
 from veduta.experiment.plan import Plan
@@ -19,6 +17,7 @@ from veduta.experiment.sealed import fingerprint
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_atomically
 from veduta.runs.journal import Journal
+from veduta.runs.lines import FORMAT
 from veduta.tracking.tables import rows_to_csv
 
 LIBRARIES = (
@@ -71,14 +70,13 @@ def begin(journal: Journal, plan: Plan, start: Mapping[str, Any]) -> dict[str, A
     """Journal that a run starts, or goes on; what it stood on when it started."""
     now = {"pid": os.getpid(), "settings": settings_of(plan)}
     if plan.earlier is None:
-        journal.append("start", **start, given=str(plan.data), **now)
+        journal.append("start", format=FORMAT, **start, given=str(plan.data), **now)
         return dict(start)
     if now["settings"] == plan.earlier.settings[-1]:
         del now["settings"]
     now["backbones"] = start["backbones"]
-    journal.append("resumed", versions=start["versions"], **now)
-    apart = ("event", "given", "pid", "settings")
-    return {name: value for name, value in journal.events[0].items() if name not in apart}
+    journal.append("resumed", format=FORMAT, versions=start["versions"], **now)
+    return stood_on(journal.events[0])
 
 
 def settings_of(plan: Plan) -> dict[str, Any]:
@@ -97,11 +95,22 @@ def write_start(
     directory: RunDirectory, plan: Plan, gate: Pixels, *, start: Mapping[str, Any], parts: Parts
 ) -> None:
     """config.yaml, splits.csv and rejected.csv."""
-    content = {**settings_of(plan), PROVENANCE: dict(start)}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    write_atomically(directory.config, text)
+    write_atomically(directory.config, config_text(settings_of(plan), start))
     write_splits(directory, gate.images, parts, settings=plan.settings)
     write_rejected(directory, gate.rejected)
+
+
+def keep_lists(directory: RunDirectory, journal: Journal) -> None:
+    """Journal the lists of images as they were written, so that they are there without the images.
+
+    Those of an earlier attempt that are the same are not told again.
+    """
+    found = {
+        name: (directory.path / name).read_bytes().decode("utf-8", "surrogateescape")
+        for name in LISTS
+    }
+    if found != lists_of(journal.events):
+        journal.append("lists", files=found)
 
 
 def write_rejected(directory: RunDirectory, rejected: Sequence[Rejection]) -> None:

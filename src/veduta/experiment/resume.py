@@ -204,4 +204,5 @@ def _edited(earlier: Earlier) -> list[str]:
     names += [name for name in {**grid, **filed[1]} if filed[1].get(name) != grid.get(name)]
     edited = ", ".join(dict.fromkeys(names))
     rule = "editing a run's config.yaml does not change it; add values with --grid"
-    return [f"{rule}; {edited} was edited in {config}: restore it"]
+    cure = f"let `veduta rebuild {earlier.directory.path}` restore it"
+    return [f"{rule}; {edited} was edited in {config}: {cure}"]

@@ -82,6 +82,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     with expect_room(directory.path), journal, threads_of(1):
         start = records.begin(journal, plan, start)
         records.write_start(directory, plan, gate, start=start, parts=parts)
+        records.keep_lists(directory, journal)
         data = Data(plan, parts, materials)
         try:
             resident = _residency(plan, parts)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from veduta.data.pixels import Image
 from veduta.runs.files import expect_room
-from veduta.runs.journal import Event, Journal
+from veduta.runs.journal import Journal
+from veduta.runs.lines import Event
 
 LEDGER = "test-openings.jsonl"
 

@@ -27,7 +27,7 @@ def write_report(path: Path, *, out: Path | None = None) -> Path:
     directory = RunDirectory(path)
     if out is not None:
         page.require_new(out)
-    html = _page_of(directory)
+    html = page_of(directory)
     if out is not None:
         page.write(out, html)
         return out
@@ -36,7 +36,8 @@ def write_report(path: Path, *, out: Path | None = None) -> Path:
     return directory.report
 
 
-def _page_of(directory: RunDirectory) -> str:
+def page_of(directory: RunDirectory) -> str:
+    """The page of a directory as HTML. Errors as for `write_report`."""
     try:
         content = json.loads(directory.summary.read_text(encoding="utf-8"))
         command = content["command"]

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from veduta.errors import InputError
 from veduta.runs.files import make_folder, write_atomically
 
 SUFFIX = ".checkpoint"
@@ -68,15 +69,26 @@ class Checkpoints:
             self._path(old).unlink(missing_ok=True)
 
     def newest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole, or None where there is none."""
-        for number in sorted(self._numbers(), reverse=True):
+        """The newest checkpoint that is whole, or None where there is none at all.
+
+        Raises:
+            InputError: there are some, and none is whole: hours may have gone into them, so nobody
+                but the user decides to start anew.
+        """
+        numbers = sorted(self._numbers(), reverse=True)
+        for place, number in enumerate(numbers):
             found = read_checkpoint(self._path(number))
             if found is not None:
+                for newer in numbers[:place]:
+                    said = "is no whole checkpoint; one before it is used"
+                    self._warn(f"{self._path(newer)} {said}")
                 return found
             self._damaged.add(number)
-            self._warn(
-                f"{self._path(number)} is no whole checkpoint; the one before it is used, or the "
-                "training starts anew where there is none"
+        if numbers:
+            names = ", ".join(self._path(number).name for number in numbers)
+            raise InputError(
+                f"a training goes on from a whole checkpoint; none in {self.folder} is: restore "
+                f"{names}, or remove them, and the training starts anew from its first epoch"
             )
         return None
 

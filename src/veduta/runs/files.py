@@ -40,8 +40,13 @@ def expect_room(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a mapping as indented JSON, in its own order."""
-    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    """Write a mapping as JSON."""
+    write_atomically(path, json_of(content))
+
+
+def json_of(content: Mapping[str, Any]) -> bytes:
+    """A mapping as a file: indented JSON, in its own order."""
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:

@@ -24,7 +24,7 @@ from veduta.models.heads import Head, HeadNetwork
 from veduta.models.model import Options
 from veduta.models.registry import with_options
 from veduta.runs.files import write_arrays, write_atomically
-from veduta.runs.journal import Event
+from veduta.runs.lines import Event
 from veduta.runtime.disk import digest_of
 from veduta.search.course import Finished
 from veduta.search.selection import Outcome

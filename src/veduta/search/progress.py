@@ -13,7 +13,8 @@ from veduta.training.loop import Epoch
 class Meter:
     """Progress in epochs, or in images where an epoch takes long.
 
-    What a trial that stopped early leaves out counts as done.
+    What a trial that stopped early leaves out counts as done; epochs before a resume, which are
+    told again from a checkpoint, neither count nor are to be done.
 
     Attributes:
         left: epochs by trial.
@@ -24,21 +25,25 @@ class Meter:
     left: dict[str, int]
     show: Callable[[int, int], None]
     unit: int = 1
+    _last: dict[str, int] = field(init=False)  # number of the last epoch, by trial
     _epochs: dict[str, int] = field(init=False)
     _images: dict[str, int] = field(default_factory=dict)  # of the epoch under way
 
     def __post_init__(self) -> None:
-        self._epochs = dict(self.left)
+        self._last, self._epochs = dict(self.left), dict(self.left)
 
     def images(self, trial: str, count: int) -> None:
         """Some more images of an epoch under way."""
         self._images[trial] = self._images.get(trial, 0) + count
         self._show()
 
-    def epoch(self, trial: str, number: int) -> None:
-        """One more epoch of a trial; one that is told again counts once."""
+    def epoch(self, trial: str, number: int, *, fresh: bool = True) -> None:
+        """One more epoch of a trial; one that is told again, and is not `fresh`, counts once."""
         self._images[trial] = 0
-        self.left[trial] = min(self.left[trial], self._epochs[trial] - number)
+        left = min(self.left[trial], self._last[trial] - number)
+        if not fresh:
+            self._epochs[trial] -= self.left[trial] - left
+        self.left[trial] = left
         self._show()
 
     def ended(self, trial: str) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from veduta.config.fields import plain
-from veduta.runs.journal import Event, Journal, latest_attempts
+from veduta.runs.journal import Journal, latest_attempts
+from veduta.runs.lines import Event
 from veduta.search.course import Finished
 from veduta.search.fused import TileEpoch
 from veduta.search.groups import Tile
@@ -85,10 +86,11 @@ class Record:
     def _take(self, came: TileEpoch, meter: Meter) -> None:
         for trial, epoch in came.epochs:
             record_epoch(self.journal, trial, epoch)
-            if len(self.trials) == 1 and epoch.weights is not None and len(epoch.val_logits):
+            fresh = len(epoch.val_logits) > 0  # those before a resume have none any more
+            if len(self.trials) == 1 and epoch.weights is not None and fresh:
                 self.tell(told(epoch, of=trial.settings.epochs, images=meter.unit))
             self.board.epoch(trial.id, epoch.number, epoch.val_accuracy)
-            meter.epoch(trial.id, epoch.number)
+            meter.epoch(trial.id, epoch.number, fresh=fresh)
         for outcome in came.paused:
             self.paused[outcome.trial] = outcome
         for trial, end in came.ended:

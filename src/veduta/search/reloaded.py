@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from veduta.config.fields import plain
-from veduta.runs.journal import Event, latest_attempts
+from veduta.runs.journal import latest_attempts
+from veduta.runs.lines import Event
 from veduta.search.course import HALVED, Finished
 from veduta.search.groups import Tile
 from veduta.search.kept import read_finished, read_scores

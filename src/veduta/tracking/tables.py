@@ -8,7 +8,8 @@ import pandas as pd
 from veduta.config.fields import as_text
 from veduta.metrics.intervals import wilson
 from veduta.runs.files import write_atomically
-from veduta.runs.journal import Event, latest_attempts
+from veduta.runs.journal import latest_attempts
+from veduta.runs.lines import Event
 
 MEASURED = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 TIMING = "seconds"  # the one column that differs between two runs of the same command
@@ -64,8 +65,14 @@ def trials_table(events: Sequence[Event]) -> pd.DataFrame:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table; numbers in the shortest form that reads back the same."""
-    write_atomically(path, table.to_csv(index=False, lineterminator="\n"))
+    """Write a table."""
+    write_atomically(path, csv_of(table))
+
+
+def csv_of(table: pd.DataFrame) -> bytes:
+    """A table as a file; numbers in the shortest form that reads back the same."""
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text.encode("utf-8", "surrogateescape")
 
 
 def rows_to_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

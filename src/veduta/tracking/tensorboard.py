@@ -1,7 +1,6 @@
-"""TensorBoard: scalars and HParams of a trial in one and the same run, derived from the journal."""
+"""TensorBoard: one run a trial, with its curves, its row of the HParams table, and pictures."""
 
 import io
-import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -12,22 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veduta.config.fields import as_text
-from veduta.runs.journal import Event
+from veduta.runs.lines import Event
+from veduta.tracking.curves import curves_of, name_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from torch.utils.tensorboard import SummaryWriter
 
-SCALARS = {
-    "train/loss": "train_loss",
-    "train/accuracy": "train_accuracy",
-    "val/loss": "val_loss",
-    "val/accuracy": "val_accuracy",
-    "lr": "lr_now",
-    "gradient_norm": "gradient_norm",
-}
-QUEUE = 1000  # events: enough for a trial, since `add_scalar` waits for the disk where it is full
-BEST = ("val_accuracy", "val_loss", "train_accuracy", "best_epoch")
+PICTURES = ".pictures"
+"""How the file of pictures ends, which are made from the images, not from the journal."""
 
 
 def hyper_parameters(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -56,44 +47,12 @@ def write_trial(folder: Path, parameters: Mapping[str, Any], events: Sequence[Ev
         parameters: of the trial, as `hyper_parameters` gives them.
         events: of the trial, in the order of the journal; it may be under way still.
     """
-    from torch.utils.tensorboard import SummaryWriter
-    from torch.utils.tensorboard.summary import hparams
-
-    shutil.rmtree(folder, ignore_errors=True)
-    finished = events[-1] if events[-1]["event"] == "trial finished" else {}
-    best = {f"best/{name}": float(finished[name]) for name in BEST if name in finished}
-    with SummaryWriter(str(folder), max_queue=QUEUE) as writer:
-        for summary in hparams(dict(parameters), best):  # type: ignore[no-untyped-call]
-            writer.file_writer.add_summary(summary)
-        for event in (event for event in events if event["event"] == "epoch"):
-            for layer, content in event.get("weights", {}).items():
-                _add_histogram(writer, f"weights/{layer}", content, event)
-            for tag, name in SCALARS.items():
-                if name not in event:
-                    continue
-                writer.add_scalar(tag, event[name], event["epoch"], walltime=event["time"])
-        for tag, value in best.items():
-            writer.add_scalar(tag, value, finished["best_epoch"], walltime=finished["time"])
-
-
-def _add_histogram(
-    writer: "SummaryWriter", tag: str, content: Mapping[str, Any], event: Event
-) -> None:
-    """One histogram of an epoch; a bucket reaches up to its limit."""
-    low, high, counts = content["low"], content["high"], content["counts"]
-    width = (high - low if high > low else 1.0) / len(counts)
-    writer.add_histogram_raw(
-        tag,
-        min=low,
-        max=high,
-        num=sum(counts),
-        sum=content["total"],
-        sum_squares=content["squares"],
-        bucket_limits=[low + width * (place + 1) for place in range(len(counts))],
-        bucket_counts=counts,
-        global_step=event["epoch"],
-        walltime=event["time"],
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    name = name_of(events)
+    (folder / name).write_bytes(curves_of(parameters, events))
+    for path in folder.iterdir():
+        if path.name != name and path.is_file():
+            path.unlink()
 
 
 def write_pictures(
@@ -115,7 +74,7 @@ def write_pictures(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(folder)) as writer:
+    with SummaryWriter(str(folder), filename_suffix=PICTURES) as writer:
         for tag, images in pictures.items():
             writer.add_images(tag, images, dataformats="NHWC")
         try:

@@ -1,0 +1,130 @@
+"""Every file of a run that its journal gives, byte for byte, and what else an ended run has.
+
+What needs the images stands in no journal: scores and weights, the pictures of the report and of
+TensorBoard. A resumed run makes those again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, final
+
+import yaml
+
+from veduta.config.parsing import PROVENANCE
+from veduta.experiment.judgement import judge
+from veduta.experiment.media import INDEX
+from veduta.runs.artefact import standing
+from veduta.runs.directory import RunDirectory
+from veduta.runs.files import json_of
+from veduta.runs.journal import latest_attempts
+from veduta.runs.lines import Event
+from veduta.tracking.curves import curves_of, name_of
+from veduta.tracking.tables import csv_of, epochs_table, trials_table
+from veduta.tracking.tensorboard import PICTURES, hyper_parameters
+
+LISTS = ("splits.csv", "rejected.csv")
+"""What the gate wrote of the images; the journal has these files as they are."""
+
+APART = ("event", "format", "given", "pid", "settings")
+"""What the first event says besides what the run stands on."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A file that the journal gives.
+
+    Attributes:
+        name: below the directory of the run.
+        content: makes its bytes; what it is made of must stand in its place.
+    """
+
+    name: str
+    content: Callable[[], bytes]
+
+
+def derived_of(directory: RunDirectory, events: Sequence[Event]) -> Iterator[Derived]:
+    """The files of a run, each after those that it is made of; its report apart.
+
+    Args:
+        directory: of the run; its scores are read where labels are doubted.
+        events: of its journal.
+    """
+    settings = [event["settings"] for event in events if "settings" in event][-1]
+    config = config_text(settings, stood_on(events[0]))
+    yield Derived(directory.config.name, config.encode)
+    for name, text in lists_of(events).items():
+        yield Derived(name, partial(text.encode, "utf-8", "surrogateescape"))
+    yield Derived(directory.epochs.name, lambda: csv_of(epochs_table(events)))
+    yield Derived(directory.trials.name, lambda: csv_of(trials_table(events)))
+    yield from _curves(directory, events)
+    if (summary := summary_in(events)) is not None:
+        yield Derived(directory.summary.name, partial(json_of, summary))
+        if summary["folds"]:
+            yield Derived(directory.label_issues.name, partial(_issues, directory, summary))
+
+
+def config_text(settings: Mapping[str, Any], start: Mapping[str, Any]) -> str:
+    """config.yaml: what `--config` takes, and what the run stands on."""
+    content = {**settings, PROVENANCE: dict(start)}
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def stood_on(first: Event) -> dict[str, Any]:
+    """What a run stood on when it started, from the first event of its journal."""
+    return {name: value for name, value in first.items() if name not in APART}
+
+
+def lists_of(events: Sequence[Event]) -> dict[str, str]:
+    """The lists of images as they were written last; none in a journal of an older version."""
+    found = [event["files"] for event in events if event["event"] == "lists"]
+    return dict(found[-1]) if found else {}
+
+
+def summary_in(events: Sequence[Event]) -> dict[str, Any] | None:
+    """What summary.json holds; None where the run never came to its end."""
+    ends = [event for event in events if event["event"] == "end"]
+    return {name: value for name, value in ends[-1].items() if name != "event"} if ends else None
+
+
+def lost(directory: RunDirectory, events: Sequence[Event]) -> list[str]:
+    """What an ended run must have, and has not, that its journal alone does not give."""
+    summary = summary_in(events)
+    if summary is None:
+        return []
+    winner = summary["winner"]
+    wanted = [directory.media / INDEX, directory.scores / f"{winner['trial']}.npz"]
+    wanted += [directory.test] if summary["test"]["images"] else []
+    wanted += [] if lists_of(events) else [directory.path / name for name in LISTS]
+    found = [str(path.relative_to(directory.path)) for path in wanted if not path.is_file()]
+    curves = directory.tensorboard / winner["trial"]
+    if winner["hyper_parameters"]["freeze"] != "all" and not any(curves.glob(f"*{PICTURES}")):
+        found.append(f"pictures in {curves.relative_to(directory.path)}")
+    return found + ([] if standing(directory.path) else [directory.model.name])
+
+
+def _curves(directory: RunDirectory, events: Sequence[Event]) -> Iterator[Derived]:
+    """The TensorBoard run of every trial that has ended an epoch, or failed in its first."""
+    planned = {
+        name for e in [e for e in events if e["event"] == "plan"][-1:] for name in e["trials"]
+    }
+    of_trial: dict[str, list[Event]] = {}
+    for event in latest_attempts(events):
+        if event.get("trial") in planned:
+            of_trial.setdefault(event["trial"], []).append(event)
+    if not of_trial:
+        return
+    begun = [e["parameters"] for found in of_trial.values() for e in found if "parameters" in e]
+    for (trial, found), shown in zip(of_trial.items(), hyper_parameters(begun), strict=True):
+        if any("time" in event for event in found):
+            place = directory.tensorboard / trial / name_of(found)
+            name = str(place.relative_to(directory.path))
+            yield Derived(name, partial(curves_of, shown, found))
+
+
+def _issues(directory: RunDirectory, summary: Mapping[str, Any]) -> bytes:
+    """label_issues.csv, from the scores of the run."""
+    winner, classes = summary["winner"]["trial"], tuple(summary["classes"])
+    found = judge(directory, winner=winner, classes=classes).label_issues()
+    return b"" if found is None else csv_of(found)

@@ -1,0 +1,287 @@
+"""`veduta rebuild`: what a journal gives, with the bytes it had; a damaged one mended in a copy."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import veduta
+from tests.experiment.test_resume import cut, expect_same, last, resume, search
+from tests.experiment.test_whole import CNN
+from veduta.cli.main import app
+from veduta.errors import InputError
+from veduta.experiment.rebuilding import rebuild
+from veduta.experiment.result import Run
+from veduta.runs.journal import Journal, read_journal
+from veduta.runs.lines import JournalError, encode
+from veduta.tracking.console import Console
+from veduta.tracking.tables import csv_of, epochs_table, trials_table
+
+Tree = Callable[[Path], dict[str, bytes]]
+
+GRID = {"lr": [3e-3, 1e-2], "patience": [None, 2]}
+
+
+@pytest.fixture(scope="module")
+def whole(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with every file that one can have. Not to be changed by a test."""
+    return search(colours, tmp_path_factory.mktemp("runs") / "whole", GRID, epochs=3, folds=2)
+
+
+@pytest.fixture
+def finished(whole: Run, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(whole.directory.path, tmp_path / "run"))
+
+
+def derived(path: Path) -> list[Path]:
+    """What stands in a run that its journal gives."""
+    named = ["config.yaml", "splits.csv", "rejected.csv", "epochs.csv", "trials.csv"]
+    named += ["summary.json", "label_issues.csv", "report.html"]
+    return [*(path / name for name in named), *(path / "tensorboard").glob("*/*")]
+
+
+def shown(path: Path) -> dict[str, Any]:
+    """What TensorBoard reads of the runs below a folder: points with times, and HParams."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    found: dict[str, Any] = {}
+    for run in sorted((path / "tensorboard").iterdir()):
+        reader = EventAccumulator(str(run))
+        reader.Reload()
+        row = reader.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+        started = HParamsPluginData.FromString(row).session_start_info
+        found[run.name] = {
+            "row": {name: str(value) for name, value in started.hparams.items()},
+            **{tag: reader.Scalars(tag) for tag in reader.Tags()["scalars"]},
+        }
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a5_every_derived_file_comes_back_with_the_bytes_it_had(
+    whole: Run, finished: Path, tree: Tree
+) -> None:
+    before, curves = tree(finished), shown(finished)
+    assert len(curves) == 4
+    for path in derived(finished):
+        path.unlink()
+    shutil.rmtree(finished / "tensorboard")
+    found = veduta.rebuild(finished)
+    assert tree(finished) == before
+    assert shown(finished) == curves
+    (epoch, *_) = [e for e in read_journal(whole.directory.journal) if e["event"] == "epoch"]
+    assert curves[epoch["trial"]]["val/accuracy"][0].wall_time == epoch["time"]
+    assert (found.same, found.differed, found.missing, found.told) == (0, [], [], [])
+    assert len(found.made) == 8 + 4
+    again = veduta.rebuild(finished)
+    assert (again.same, again.made, again.before) == (12, [], None)
+    assert tree(finished) == before
+
+
+def test_a5_each_derived_file_alone_comes_back(finished: Path, tree: Tree) -> None:
+    before = tree(finished)
+    page = (finished / "report.html").read_text()
+    for path in derived(finished):
+        path.unlink()
+        assert rebuild(finished, draw=lambda _: page).made == [str(path.relative_to(finished))]
+        assert tree(finished) == before
+
+
+def test_a5_what_differs_is_kept_beside(finished: Path, tree: Tree) -> None:
+    before = tree(finished)
+    (curves, *_) = (finished / "tensorboard").glob("*/*")
+    changed = [finished / "trials.csv", finished / "config.yaml", curves]
+    for number in (1, 2):
+        for path in changed:
+            path.write_bytes(b"edited")
+        found = veduta.rebuild(finished)
+        assert sorted(found.differed) == sorted(str(p.relative_to(finished)) for p in changed)
+        assert found.before == finished / f"before-{number}"
+    kept = {f"before-{n}/{p.relative_to(finished)}": b"edited" for n in (1, 2) for p in changed}
+    assert tree(finished) == {**before, **kept}
+
+
+def test_a5_a_run_half_done_has_the_tables_so_far(finished: Path, tree: Tree) -> None:
+    cut(finished, last("trial finished", 2))
+    for path in derived(finished):
+        path.unlink()
+    found = veduta.rebuild(finished)
+    events = read_journal(finished / "journal.jsonl")
+    assert (finished / "trials.csv").read_bytes() == csv_of(trials_table(events))
+    assert (finished / "epochs.csv").read_bytes() == csv_of(epochs_table(events))
+    assert "finished" in set(pd.read_csv(finished / "trials.csv")["status"])
+    assert not (finished / "summary.json").exists()
+    assert not (finished / "report.html").exists()
+    assert (found.ended, found.missing) == (False, [])
+    cut(finished, last("start"))
+    assert veduta.rebuild(finished).ended is False
+    assert len(pd.read_csv(finished / "trials.csv")) == 0
+
+
+def test_a5_a_run_that_is_written_is_refused_and_no_journal_is_touched(
+    finished: Path, tree: Tree
+) -> None:
+    (finished / "trials.csv").unlink()
+    journal = finished / "journal.jsonl"
+    with Journal.reopened(journal):
+        before = tree(finished)
+        for given in ({}, {"repair": finished.with_name("copy")}):
+            with pytest.raises(InputError, match=f"being written by process {os.getpid()}"):
+                veduta.rebuild(finished, **given)
+        assert tree(finished) == before
+    journal.write_bytes(torn := journal.read_bytes() + b'{"event":"ep')
+    journal.chmod(0o400)
+    (told,) = veduta.rebuild(finished).told
+    assert "last 12 bytes are left out" in told
+    assert journal.read_bytes() == torn
+    for no_run in (finished / "scores", finished / "nothing"):
+        with pytest.raises(InputError, match=r"has no journal\.jsonl"):
+            veduta.rebuild(no_run)
+
+
+def test_a5_a_torn_tail_is_told_once_when_the_run_goes_on(
+    whole: Run, finished: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for until in (last("end"), last("selected")):
+        cut(finished, until)
+        with (finished / "journal.jsonl").open("ab") as file:
+            file.write(bytes(512))
+        with pytest.raises(InputError, match="seed was 0"):
+            resume(finished, seed=1)  # what is refused cuts nothing
+        for times in (1, 0):
+            run = resume(finished)
+            assert capfd.readouterr().err.count("its last 512 bytes are left out") == times
+    expect_same(run, whole)
+
+
+def damaged(path: Path, number: int, change: Callable[[bytes], bytes]) -> None:
+    journal = path / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[number - 1] = change(lines[number - 1])
+    journal.write_bytes(b"".join(lines))
+
+
+def test_a5_a_flipped_bit_is_mended_in_a_copy(finished: Path, tmp_path: Path, tree: Tree) -> None:
+    before = tree(finished)
+    damaged(finished, 9, lambda line: line[:40] + bytes([line[40] ^ 4]) + line[41:])
+    broken = tree(finished)
+    for look in (veduta.rebuild, resume, veduta.report):
+        with pytest.raises(JournalError, match=r"line 9 is not: .*--repair COPY"):
+            look(finished)
+    found = veduta.rebuild(finished, repair=tmp_path / "copies" / "copy")
+    assert found.told == ["line 9: one flipped bit was found by its checksum"]
+    assert tree(found.directory.path) == before
+    assert tree(finished) == broken
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["copy"]
+    with pytest.raises(InputError, match="is whole: leave --repair out"):
+        veduta.rebuild(tmp_path / "copies" / "copy", repair=tmp_path / "another")
+    with pytest.raises(InputError, match=r"exists(.|\n)*stands outside of it"):
+        veduta.rebuild(finished, repair=finished / "media")
+
+
+def test_a5_a_copy_goes_on_where_the_journal_was_whole(
+    whole: Run, finished: Path, tmp_path: Path, tree: Tree
+) -> None:
+    events = read_journal(finished / "journal.jsonl")
+    number = [event["event"] for event in events].index("trial finished") + 3
+    damaged(finished, number, lambda line: b"?" * 20 + line[20:])
+    broken = tree(finished)
+    copy = tmp_path / "copy"
+    found = veduta.rebuild(finished, repair=copy)
+    assert found.told == [f"lines {number} to {len(events)}: left out, as line {number} is damaged"]
+    assert not found.ended
+    assert read_journal(copy / "journal.jsonl") == events[: number - 1]
+    assert not (copy / "report.html").exists()
+    assert tree(finished) == broken
+    expect_same(resume(copy), whole)
+
+
+def test_a5_a_newer_journal_is_neither_read_nor_mended(finished: Path, tmp_path: Path) -> None:
+    with (finished / "journal.jsonl").open("ab") as file:
+        file.write(encode({"event": "resumed", "format": 99}))
+    for given in ({}, {"repair": tmp_path / "copy"}):
+        with pytest.raises(JournalError, match="format 99: update veduta"):
+            veduta.rebuild(finished, **given)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a5_a_run_of_an_older_version_keeps_its_lists(finished: Path, tree: Tree) -> None:
+    journal = finished / "journal.jsonl"
+    older = [event for event in read_journal(journal) if event["event"] != "lists"]
+    del older[0]["format"]
+    journal.write_bytes(b"".join(map(encode, older)))
+    before = tree(finished)
+    assert veduta.rebuild(finished).missing == []
+    assert tree(finished) == before
+    (finished / "splits.csv").unlink()
+    (finished / "label_issues.csv").unlink()
+    found = veduta.rebuild(finished)
+    assert "splits.csv" in found.missing
+    assert [one.partition(" ")[0] for one in found.missing[:2]] == [
+        "label_issues.csv",
+        "report.html",
+    ]
+    resume(finished)
+    assert (finished / "splits.csv").read_bytes() == before["splits.csv"]
+    assert (finished / "label_issues.csv").read_bytes() == before["label_issues.csv"]
+
+
+@pytest.fixture
+def pictured(colours: Path, tmp_path: Path) -> Path:
+    """A training of a whole network, with pictures in TensorBoard."""
+    more = {"epochs": 1, "out": tmp_path / "cnn", "console": Console(quiet=True)}
+    return veduta.train(colours, **{**CNN, **more}).directory.path
+
+
+def test_a5_pictures_need_the_images_and_come_back_when_the_run_is_resumed(
+    pictured: Path, tree: Tree
+) -> None:
+    (trial,) = (pictured / "tensorboard").iterdir()
+    assert len(list(trial.iterdir())) == 2
+    (curves,) = (path for path in trial.iterdir() if not path.name.endswith(".pictures"))
+    before = tree(pictured)
+    curves.unlink()
+    assert veduta.rebuild(pictured).made == [str(curves.relative_to(pictured))]
+    assert tree(pictured) == before, "the pictures stay"
+    shutil.rmtree(pictured / "tensorboard")
+    shutil.rmtree(pictured / "media")
+    done = CliRunner().invoke(app, ["rebuild", str(pictured)])
+    assert done.exit_code == 3
+    told = " ".join(done.output.split())
+    assert f"media/index.json, pictures in tensorboard/{trial.name}; resumed, the run" in told
+    assert curves.read_bytes() == before[str(curves.relative_to(pictured))]
+    veduta.train(resume=pictured, console=Console(quiet=True))
+    assert len(list(trial.iterdir())) == 2
+    kept = ("media", "model", "scores")
+    assert {n: b for n, b in tree(pictured).items() if n.startswith(kept)} == {
+        n: b for n, b in before.items() if n.startswith(kept)
+    }
+
+
+def test_a5_the_command_says_what_it_did(finished: Path) -> None:
+    (finished / "epochs.csv").unlink()
+    (finished / "summary.json").write_text("{}")
+    done = CliRunner().invoke(app, ["rebuild", str(finished)])
+    assert done.exit_code == 0, done.output
+    told = done.output
+    assert "made        2 files: epochs.csv, summary.json; 10 were there as the journal" in told
+    assert f"differed    1 are in {finished / 'before-1'} as they were" in told
+    assert json.loads((finished / "summary.json").read_text())["folds"] == 2
+
+
+def test_a5_an_ended_run_that_is_resumed_makes_missing_files_again(
+    finished: Path, tree: Tree
+) -> None:
+    before = tree(finished)
+    for path in derived(finished):
+        path.unlink()
+    resume(finished)
+    assert tree(finished) == before
