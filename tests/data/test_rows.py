@@ -177,7 +177,7 @@ def process(root: Path, keys: str, pause: float) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_kill_in_the_middle_of_filling(tmp_path: Path) -> None:
+def test_c5_kill_in_the_middle_of_filling(tmp_path: Path) -> None:
     with process(tmp_path, "1,2,3,4", 60) as victim:
         assert victim.stdout
         assert victim.stdout.readline() == "1\n"
@@ -240,7 +240,7 @@ def test_a_damaged_shard_counts_as_absent(tmp_path: Path, kind: str) -> None:
     expect(store(tmp_path), ["3", "2", "1"])
 
 
-def test_a_full_disk_is_found_before_the_work(
+def test_c5_a_full_disk_is_found_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = store(tmp_path)
@@ -251,7 +251,7 @@ def test_a_full_disk_is_found_before_the_work(
     fill(one, ["1"])
 
 
-def test_a_disk_that_fills_up_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_c5_a_disk_that_fills_up_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: int) -> None:
         raise OSError(28, "No space left on device")
 

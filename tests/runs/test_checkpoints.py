@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from veduta.errors import InputError, VedutaError
-from veduta.runs import files
 from veduta.runs.checkpoints import SUFFIX, Checkpoint, Checkpoints, keep_only, read_checkpoint
-from veduta.runs.directory import RunDirectory, tidy
+from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room
+from veduta.runs.tidying import tidy
 
 
 def tensors(number: int) -> dict[str, Tensor]:
@@ -166,11 +166,10 @@ def refuse(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    place = files.tempfile if call == "mkstemp" else files.os
-    monkeypatch.setattr(place, call, full)
+    monkeypatch.setattr(os, call, full)
 
 
-@pytest.mark.parametrize("call", ["mkstemp", "fsync"])
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
 def test_a_full_disk_leaves_the_last_ones_and_is_an_error_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

@@ -1,11 +1,11 @@
-"""The file system: digests, and the mode that the umask leaves."""
+"""The file system: digests, modes that the umask leaves, folders replaced whole or not at all."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from veduta.runtime.disk import digest_of, mode_of_files, sync
+from veduta.runtime.disk import digest_of, make_folder, mode_of_files, replace_folder, sync
 
 
 def test_digest_is_sha256(tmp_path: Path) -> None:
@@ -30,3 +30,48 @@ def test_sync_takes_files_and_folders_and_fails_where_there_is_none(tmp_path: Pa
     sync(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync(tmp_path / "absent")
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with replace_folder(tmp_path / "model") as building:
+            (building / "file").write_text(content)
+            assert building.name == "model"
+    assert (tmp_path / "model" / "file").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["moved away", "put in place"])
+def test_a_folder_that_cannot_be_replaced_stays(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with replace_folder(tmp_path / "model") as building:
+        (building / "file").write_text("old")
+    renames, rename = [], os.rename
+
+    def fail(source: Path, target: Path) -> None:
+        renames.append(target)
+        if len(renames) == number:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(OSError, match="Input/output"), replace_folder(tmp_path / "model"):
+        pass
+    assert (tmp_path / "model" / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_body_that_fails_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), replace_folder(tmp_path / "model"):
+        raise ZeroDivisionError
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_folder_is_made_once_and_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a")
+    make_folder(tmp_path / "a")
+    assert (tmp_path / "a").is_dir()
+    (tmp_path / "b").touch()
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "b")

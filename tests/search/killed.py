@@ -23,8 +23,9 @@ from veduta.config.settings import Settings
 from veduta.experiment.networks import Networks
 from veduta.models.presets import resolved
 from veduta.runs.checkpoints import Checkpoints
-from veduta.runs.directory import RunDirectory, tidy
+from veduta.runs.directory import RunDirectory
 from veduta.runs.journal import Journal, read_journal
+from veduta.runs.tidying import tidy
 from veduta.runtime.streams import mix
 from veduta.search import keeper as rules
 from veduta.search.keeper import Keeper

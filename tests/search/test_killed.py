@@ -49,7 +49,7 @@ def untimed(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("subject", ALONE)
-def test_all_of_a_training_is_as_if_it_had_not_been_killed(folder: Path, subject: str) -> None:
+def test_a3_all_of_a_training_is_as_if_it_had_not_been_killed(folder: Path, subject: str) -> None:
     """The best weights and the last, averages, moments, figures of every epoch, what is kept."""
     places = both(folder, subject, "checkpoints")
     whole, killed = (Checkpoints(place, "trial").newest() for place in places)
@@ -66,7 +66,7 @@ def test_all_of_a_training_is_as_if_it_had_not_been_killed(folder: Path, subject
     assert len([*places[1].iterdir()]) == 1, "of a training that has ended the last one is kept"
 
 
-def test_it_was_killed_at_twenty_points_in_every_epoch_and_inside_of_them(folder: Path) -> None:
+def test_a3_it_was_killed_at_twenty_points_in_every_epoch_and_inside_of_them(folder: Path) -> None:
     found = points(folder, "everything")
     assert len(found) == 20
     assert {epoch for epoch, _ in found} == {1, 2, 3}
@@ -89,7 +89,7 @@ def test_everything_was_on(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ["trials", "epochs"])
-def test_a_search_by_halving_has_the_tables_of_one_that_was_not_killed(
+def test_a3_a_search_by_halving_has_the_tables_of_one_that_was_not_killed(
     folder: Path, table: str
 ) -> None:
     whole, killed = (pd.read_csv(path) for path in both(folder, "halving", f"{table}.csv"))
@@ -98,7 +98,7 @@ def test_a_search_by_halving_has_the_tables_of_one_that_was_not_killed(
     )
 
 
-def test_a_search_was_killed_in_every_round_and_has_the_same_winner(folder: Path) -> None:
+def test_a3_a_search_was_killed_in_every_round_and_has_the_same_winner(folder: Path) -> None:
     found = points(folder, "halving")
     assert {decided for (decided,) in found} == {0, 1, 2}
     whole, killed = both(folder, "halving", "scores")

@@ -15,7 +15,7 @@ from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
 from veduta.runs.directory import RUNS, create, place_for
 from veduta.runs.journal import read_journal
-from veduta.runtime.environment import cache_folder
+from veduta.runtime.environment import usable_cache
 from veduta.tracking.console import Console
 
 DEMO = Path("demo")
@@ -102,7 +102,9 @@ def preview(
     values, merged = together(settings, grid or {}, config=config, recipe=recipe)
     place = place_for(out, RUNS, "preview")
     plan = make_plan(data, values, grid=merged, place=place, command="preview")
-    sheets = sheets_of(plan, cache=cache_folder(), console=console or Console())
+    console = console or Console()
+    with usable_cache(console.warn) as cache:
+        sheets = sheets_of(plan, cache=cache, console=console)
     return write_sheets(create(place).path, sheets)
 
 
@@ -121,7 +123,9 @@ def lr_find(
     values, _ = together(settings, {}, config=config, recipe=recipe)
     place = place_for(out, RUNS, "lr-find")
     plan = make_plan(data, values, grid={}, place=place, command="lr-find")
-    found = find_rates(plan, cache=cache_folder(), console=console or Console())
+    console = console or Console()
+    with usable_cache(console.warn) as cache:
+        found = find_rates(plan, cache=cache, console=console)
     write_rates(found.directory, found.rates, found.suggestion)
     return found
 
@@ -139,7 +143,8 @@ def _carried_out(plan: Plan, console: Console) -> Run:
     """Run a plan, and draw the page of what came of it; where nothing came, it may stand."""
     from veduta.report.writing import write_report
 
-    found = Run(run(plan, cache=cache_folder(), console=console).path)
+    with usable_cache(console.warn) as cache:
+        found = Run(run(plan, cache=cache, console=console).path)
     directory = found.directory
     known = plan.earlier is not None and len(plan.earlier.events)
     if not directory.report.is_file() or known != len(read_journal(directory.journal)):

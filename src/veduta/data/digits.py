@@ -1,6 +1,5 @@
 """Data that need no network: scikit-learn's handwritten digits, as a folder like any user's."""
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from PIL import Image
 
 from veduta.data.decode import decode, read_file
 from veduta.errors import DecodeError, InputError
+from veduta.runtime.disk import replace_folder
 
 
 def write_digits(folder: Path) -> int:
@@ -45,13 +45,11 @@ def _digits() -> dict[str, NDArray[np.uint8]]:
 
 def _write(folder: Path, wanted: dict[str, NDArray[np.uint8]]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as scratch:
-        partial = Path(scratch) / folder.name
+    with replace_folder(folder) as building:
         for name, pixels in wanted.items():
-            path = partial / name
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path = building / name
+            path.parent.mkdir(exist_ok=True)
             Image.fromarray(pixels).save(path)
-        partial.rename(folder)
 
 
 def _expect_digits(folder: Path, wanted: dict[str, NDArray[np.uint8]]) -> None:

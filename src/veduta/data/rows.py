@@ -21,6 +21,7 @@ from veduta.data.locks import hold
 from veduta.data.shards import Rows
 from veduta.data.upkeep import LOCK, MOST_BYTES, SPEC, Entry, clear, listing, trim
 from veduta.errors import InputError
+from veduta.runtime.disk import write_atomically
 
 __all__ = ["MOST_BYTES", "Block", "Entry", "RowStore", "Rows", "clear", "listing", "trim"]
 
@@ -114,8 +115,9 @@ class RowStore:
             with _writing(self.root):
                 stack.enter_context(hold(self.folder / LOCK))
             self._prepare()
-            for orphan in self.folder.glob(f"{shards.PARTIAL}*"):
-                shutil.rmtree(orphan, ignore_errors=True)
+            with _writing(self.root):
+                for orphan in self.folder.glob(f"{shards.PARTIAL}*"):
+                    shutil.rmtree(orphan, ignore_errors=True)
             wanted = self.missing(keys)
             if not wanted:
                 yield Block((), None, empty)
@@ -128,7 +130,8 @@ class RowStore:
             with _writing(self.root):
                 block.publish()
             self._scan()  # mapped at once, so that nobody can take the rows away again
-        trim(self.root, MOST_BYTES, {self.folder})
+        with suppress(OSError):  # the next run may be luckier
+            trim(self.root, MOST_BYTES, {self.folder})
 
     def rows(self, keys: Sequence[str]) -> Rows:
         """The rows of `keys`, in that order; a key may stand in it more than once.
@@ -152,13 +155,13 @@ class RowStore:
         with _writing(self.root):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / SPEC).exists():
-                partial = self.folder / f"{SPEC}.{os.getpid()}"
-                partial.write_text(self._text, encoding="utf-8")
-                partial.replace(self.folder / SPEC)
+                write_atomically(self.folder / SPEC, self._text)
 
     def _scan(self) -> None:
         """Take in the shards that appeared, by this process or another."""
-        for path in sorted(self.folder.glob(f"{shards.FINISHED}*")):
+        with _writing(self.root):
+            found = sorted(self.folder.glob(f"{shards.FINISHED}*"))
+        for path in found:
             if path.name in self._shards:
                 continue
             if shard := shards.read(path, self.shape, self.dtype):

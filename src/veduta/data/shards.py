@@ -18,7 +18,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from veduta.errors import InputError
-from veduta.runtime.disk import sync
+from veduta.runtime.disk import sync, sync_tree, write_atomically
 
 FINISHED, PARTIAL = "shard-", "partial-"
 ROWS, KEYS = "rows.npy", "keys.json"
@@ -98,9 +98,8 @@ class Draft:
     def publish(self, keys: Sequence[str | None]) -> None:
         """Make the shard visible, once all of it is on the disk."""
         self.rows.flush()
-        (self.folder / KEYS).write_text(json.dumps(list(keys)), encoding="utf-8")
-        for path in (self.folder / ROWS, self.folder / KEYS, self.folder):
-            sync(path)
+        write_atomically(self.folder / KEYS, json.dumps(list(keys)))
+        sync_tree(self.folder)
         parent = self.folder.parent
         number = sum(1 for _ in parent.glob(f"{FINISHED}*"))
         name = f"{FINISHED}{number:04}-{self.folder.name.removeprefix(PARTIAL)}"

@@ -15,10 +15,11 @@ from veduta.errors import InputError
 from veduta.experiment.derived import lost
 from veduta.experiment.rebuilding import restore
 from veduta.runs.checkpoints import Checkpoints
-from veduta.runs.directory import Place, RunDirectory, create, tidy
+from veduta.runs.directory import Place, RunDirectory, create
 from veduta.runs.files import expect_room
 from veduta.runs.journal import Journal, locked
 from veduta.runs.lines import Event, read_lines
+from veduta.runs.tidying import tidy
 from veduta.search.reloaded import Past, reload
 from veduta.search.space import Trial
 from veduta.tracking.console import Console
@@ -112,7 +113,8 @@ class Earlier:
         Raises:
             InputError: another process is writing it, or has since it was read.
         """
-        journal = Journal.reopened(self.directory.journal)
+        with expect_room(self.directory.path):
+            journal = Journal.reopened(self.directory.journal)
         if len(journal.events) != len(self.events):
             with journal:
                 raise InputError(
@@ -126,7 +128,8 @@ class Earlier:
 def begun(place: Place) -> tuple[RunDirectory, Journal]:
     """A new run directory, and its journal."""
     directory = create(place)
-    return directory, Journal(directory.journal)
+    with expect_room(directory.path):
+        return directory, Journal(directory.journal)
 
 
 def read_earlier(path: Path, *, compare: bool) -> Earlier:
@@ -145,7 +148,10 @@ def read_earlier(path: Path, *, compare: bool) -> Earlier:
             reading = read_lines(data, directory.journal)
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{rule} that can be written; {directory.journal}: {reason}") from error
+        raise InputError(
+            f"{rule} that can be written; {directory.journal}: {reason}: give it back its mode, or "
+            "give another"
+        ) from error
     events = reading.events
     if not events or events[0]["event"] != "start":
         raise InputError(

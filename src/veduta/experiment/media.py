@@ -5,7 +5,6 @@ which image each shows. Heat is kept as grey, from 0 (none) to 255 (most); the r
 """
 
 import io
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from veduta.experiment.shown import Shown
-from veduta.runs.files import write_json
-from veduta.runtime.disk import sync
+from veduta.runs.files import replace_folder, write_json
 
 Pixels = NDArray[np.uint8]
 Heats = NDArray[np.float32]
@@ -57,14 +55,8 @@ class Source:
 
 def write_media(folder: Path, shown: Shown, source: Source) -> None:
     """Make the pictures of a report, as a whole, in place of those that are there."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        building = Path(scratch) / folder.name
-        building.mkdir()
+    with replace_folder(folder) as building:
         write_json(building / INDEX, _Album(building).filled(shown, source))
-        if folder.exists():
-            folder.rename(Path(scratch) / "former")
-        building.rename(folder)
-    sync(folder.parent)
 
 
 @final

@@ -12,7 +12,7 @@ from veduta.evaluation.abstention import MAX_ERROR
 from veduta.experiment import prediction
 from veduta.experiment.evaluating import Evaluation, evaluate
 from veduta.inference.classifier import Classifier
-from veduta.runtime.environment import cache_folder
+from veduta.runtime.environment import usable_cache
 from veduta.tracking.console import Console
 from veduta.tracking.html import facts, named
 
@@ -78,5 +78,6 @@ def judged(
     classifier: Classifier, data: str | Path, console: Console, *, max_error: float = MAX_ERROR
 ) -> Evaluation:
     """How a classifier does on the labelled images of a folder or a CSV file."""
-    folder, cache = read_folder(data, classes=classifier.classes), cache_folder()
-    return evaluate(classifier, folder, cache=cache, console=console, max_error=max_error)
+    folder = read_folder(data, classes=classifier.classes)
+    with usable_cache(console.warn) as cache:
+        return evaluate(classifier, folder, cache=cache, console=console, max_error=max_error)

@@ -14,10 +14,11 @@ from typing import final
 
 from veduta.errors import InputError
 from veduta.experiment.derived import Derived, derived_of, lost, summary_in
-from veduta.runs.directory import RunDirectory, next_free, tidy
+from veduta.runs.directory import RunDirectory, next_free
 from veduta.runs.files import expect_room, write_atomically
 from veduta.runs.journal import locked
 from veduta.runs.lines import Event, read_lines
+from veduta.runs.tidying import tidy
 from veduta.runtime.disk import sync
 from veduta.tracking.tensorboard import PICTURES
 
@@ -158,6 +159,7 @@ def _keep(path: Path, found: Rebuilt) -> None:
         os.link(path, kept, follow_symlinks=False)
     except OSError:  # a file system without links
         shutil.copy2(path, kept, follow_symlinks=False)
+        sync(kept)
     sync(kept.parent)
     found.differed.append(str(name))
 

@@ -1,17 +1,15 @@
 """A run whose journal is damaged: a copy of it that goes on, the run itself left as it is."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from veduta.errors import InputError
 from veduta.experiment.rebuilding import Draw, Rebuilt, remade, run_in
 from veduta.runs.directory import RunDirectory, new_directory_faults
-from veduta.runs.files import expect_room, write_atomically
+from veduta.runs.files import expect_room, replace_folder, write_atomically
 from veduta.runs.journal import locked
 from veduta.runs.lines import read_lines
 from veduta.runs.repair import Mended, mended
-from veduta.runtime.disk import sync
 
 
 def repair(path: Path, copy: Path, *, draw: Draw) -> Rebuilt:
@@ -55,15 +53,12 @@ def _faults(directory: RunDirectory, copy: Path, found: Mended) -> list[str]:
 def _copied(directory: RunDirectory, copy: Path, found: Mended, *, draw: Draw) -> Rebuilt:
     """The copy, which comes into its place whole."""
     copy.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{copy.name[:40]}.", dir=copy.parent) as scratch:
-        building = RunDirectory(Path(scratch) / copy.name)
-        shutil.copytree(directory.path, building.path, symlinks=True)
+    with replace_folder(copy) as folder:
+        building = RunDirectory(folder)
+        shutil.copytree(directory.path, folder, symlinks=True, dirs_exist_ok=True)
         write_atomically(building.journal, found.data)
         _forget(building, found)
-        made = remade(building, found.data, draw=draw, keep=False)
-        building.path.rename(copy)
-    sync(copy.parent)
-    return made
+        return remade(building, found.data, draw=draw, keep=False)
 
 
 def _forget(building: RunDirectory, found: Mended) -> None:

@@ -26,6 +26,7 @@ from veduta.experiment.parts import Parts, gate_of
 from veduta.experiment.picturing import picture_run
 from veduta.experiment.plan import Plan
 from veduta.experiment.recipes import recipe_of
+from veduta.experiment.room import warn_of_room
 from veduta.experiment.sealed import SealedTest
 from veduta.experiment.summary import corrected_of, summary_of, write_end, write_tables
 from veduta.experiment.tensorboard import write_winner
@@ -74,6 +75,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         if done:
             return earlier.concluded(console)
     announce_plan(plan, start, console)
+    warn_of_room(plan, parts, console)
 
     directory, journal = earlier.reopened() if earlier else begun(plan.place)
     with expect_room(directory.path), journal, threads_of(1):

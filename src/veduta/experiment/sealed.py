@@ -8,6 +8,7 @@ cache folder under the fingerprint of the test set, so that openings by other ru
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,14 @@ def record_opening(cache: Path, test: str, by: str) -> int:
     """Write one opening of the test set `test` into the ledger; how many there were before."""
     with expect_room(cache):
         cache.mkdir(parents=True, exist_ok=True)
-        with (cache / LEDGER).open("a+", encoding="utf-8") as ledger:
+        with (cache / LEDGER).open("ab+", buffering=0) as ledger:
             fcntl.flock(ledger, fcntl.LOCK_EX)
             ledger.seek(0)
-            before = sum(f'"{test}"' in line for line in ledger)
-            ledger.write(json.dumps({"test": test, "by": by}) + "\n")
-    return before
+            known = ledger.read()
+            torn = b"" if known.endswith(b"\n") or not known else b"\n"
+            ledger.write(torn + json.dumps({"test": test, "by": by}).encode() + b"\n")
+            os.fsync(ledger)
+    return sum(f'"{test}"'.encode() in line for line in known.splitlines())
 
 
 @dataclass(frozen=True, slots=True)

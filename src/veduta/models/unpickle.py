@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from veduta.errors import WeightsError
-from veduta.runtime.disk import digest_of, mode_of_files
+from veduta.runtime.disk import digest_of, mode_of_files, sync, write_atomically
 
 MEGABYTE = 2**20
 SECONDS = 120  # for a child; half a gigabyte takes about five
@@ -52,10 +52,10 @@ def as_safetensors(source: Path, sha256: str, cache: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             made = Path(scratch) / target.name
             _convert_in_child(source, made)
-            noted = Path(scratch) / checksum.name
-            noted.write_text(digest_of(made), encoding="ascii")
+            sync(made)
+            digest = digest_of(made)
             made.replace(target)
-            noted.replace(checksum)
+            write_atomically(checksum, digest)
     except OSError as error:
         raise WeightsError(
             f"the cache must be writable, converted weights are kept there; {error}; "

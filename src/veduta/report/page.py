@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from veduta.errors import InputError
+from veduta.runs.files import write_atomically
 from veduta.tracking.html import isolated, named, visible
 
 TEMPLATES = Environment(
@@ -49,7 +50,6 @@ def write(path: Path, page: str) -> None:
     """
     require_new(path)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(page)
+        write_atomically(path, page)
     except OSError as error:
         raise InputError(f"a page needs a folder to write to; {path}: {error.strerror}") from error

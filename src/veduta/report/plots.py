@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from veduta.runs.files import write_atomically
+from veduta.runs.files import expect_room, write_atomically
 
 INK = "#010203"  # stands for the page's text colour until the figure is on the page
 COLOURS = ("#0f7fbf", "#d9702b", "#2f9e6e", "#b8559d", "#8a7a2e")  # readable on light and on dark
@@ -90,7 +90,8 @@ def to_files(figure: Figure, path: Path) -> None:
         drawn = io.BytesIO()
         with rc_context(STYLE):
             figure.savefig(drawn, format=ending[1:], metadata=metadata, facecolor="white", dpi=150)
-        write_atomically(path.with_suffix(ending), drawn.getvalue())
+        with expect_room(path.parent):
+            write_atomically(path.with_suffix(ending), drawn.getvalue())
 
 
 def to_svg(figure: Figure, *, name: str, title: str) -> Markup:

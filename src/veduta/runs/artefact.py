@@ -5,7 +5,6 @@ every file with its role, size and SHA-256, because safetensors notices a trunca
 flipped bit in a weight.
 """
 
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -14,10 +13,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from veduta.errors import ArtefactError
-from veduta.runs.files import write_atomically, write_json
+from veduta.runs.files import replace_folder, write_atomically, write_json
 from veduta.runs.manifest import MANIFEST, File, Manifest, read_manifest
 from veduta.runs.network import Network
-from veduta.runtime.disk import sync
 
 TENSORS = "model.safetensors"
 OPERATIONS, CONSTANTS = "model.xml", "model.bin"
@@ -41,16 +39,10 @@ def write_artefact(
         network: the backbone as its engine runs it, where weights do not give that.
         card: for people, as README.md; the manifest does not list it, so that it may be edited.
     """
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        building = Path(scratch) / folder.name
-        building.mkdir()
+    with replace_folder(folder) as building:
         _write_files(building, manifest, tensors, network)
         if card:
             write_atomically(building / CARD, card)
-        if folder.exists():
-            folder.rename(Path(scratch) / "former")
-        building.rename(folder)
-    sync(folder.parent)
 
 
 def _write_files(

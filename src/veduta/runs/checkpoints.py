@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from veduta.errors import InputError
-from veduta.runs.files import write_atomically
+from veduta.runs.files import make_folder, write_atomically
 
 SUFFIX = ".checkpoint"
 KEPT = 2  # generations
@@ -61,7 +61,7 @@ class Checkpoints:
             "bytes": len(data),
             "sha256": _digest(progress, data),
         }
-        self.folder.mkdir(exist_ok=True)
+        make_folder(self.folder)
         line = json.dumps(head, allow_nan=False).encode() + b"\n"
         write_atomically(self.folder / f"{self.name}.{number}{SUFFIX}", line, data)
         whole = [old for old in numbers if old not in self._damaged]

@@ -1,22 +1,17 @@
 """The directory of a run: where each file stands, and the rule that none is ever overwritten."""
 
 import os
-import re
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from veduta.errors import InputError
+from veduta.runs.files import expect_room
+from veduta.runtime.disk import sync
 
 Read = TypeVar("Read")
-
-SCRATCH = re.compile(
-    r"\.(.+\.(csv|html|json|yaml|npz|safetensors|checkpoint)"
-    r"|events\.out\.tfevents[-0-9.]+|model|media)\.[a-z0-9_]{8}"
-)
-"""Names of what a process that was killed was about to put in place."""
 
 RUNS = Path("runs")
 """Where a run stands that nobody gave a place."""
@@ -177,6 +172,7 @@ def create(place: Place) -> RunDirectory:
     """
     path = place.path
     try:
+        missing = [parent for parent in path.absolute().parents if not _there(parent)]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
     except OSError as error:
@@ -185,18 +181,10 @@ def create(place: Place) -> RunDirectory:
             return create(Place(next_free(path.parent, stem), numbered=True))
         faults = new_directory_faults(path)
         raise InputError(*faults or [_not_writable(path, error.strerror or "")]) from error
+    with expect_room(path), suppress(PermissionError):  # a folder may be written and not read
+        for made in (path.absolute(), *missing):
+            sync(made.parent)
     return RunDirectory(path)
-
-
-def tidy(directory: RunDirectory, others: Iterable[Path] = ()) -> None:
-    """Remove what a process that was killed was about to put in place; from `others` too."""
-    for path in (
-        path
-        for folder in (directory.path, directory.scores, directory.checkpoints, *others)
-        for path in folder.glob(".*")
-    ):
-        if SCRATCH.fullmatch(path.name):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def new_directory_faults(path: Path) -> list[str]:
@@ -209,10 +197,11 @@ def new_directory_faults(path: Path) -> list[str]:
         return [f"--out must have a name of at most {LONGEST_NAME} bytes; choose a shorter one"]
     if os.fsencode(path) != str(path).encode(errors="replace"):
         return [f"--out must be a name in UTF-8, which TensorBoard needs; got {str(path)!r}"]
-    above = next(parent for parent in path.absolute().parents if parent.exists())
+    above = next(parent for parent in path.absolute().parents if _there(parent))
     if not above.is_dir():
         return [_not_writable(path, f"{above} is a file")]
-    if not os.access(above, os.W_OK | os.X_OK):
+    effective = os.access in os.supports_effective_ids
+    if not os.access(above, os.W_OK | os.X_OK, effective_ids=effective):
         return [_not_writable(path, f"{above} is not writable")]
     return []
 
@@ -227,6 +216,11 @@ def checked(place: Place, read: Callable[[], Read]) -> Read:
     if faults:
         raise InputError(*faults)
     return found
+
+
+def _there(path: Path) -> bool:
+    """Whether something is there that can be seen; not so in a folder that may not be entered."""
+    return os.path.exists(path)  # noqa: PTH110 - the method raises where it may not look
 
 
 def _not_writable(path: Path, reason: str) -> str:

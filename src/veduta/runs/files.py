@@ -1,10 +1,7 @@
-"""Writing files so that a reader sees the old content or the new, never half of either."""
+"""What a run writes, so that a reader sees the old content or the new, never half of either."""
 
-import contextlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,28 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veduta.errors import VedutaError
-from veduta.runtime.disk import mode_of_files, sync
+from veduta.runtime.disk import make_folder, replace_folder, write_atomically
 
-
-def write_atomically(path: Path, content: bytes | str, *more: bytes) -> None:
-    """Write `content`, and `more` behind it, beside `path`; make it durable, put it in place.
-
-    The file's mode follows the umask; on any error the old file stays and the error is raised.
-    """
-    first = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines((first, *more))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode_of_files())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
-    sync(path.parent)
+__all__ = [
+    "expect_room",
+    "make_folder",
+    "replace_folder",
+    "write_arrays",
+    "write_atomically",
+    "write_json",
+]
 
 
 @contextmanager

@@ -107,22 +107,36 @@ class Journal:
             raise
 
     def append(self, event: str, **fields: object) -> None:
-        """Add one event. Epochs are made durable once a second, everything else at once."""
+        """Add one event. Epochs are made durable once a second, everything else at once.
+
+        Raises:
+            VedutaError: the disk is full, or somebody removed the file.
+            OSError: it cannot be written.
+        """
         entry = {"event": event, **fields}
         line = encode(entry)
-        if self._file.write(line) != len(line):
+        written = self._file.write(line)
+        if written != len(line):
+            self._file.seek(self._file.truncate(self._file.tell() - written))
             raise VedutaError(f"{self.path}: an event was not written whole; is the disk full?")
         self.events.append(entry)
         if event != "epoch" or time.monotonic() - self._synced > SYNC_EVERY:
             os.fsync(self._file.fileno())
             self._synced = time.monotonic()
+            if not self.path.exists():  # what is written into a removed file is lost
+                raise VedutaError(
+                    f"a run keeps its directory until it is done; {self.path} was removed while "
+                    "it went on: nothing more is saved; start it anew"
+                )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
@@ -135,6 +149,11 @@ def _lock(file: BinaryIO, path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise InputError(_is_live(path)) from error
+    except OSError as error:
+        raise InputError(
+            "a run directory must be where files can be locked, so that one process at a time "
+            f"writes it; {path}: {error.strerror or error}: choose another place"
+        ) from error
 
 
 def _is_live(path: Path) -> str:

@@ -1,8 +1,94 @@
-"""The file system: what it takes for a file to be there after a crash, whole, with its mode."""
+"""The file system: what it takes for a file to be there after a crash, whole, with its mode.
 
+A reader sees the old content or the new, never half of either: what is new is made beside its
+place under a name of its own, waits until it is on the disk, and is then renamed.
+"""
+
+import contextlib
 import hashlib
 import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+
+WAITING = 8  # files at a time: a file system joins what is waited for together, 300 files in 1/30
+
+FORMER = "former"
+"""Where the folder that is being replaced stands for a moment, in the scratch folder."""
+
+
+def write_atomically(path: Path, content: bytes | str, *more: bytes) -> None:
+    """Write `content`, and `more` behind it, beside `path`; make it durable, put it in place.
+
+    The file's mode follows the umask; on any error the old file stays and the error is raised.
+    """
+    first = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    name = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}"
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines((first, *more))
+            file.flush()
+            os.fsync(file.fileno())
+        name.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # what went wrong first is what is reported
+            name.unlink()
+        raise
+    sync(path.parent)
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Yields a new folder to be filled; then it is made durable and stands in place of `folder`.
+
+    On any error what stood there stays. A process that is killed between the two renames leaves the
+    former folder beside its place, where `restore_folder` finds it.
+    """
+    with tempfile.TemporaryDirectory(
+        dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True
+    ) as scratch:
+        building, former = Path(scratch) / folder.name, Path(scratch) / FORMER
+        building.mkdir()
+        yield building
+        sync_tree(building)
+        if folder.exists():
+            folder.rename(former)
+        try:
+            building.rename(folder)
+        except BaseException:
+            restore_folder(Path(scratch), folder)
+            raise
+        sync(folder.parent)
+
+
+def restore_folder(scratch: Path, folder: Path) -> None:
+    """Put back what `replace_folder` had moved away, where nothing stands in its place."""
+    if (scratch / FORMER).is_dir() and not folder.exists():
+        (scratch / FORMER).rename(folder)
+        sync(folder.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, durably, unless it is there; its parent is."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        sync(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until all files in a folder, its own folders and their names are on the disk."""
+    walked = [(Path(parent), names) for parent, _, names in os.walk(folder)]
+    with ThreadPoolExecutor(WAITING) as pool:
+        list(pool.map(sync, [parent / name for parent, names in walked for name in names]))
+        list(pool.map(sync, [parent for parent, _ in walked]))
 
 
 def sync(path: Path) -> None:

@@ -3,6 +3,9 @@
 import os
 import platform
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +27,30 @@ def cache_folder() -> Path:
             f"a cache folder is needed, by default in the user's home; {error}: set VEDUTA_CACHE "
             "to a folder that can be written"
         ) from error
+
+
+@contextmanager
+def usable_cache(warn: Callable[[str], None]) -> Iterator[Path]:
+    """The cache folder; where it cannot be written, one that serves this once and is removed.
+
+    Args:
+        warn: told so.
+    """
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        with tempfile.TemporaryDirectory(prefix="veduta-") as instead:
+            warn(
+                f"the cache must be a folder that can be written; {folder}: "
+                f"{error.strerror or error}; {instead} serves this once and is removed, so nothing "
+                "is reused, and whether the test was opened before is not known: set VEDUTA_CACHE "
+                "to another folder"
+            )
+            yield Path(instead)
+    else:
+        yield folder
 
 
 def _cache_folder() -> Path:

@@ -11,6 +11,7 @@ import torch
 from veduta.models.freezing import Tail
 from veduta.models.heads import head_of
 from veduta.runs.checkpoints import Checkpoints, keep_only
+from veduta.runs.files import make_folder
 from veduta.search.fused import run_tile
 from veduta.search.groups import Tile, fusable, groups, tiles
 from veduta.search.keeper import Keeper
@@ -79,7 +80,7 @@ class Study:
         have ended is taken over, see `search.reloaded`.
         """
         record, trials = self.record, self.record.trials
-        record.places.scores.mkdir(exist_ok=True)
+        make_folder(record.places.scores)
         plan = groups(trials)
         names = [[trial.id for trial in group] for group in plan]
         record.journal.append("plan", trials=[trial.id for trial in trials], groups=names)
