@@ -7,6 +7,7 @@ from typing import Any
 from veduta.config.recipe import together
 from veduta.data.digits import write_digits
 from veduta.errors import InputError
+from veduta.experiment.announcing import way_on
 from veduta.experiment.plan import Plan, make_plan
 from veduta.experiment.preview import sheets_of
 from veduta.experiment.rates import RangeTest, find_rates
@@ -15,6 +16,7 @@ from veduta.experiment.resume import plan_of
 from veduta.experiment.run import run
 from veduta.runs.directory import RUNS, create, place_for
 from veduta.runtime.environment import cache_folder
+from veduta.runtime.interruption import goes_on_with
 from veduta.tracking.console import Console
 
 DEMO = Path("demo")
@@ -138,6 +140,7 @@ def _carried_out(plan: Plan, console: Console) -> Run:
     """Run a plan, and draw the page of what came of it."""
     from veduta.report.writing import write_report
 
-    found = Run(run(plan, cache=cache_folder(), console=console).path)
-    write_report(found.directory.path)
-    return found
+    directory = run(plan, cache=cache_folder(), console=console).path
+    with goes_on_with(way_on(plan.command, directory)):
+        write_report(directory)
+    return Run(directory)

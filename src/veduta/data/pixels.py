@@ -137,7 +137,10 @@ def _decode_into(
             return key, error
         return key, None
 
-    return in_chunks(place, range(len(block.keys)), threads)
+    def first_source(index: int) -> Path:
+        return sources[block.keys[index]][0]
+
+    return in_chunks(place, range(len(block.keys)), threads, name=first_source)
 
 
 def _gather(

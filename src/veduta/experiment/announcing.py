@@ -1,6 +1,8 @@
 """What a run says before anything starts."""
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from veduta.experiment.earlier import Earlier
@@ -30,6 +32,15 @@ def announce_plan(plan: Plan, start: Mapping[str, Any], console: Console) -> Non
         console.warn(f"{name} has no effect here")
     if plan.earlier is not None:
         _announce_earlier(plan.earlier, start["versions"], console)
+
+
+def way_on(command: str, directory: Path) -> str:
+    """What a user types to go on with a run that was interrupted.
+
+    >>> way_on("search", Path("runs/search 1"))
+    "veduta search --resume 'runs/search 1'"
+    """
+    return f"veduta {command} --resume {shlex.quote(str(directory))}"
 
 
 def _announce_earlier(earlier: Earlier, now: Mapping[str, str], console: Console) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from veduta.errors import InputError
+from veduta.experiment.crashed import note_crash
 from veduta.runs.artefact import standing
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.directory import Place, RunDirectory, create, tidy
@@ -134,6 +135,7 @@ def read_earlier(path: Path, *, compare: bool) -> Earlier:
         raise InputError(f"{rule}, which has a journal.jsonl; {path} has none: give another")
     try:
         with Journal.reopened(directory.journal) as journal:
+            note_crash(directory, journal)
             events, torn = journal.events, journal.torn
     except OSError as error:
         reason = error.strerror or error

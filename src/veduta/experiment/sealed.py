@@ -8,6 +8,7 @@ cache folder under the fingerprint of the test set, so that openings by other ru
 import fcntl
 import hashlib
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +26,22 @@ def fingerprint(images: Sequence[Image]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def record_opening(cache: Path, test: str, by: str) -> int:
-    """Write one opening of the test set `test` into the ledger; how many there were before."""
+def record_opening(cache: Path, test: str, by: str, *, token: str = "") -> int:
+    """Write one opening of the test set `test` into the ledger; how many others there were.
+
+    An opening that is told again, for whoever told it died then, has the same token: it is one.
+    """
+    token = token or secrets.token_hex(8)
     with expect_room(cache):
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / LEDGER).open("a+", encoding="utf-8") as ledger:
             fcntl.flock(ledger, fcntl.LOCK_EX)
             ledger.seek(0)
-            before = sum(f'"{test}"' in line for line in ledger)
-            ledger.write(json.dumps({"test": test, "by": by}) + "\n")
-    return before
+            known = [line for line in ledger if f'"{test}"' in line]
+            others = [line for line in known if f'"{token}"' not in line]
+            if len(others) == len(known):
+                ledger.write(json.dumps({"test": test, "by": by, "token": token}) + "\n")
+    return len(others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +79,24 @@ class SealedTest:
 
     def open(self) -> list[str]:
         """The labels, and one more opening on record."""
-        test = fingerprint(self.images)
-        before = record_opening(self.cache, test, str(self.journal.path.parent)) - self.opened
-        self.journal.append("test opened", fingerprint=test, before=max(0, before))
+        test, token = fingerprint(self.images), self._token()
+        others = record_opening(self.cache, test, str(self.journal.path.parent), token=token)
+        before = max(0, others - self.opened)
+        self.journal.append("test opened", fingerprint=test, before=before)
         return [str(image.sample.label) for image in self.images]
+
+    def _token(self) -> str:
+        """The name of the opening: a fresh one, or that of one in which the process died.
+
+        It is in the journal before it is in the ledger, and the opening in the journal after
+        that; so there is one of each, whatever is killed when.
+        """
+        told = [e for e in self.journal.events if e["event"] in {"test opening", "test opened"}]
+        if told and told[-1]["event"] == "test opening":
+            return str(told[-1]["token"])
+        token = secrets.token_hex(8)
+        self.journal.append("test opening", token=token)
+        return token
 
     def _openings(self) -> list[Event]:
         return [event for event in self.journal.events if event["event"] == "test opened"]
