@@ -13,22 +13,21 @@ def crash_log(path: Path) -> Iterator[None]:
     Where Python tells of crashes already, as under pytest, or the file cannot be written, nothing
     changes.
     """
-    if faulthandler.is_enabled():
+    file = None
+    if not faulthandler.is_enabled():
+        with suppress(OSError):
+            file = path.open("wb", buffering=0)
+    if file is None:
         yield
         return
-    with suppress(OSError):
-        path.touch()
-    if not path.is_file():
-        yield
-        return
-    with path.open("r+b") as file:
+    with file:
         faulthandler.enable(file)
         try:
             yield
         finally:
             faulthandler.disable()
-    with suppress(OSError):
-        path.unlink()
+            with suppress(OSError):
+                path.unlink()
 
 
 def crash_in(path: Path) -> str:

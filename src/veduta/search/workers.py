@@ -65,6 +65,7 @@ def side_by_side(
     try:
         while waiting or team.running:
             while waiting and len(team.running) < workers:
+                yield waiting[0], None  # on record before it starts, even where it crashes
                 team.start(waiting.popleft())
             yield from team.heard()
             if time.monotonic() - looked >= POLL:
@@ -117,7 +118,6 @@ class _Worker:
     def _run(self, work: Work, threads: int) -> None:
         error: BaseException | None = None
         try:
-            self._tell(None)
             with threads_of(threads), closing(work(self.tile, self._beat)) as epochs:
                 for epoch in epochs:
                     self._tell(epoch)
