@@ -7,9 +7,11 @@ descriptors of its own, with the installed handlers; only a `fault` may be put i
 """
 
 import fcntl
+import importlib
 import io
 import json
 import os
+import pkgutil
 import signal
 import sys
 import termios
@@ -20,6 +22,7 @@ from typing import Any
 
 import torch
 
+import veduta
 from veduta import api
 from veduta.cli import main as command_line
 from veduta.data import pixels, reading
@@ -183,6 +186,8 @@ def child(request: dict[str, Any]) -> None:
 
 def main() -> None:
     torch.zeros(2).sum()
+    for module in pkgutil.walk_packages(veduta.__path__, "veduta."):
+        importlib.import_module(module.name)  # what commands load late, once for all of them
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

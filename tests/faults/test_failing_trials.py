@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.faults.running import NETWORKS, commands
+from tests.faults.running import NETWORKS, Commands
 from tests.search.killed import attempt
 from tests.search.test_study import examples
 from veduta.config.settings import Settings
@@ -240,17 +240,18 @@ def test_a6_of_a_trial_that_failed_later_no_round_of_halving_knows(tmp_path: Pat
     assert record.standing([LINEAR, DEEP]) == []
 
 
-def test_a6_a_trial_at_which_the_process_crashes_is_got_past(colours: Path, tmp_path: Path) -> None:
+def test_a6_a_trial_at_which_the_process_crashes_is_got_past(
+    forks: Commands, colours: Path, tmp_path: Path
+) -> None:
     """Crashed once it is run again, by itself; crashed twice it has failed."""
     words = (*NETWORKS, "--grid", "lr=1e-3,1e-2,1e-1", "--epochs", "3", "--out", "run")
-    with commands(tmp_path / "cache") as forks:
-        code, running = forks.run(tmp_path, "search", colours, *words, fault="crash")
-        assert code == -signal.SIGSEGV
-        assert "Segmentation fault" in (tmp_path / "run" / "crash.log").read_text()
-        code, running = forks.run(tmp_path, "search", "--resume", "run", fault="crash")
-        assert code == -signal.SIGSEGV
-        code, running = forks.run(tmp_path, "search", "--resume", "run", fault="crash")
-        assert code == 3, running.said()
+    code, running = forks.run(tmp_path, "search", colours, *words, fault="crash")
+    assert code == -signal.SIGSEGV
+    assert "Segmentation fault" in (tmp_path / "run" / "crash.log").read_text()
+    code, running = forks.run(tmp_path, "search", "--resume", "run", fault="crash")
+    assert code == -signal.SIGSEGV
+    code, running = forks.run(tmp_path, "search", "--resume", "run", fault="crash")
+    assert code == 3, running.said()
     assert not (tmp_path / "run" / "crash.log").exists()
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["failed"] == 1
     trials = pd.read_csv(tmp_path / "run" / "trials.csv").set_index("lr")
@@ -323,7 +324,7 @@ def _larger(found: Any, factor: float) -> Any:
     return type(found)(features, found.labels, found.keys)
 
 
-def test_b4_images_that_are_all_the_same_end_well(tmp_path: Path, colours: Path) -> None:
+def test_b4_images_that_are_all_the_same_end_well(forks: Commands, tmp_path: Path) -> None:
     from PIL import Image
 
     for label in ("left", "right"):
@@ -332,11 +333,10 @@ def test_b4_images_that_are_all_the_same_end_well(tmp_path: Path, colours: Path)
             pixels = np.full((20, 20, 3), 100 if label == "left" else 101, np.uint8)
             pixels[0, 0] = number  # no two files are alike, or they would be one image
             Image.fromarray(pixels).save(tmp_path / "data" / label / f"{number}.png")
-    with commands(tmp_path / "cache") as forks:
-        code, running = forks.run(
-            tmp_path, "search", "data", *NETWORKS, "--hidden", "4", "--batch-norm",
-            "--grid", "lr=1e-3,1e6,1e30", "--optimizer", "sgd", "--epochs", "2", "--out", "run",
-        )  # fmt: skip
+    code, running = forks.run(
+        tmp_path, "search", "data", *NETWORKS, "--hidden", "4", "--batch-norm",
+        "--grid", "lr=1e-3,1e6,1e30", "--optimizer", "sgd", "--epochs", "2", "--out", "run",
+    )  # fmt: skip
     assert code == 3, running.said()
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["winner"]["hyper_parameters"]["lr"] == 1e-3

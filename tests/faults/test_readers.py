@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.running import NETWORKS, commands
+from tests.faults.running import NETWORKS, Commands
 from veduta.data import reading
 from veduta.errors import WeightsError
 from veduta.models import unpickle
@@ -17,23 +17,22 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are r
 
 
 def test_b6_a_file_that_does_not_come_is_named_and_the_command_ends(
-    colours: Path, tmp_path: Path
+    forks: Commands, colours: Path, tmp_path: Path
 ) -> None:
     """Though the thread that reads it cannot be ended."""
-    with commands(tmp_path / "cache") as forks:
-        words = ("train", colours, *NETWORKS, "--epochs", "1", "--out", "run")
-        cold = {"VEDUTA_CACHE": str(tmp_path / "cold")}
-        started = time.monotonic()
-        code, running = forks.run(tmp_path, *words, fault="stuck reading", environment=cold)
-        assert time.monotonic() - started < 10
-        assert code == 1
-        (line,) = running.said().splitlines()
-        assert line.startswith("error: files must come within 0.5 s; these did not: ")
-        assert str(colours / "blue" / "000.png") in line
-        assert running.left_behind() == []
-        assert not (tmp_path / "run").exists()
-        code, running = forks.run(tmp_path, *words, environment=cold)
-        assert code == 0, running.said()
+    words = ("train", colours, *NETWORKS, "--epochs", "1", "--out", "run")
+    cold = {"VEDUTA_CACHE": str(tmp_path / "cold")}
+    running = forks.start(tmp_path, *words, fault="stuck reading", environment=cold)
+    started = time.monotonic()
+    assert running.code() == 1
+    assert time.monotonic() - started < 10
+    (line,) = running.said().splitlines()
+    assert line.startswith("error: files must come within 0.5 s; these did not: ")
+    assert str(colours / "blue" / "000.png") in line
+    assert running.left_behind() == []
+    assert not (tmp_path / "run").exists()
+    code, running = forks.run(tmp_path, *words, environment=cold)
+    assert code == 0, running.said()
 
 
 def test_b6_slow_is_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
