@@ -103,8 +103,9 @@ def alone(values: dict[str, object], folder: Path, tell: Tell) -> None:
     way = Way(CLASSES, tail, torch.bfloat16 if settings.amp == "bf16" else None)
     keeper = Keeper(Checkpoints(folder / "checkpoints", "trial", warn=expect_none), None, 0.0)
 
-    def beat(_: int) -> bool:
-        tell()
+    def beat(images: int) -> bool:
+        if images:
+            tell()
         return True
 
     came = list(run_alone((trial,), folds_of(settings, IMAGES), way=way, keeper=keeper, beat=beat))

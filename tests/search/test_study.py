@@ -25,7 +25,7 @@ def examples(count: int, seed: int) -> Examples:
     return Examples(features, labels, mix(np.arange(count, dtype=np.uint64)))
 
 
-def test_a_tile_that_cannot_run_fails_alone(
+def test_b5_a_tile_that_memory_has_no_room_for_fails_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wide = trial_of(Settings(epochs=2, hidden=(7,)))
@@ -46,7 +46,8 @@ def test_a_tile_that_cannot_run_fails_alone(
         study = Study(record, Means(3))
         data = undivided(examples(60, 0), examples(30, 1))
         study.run(lambda _: data, lambda done, total: shown.append((done, total)))
-    assert record.failed == {wide.id: "not enough memory: you tried to allocate 102 GB"}
+    why = "out of memory: not enough memory: you tried to allocate 102 GB"
+    assert record.failed == {wide.id: why}
     assert [outcome.trial for outcome in record.outcomes] == [trial.id for trial in linear]
     assert record.best is not None
     assert shown[-1] == (6, 6)

@@ -7,6 +7,7 @@ from typing import Any
 from veduta.config.recipe import together
 from veduta.data.digits import write_digits
 from veduta.errors import InputError
+from veduta.experiment.announcing import way_on
 from veduta.experiment.plan import Plan, make_plan
 from veduta.experiment.preview import sheets_of
 from veduta.experiment.rates import RangeTest, find_rates
@@ -16,6 +17,7 @@ from veduta.experiment.run import run
 from veduta.runs.directory import RUNS, create, place_for
 from veduta.runs.journal import read_journal
 from veduta.runtime.environment import usable_cache
+from veduta.runtime.interruption import goes_on_with
 from veduta.tracking.console import Console
 
 DEMO = Path("demo")
@@ -144,9 +146,9 @@ def _carried_out(plan: Plan, console: Console) -> Run:
     from veduta.report.writing import write_report
 
     with usable_cache(console.warn) as cache:
-        found = Run(run(plan, cache=cache, console=console).path)
-    directory = found.directory
+        directory = run(plan, cache=cache, console=console)
     known = plan.earlier is not None and len(plan.earlier.events)
     if not directory.report.is_file() or known != len(read_journal(directory.journal)):
-        write_report(directory.path)
-    return found
+        with goes_on_with(way_on(plan.command, directory.path)):
+            write_report(directory.path)
+    return Run(directory.path)

@@ -1,6 +1,5 @@
 """`veduta`: the commands, and the one place where an error becomes a line and an exit code."""
 
-import io
 import sys
 
 import typer
@@ -15,13 +14,16 @@ from veduta.cli.inspect import inspect
 from veduta.cli.lr_find import lr_find
 from veduta.cli.models import models
 from veduta.cli.options import COLLECT, with_settings
+from veduta.cli.output import prepare_streams
 from veduta.cli.predict import predict
 from veduta.cli.rebuild import rebuild
 from veduta.cli.report import report
 from veduta.cli.search import search
 from veduta.cli.train import train
 from veduta.errors import InputError, VedutaError
-from veduta.runtime.process import prepare
+from veduta.runtime.interruption import Interrupted, install
+from veduta.runtime.memory import expect_memory
+from veduta.runtime.process import leave, prepare
 from veduta.tracking.html import visible
 
 app = typer.Typer(
@@ -46,25 +48,23 @@ app.command()(demo)
 app.command()(cache)
 app.command()(equations)
 
-INTERRUPTED = 130
-
 
 def main() -> None:
     """Run the command line; every error of ours becomes one line a fault, and an exit code."""
     prepare()
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no error
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
+    install()
     try:
-        app()
+        with expect_memory():
+            app()
     except VedutaError as error:
         lines = error.faults if isinstance(error, InputError) else (str(error),)
         for line in lines:
             sys.stderr.write(f"error: {visible(line)}\n")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(INTERRUPTED)
+        leave(error.exit_code)
+    except Interrupted as stop:
+        sys.stderr.write(f"{stop}\n")
+        leave(stop.exit_code)
 
 
 if __name__ == "__main__":

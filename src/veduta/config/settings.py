@@ -75,12 +75,10 @@ class Settings(BaseModel):
         "relu", "of the hidden layers", "the name of an activation, such as relu or tanh"
     )
     batch_norm: bool = setting(False, "batch normalisation of hidden layers", "true or false")
-    dropout: float = setting(
+    dropout: fields.Decay = setting(
         0.0,
         "probability of dropping: after each hidden layer, or on the features of a linear head",
         "a number from 0 up to, not including, 1",
-        ge=0,
-        lt=1,
     )
     dropout_layers: Annotated[Annotated[int, Field(ge=0)] | None, Optional] = setting(
         None,
@@ -104,12 +102,10 @@ class Settings(BaseModel):
     )
     weight_decay: float = setting(0.0, "L2 penalty", "a number from 0 up, such as 1e-4", ge=0)
     l1: float = setting(0.0, "L1 penalty", "a number from 0 up, such as 1e-5", ge=0)
-    label_smoothing: float = setting(
+    label_smoothing: fields.Decay = setting(
         0.0,
         "share of the target spread evenly over all classes",
         "a number from 0 up to, not including, 1",
-        ge=0,
-        lt=1,
     )
     schedule: str = setting(
         "constant",
@@ -117,10 +113,7 @@ class Settings(BaseModel):
         "the name of a schedule, such as cosine",
     )
     warmup: float = setting(
-        0.0,
-        "epochs over which the learning rate rises to its value",
-        "a number of epochs from 0 up",
-        ge=0,
+        0.0, "epochs in which the learning rate rises to its value", "epochs, from 0 up", ge=0
     )
     freeze_epochs: int = setting(
         0,
@@ -228,6 +221,12 @@ class Settings(BaseModel):
         "a number of seconds from 0 up",
         ge=0,
     )
+    hang_seconds: float = setting(
+        1800.0, "without a step for so long a training has failed", "seconds above 0", gt=0
+    )
+    max_failures: int = setting(
+        5, "trainings in a row that fail, if not by diverging: stop", "a whole number above 0", ge=1
+    )
     memory: Annotated[str | None, Optional] = setting(
         None,
         "how much trials may take side by side, such as 500MB or 4GB; default half of what is free",
@@ -240,6 +239,7 @@ OF_A_RUN = frozenset(
     {
         *("validation", "test", "refit", "seed", "engine", "keep_leaks", "strict"),
         *("folds", "tta", "precision", "memory", "amp", "halving", "checkpoint_seconds"),
+        *("hang_seconds", "max_failures"),
     }
 )
 """Settings that hold for a whole run; every other setting may be a dimension of a grid."""

@@ -105,4 +105,4 @@ def _filled(
             block.write(place[key], one.make(picture))
         return key, None
 
-    return in_chunks(make, keys, threads)
+    return in_chunks(make, keys, threads, name=lambda key: sources[key][0])

@@ -1,6 +1,7 @@
 """Files read once: hashed first, and held in memory until they are decoded, as far as they fit.
 
-Whether an image must be decoded at all is known only when its content is.
+Whether an image must be decoded at all is known only when its content is. A disk or a network that
+does not answer blocks a thread for good; that is noticed, and said.
 """
 
 import hashlib
@@ -8,13 +9,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
-from typing import TypeVar, final
+from typing import Generic, TypeVar, final
 
 from veduta.data.decode import read_file
-from veduta.errors import DecodeError
+from veduta.errors import DecodeError, VedutaError
+from veduta.runtime.idle import POLL, Idle
 
 CHUNK = 64  # files a task: one file a task spends more on hand-over than on decoding
+HANG = 300.0  # seconds in which not one file was read or decoded
 HELD = 32 * 2**20  # bytes of files in memory; what does not fit is read a second time
 
 Outcome = str | DecodeError  # of reading a file: the digest of its content, or why there is none
@@ -72,24 +76,81 @@ class Reader:
 
 
 def in_chunks(
-    function: Callable[[Item], Result], items: Sequence[Item], threads: int
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    threads: int,
+    *,
+    name: Callable[[Item], object] = lambda item: item,
 ) -> Generator[list[Result], None, None]:
     """Results of `function`, in order, `CHUNK` at a time; an interruption drops what is waiting.
 
     At most two chunks a thread are ahead of what was taken, so that memory stays flat.
+
+    Args:
+        function: reads or decodes one file.
+        items: what it takes.
+        threads: how many call it.
+        name: of the file of an item, for people.
+
+    Raises:
+        VedutaError: for `HANG` seconds no call has come back.
     """
-
-    def run(start: int) -> list[Result]:
-        return [function(item) for item in items[start : start + CHUNK]]
-
+    crew = _Crew(function, items)
     pool = ThreadPoolExecutor(threads)
     ahead: deque[Future[list[Result]]] = deque()
     try:
         for start in range(0, len(items), CHUNK):
-            ahead.append(pool.submit(run, start))
+            ahead.append(pool.submit(crew.run, start))
             if len(ahead) > 2 * threads:
-                yield ahead.popleft().result()
+                yield crew.result_of(ahead.popleft(), name)
         while ahead:
-            yield ahead.popleft().result()
+            yield crew.result_of(ahead.popleft(), name)
     finally:
-        pool.shutdown(cancel_futures=True)
+        crew.left = True
+        pool.shutdown(wait=not crew.hung, cancel_futures=True)
+
+
+@final
+class _Crew(Generic[Item, Result]):
+    """What the threads of `in_chunks` share."""
+
+    def __init__(self, function: Callable[[Item], Result], items: Sequence[Item]) -> None:
+        self.left = self.hung = False
+        self._function, self._items = function, items
+        self._made = 0
+        self._under_way: dict[int, Item] = {}
+        self._idle = Idle()
+
+    def run(self, start: int) -> list[Result]:
+        """The results of a chunk; fewer where everything is left."""
+        made = []
+        for item in self._items[start : start + CHUNK]:
+            if self.left:
+                break
+            self._under_way[start] = item
+            made.append(self._function(item))
+            self._made += 1  # by any thread; a count that one loses is made up by the next
+        self._under_way.pop(start, None)
+        return made
+
+    def result_of(
+        self, chunk: Future[list[Result]], name: Callable[[Item], object]
+    ) -> list[Result]:
+        """Wait for a chunk, as long as calls come back.
+
+        Raises:
+            VedutaError: none does.
+        """
+        while True:
+            try:
+                return chunk.result(timeout=POLL)
+            except NotYet:
+                if chunk.done():  # by now; or the error was the function's own
+                    return chunk.result()
+            if self._idle.seconds(self._made) > HANG:
+                self.hung = True
+                stuck = ", ".join(sorted(str(name(item)) for item in self._under_way.values()))
+                raise VedutaError(
+                    f"files must come within {HANG:g} s; these did not: {stuck}: see whether their "
+                    "disk or network answers, and run it again"
+                )

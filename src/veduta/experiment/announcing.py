@@ -1,6 +1,8 @@
 """What a run says before anything starts."""
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from veduta.data.inspect.findings import CONFLICT, LEAK, PLACES
@@ -49,6 +51,15 @@ def _announce_findings(plan: Plan, start: Mapping[str, Any], console: Console) -
     if others:
         told = ", ".join(f"{count:,} {name}" for name, count in others.items())
         console.say(f"findings    {told}; `veduta inspect` shows them")
+
+
+def way_on(command: str, directory: Path) -> str:
+    """What a user types to go on with a run that was interrupted.
+
+    >>> way_on("search", Path("runs/search 1"))
+    "veduta search --resume 'runs/search 1'"
+    """
+    return f"veduta {command} --resume {shlex.quote(str(directory))}"
 
 
 def _announce_earlier(earlier: Earlier, now: Mapping[str, str], console: Console) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from veduta.data.sample import some
 from veduta.errors import InputError
+from veduta.experiment.crashed import note_crash
 from veduta.experiment.derived import lost
 from veduta.experiment.rebuilding import restore
 from veduta.runs.checkpoints import Checkpoints
@@ -38,7 +39,7 @@ class Earlier:
     """
 
     directory: RunDirectory
-    events: Sequence[Event]
+    events: list[Event]
     told: Sequence[str]
     ages: Mapping[str, int]
     compare: bool
@@ -110,6 +111,8 @@ class Earlier:
     def reopened(self) -> tuple[RunDirectory, Journal]:
         """Its directory, without what a kill left half done, and its journal, to go on with.
 
+        A crash of the last attempt is judged here, and journalled.
+
         Raises:
             InputError: another process is writing it, or has since it was read.
         """
@@ -122,6 +125,8 @@ class Earlier:
                     f"{self.directory.path} just now: look at it, and resume it again if need be"
                 )
         tidy(self.directory)
+        note_crash(self.directory, journal)
+        self.events.extend(journal.events[len(self.events) :])
         return self.directory, journal
 
 

@@ -47,6 +47,7 @@ def means_of(
         autocast=TYPES[decided["products"]],
         halving=settings.halving,
         checkpoint_seconds=settings.checkpoint_seconds,
+        hang_seconds=settings.hang_seconds,
         unit=data.training_images if networks else 1,
         warn=warn,
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from veduta.errors import VedutaError
 from veduta.experiment import records
-from veduta.experiment.announcing import announce_plan
+from veduta.experiment.announcing import announce_plan, way_on
 from veduta.experiment.earlier import begun
 from veduta.experiment.examples import Data
 from veduta.experiment.judgement import judge, write_judgement
@@ -35,6 +35,8 @@ from veduta.models.heads import HeadNetwork
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room
 from veduta.runs.journal import Journal
+from veduta.runtime.crashes import crash_log
+from veduta.runtime.interruption import goes_on_with
 from veduta.runtime.process import threads_of
 from veduta.search.course import Finished
 from veduta.search.record import Places, Record
@@ -78,7 +80,14 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     warn_of_room(plan, parts, console)
 
     directory, journal = earlier.reopened() if earlier else begun(plan.place)
-    with expect_room(directory.path), journal, threads_of(1):
+    on = way_on(plan.command, directory.path)
+    with (
+        goes_on_with(on),
+        crash_log(directory.crash),
+        expect_room(directory.path),
+        journal,
+        threads_of(1),
+    ):
         start = records.begin(journal, plan, start)
         records.write_start(directory, plan, gate, start=start)
         records.keep_lists(directory, journal)
@@ -123,7 +132,15 @@ def _study(
     means = means_of(plan, data, journal, allowed=resident.allowed, warn=console.warn)
     places = Places(place.tensorboard, place.scores, place.checkpoints)
     board = Leaderboard(differences(list(plan.trials)))
-    return Study(Record(plan.trials, journal, places, board, tell=console.say), means, past)
+    record = Record(
+        plan.trials,
+        journal,
+        places,
+        board,
+        tell=console.say,
+        max_failures=plan.settings.max_failures,
+    )
+    return Study(record, means, past)
 
 
 def _searched(

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,18 +28,26 @@ def fingerprint(images: Sequence[Image]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def record_opening(cache: Path, test: str, by: str) -> int:
-    """Write one opening of the test set `test` into the ledger; how many there were before."""
+def record_opening(cache: Path, test: str, by: str, *, token: str = "") -> int:
+    """Write one opening of the test set `test` into the ledger; how many others there were.
+
+    An opening that is told again, for whoever told it died then, has the same token: it is one.
+    """
+    token = token or secrets.token_hex(8)
     with expect_room(cache):
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / LEDGER).open("ab+", buffering=0) as ledger:
             fcntl.flock(ledger, fcntl.LOCK_EX)
             ledger.seek(0)
-            known = ledger.read()
-            torn = b"" if known.endswith(b"\n") or not known else b"\n"
-            ledger.write(torn + json.dumps({"test": test, "by": by}).encode() + b"\n")
-            os.fsync(ledger)
-    return sum(f'"{test}"'.encode() in line for line in known.splitlines())
+            lines = ledger.read()
+            known = [line for line in lines.splitlines() if f'"{test}"'.encode() in line]
+            others = [line for line in known if f'"{token}"'.encode() not in line]
+            if len(others) == len(known):
+                torn = b"" if lines.endswith(b"\n") or not lines else b"\n"
+                entry = json.dumps({"test": test, "by": by, "token": token})
+                ledger.write(torn + entry.encode() + b"\n")
+                os.fsync(ledger)
+    return len(others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +89,24 @@ class SealedTest:
 
     def open(self) -> list[str]:
         """The labels, and one more opening on record."""
-        test = fingerprint(self.images)
-        before = record_opening(self.cache, test, str(self.journal.path.parent)) - self.opened
-        self.journal.append("test opened", fingerprint=test, before=max(0, before))
+        test, token = fingerprint(self.images), self._token()
+        others = record_opening(self.cache, test, str(self.journal.path.parent), token=token)
+        before = max(0, others - self.opened)
+        self.journal.append("test opened", fingerprint=test, before=before)
         return [str(image.sample.label) for image in self.images]
+
+    def _token(self) -> str:
+        """The name of the opening: a fresh one, or that of one in which the process died.
+
+        It is in the journal before it is in the ledger, and the opening in the journal after
+        that; so there is one of each, whatever is killed when.
+        """
+        told = [e for e in self.journal.events if e["event"] in {"test opening", "test opened"}]
+        if told and told[-1]["event"] == "test opening":
+            return str(told[-1]["token"])
+        token = secrets.token_hex(8)
+        self.journal.append("test opening", token=token)
+        return token
 
     def _openings(self) -> list[Event]:
         return [event for event in self.journal.events if event["event"] == "test opened"]

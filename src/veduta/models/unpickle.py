@@ -20,6 +20,7 @@ from torch import Tensor
 
 from veduta.errors import WeightsError
 from veduta.runtime.disk import digest_of, mode_of_files, sync, write_atomically
+from veduta.runtime.process import die_with_parent
 
 MEGABYTE = 2**20
 SECONDS = 120  # for a child; half a gigabyte takes about five
@@ -134,6 +135,7 @@ def main(source: str, made: str) -> int:
 
     The order of the tensors, which safetensors does not keep, is noted in the file's metadata.
     """
+    die_with_parent()
     torch.set_num_threads(1)
     limit_resources(Path(source).stat().st_size)
     try:

@@ -36,6 +36,11 @@ class RunDirectory:
         return self.path / "journal.jsonl"
 
     @property
+    def crash(self) -> Path:
+        """What a crash of native code leaves; there is none while all is well."""
+        return self.path / "crash.log"
+
+    @property
     def epochs(self) -> Path:
         """One row an epoch of a trial."""
         return self.path / "epochs.csv"

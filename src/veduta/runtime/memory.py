@@ -6,11 +6,48 @@ memory is guessed to be half of what is built in.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from veduta.errors import VedutaError
 
 CGROUPS = Path("sys/fs/cgroup")
 V2 = ("memory.max", "memory.current", "inactive_file")  # limit, usage, reclaimable part of it
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+RAN_OUT = ("allocate memory", "not enough memory", "out of memory", "bad allocation", "bad_alloc")
+"""What the messages of torch's and OpenVINO's allocators have in common."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that there was no more memory.
+
+    >>> ran_out(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"))
+    True
+    """
+    if isinstance(error, RuntimeError):
+        return any(words in str(error).lower() for words in RAN_OUT)
+    return isinstance(error, MemoryError)
+
+
+@contextmanager
+def expect_memory() -> Iterator[None]:
+    """Turn the many errors of a memory that ran out into one line that says what is needed.
+
+    Raises:
+        VedutaError: something inside ran out of memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        reason = " ".join(str(error).split()) or "no reason was given"
+        raise VedutaError(
+            f"the work needs more memory than there is ({reason}): end other programs, or ask for "
+            "less, with a smaller --image-size, --batch-size or --memory"
+        ) from error
 
 
 def free_memory(root: Path = Path("/")) -> int:

@@ -26,6 +26,7 @@ from veduta.search.course import Course, Finished
 from veduta.search.fused_head import FusedHead
 from veduta.search.groups import Tile
 from veduta.search.measure import Measured, measure
+from veduta.search.progress import Beat, LeftError, beating, unheard
 from veduta.search.selection import Outcome
 from veduta.search.space import Trial
 from veduta.training.folds import Fold, pooled, pooled_epoch
@@ -64,19 +65,23 @@ class Seen:
 
 
 def run_tile(
-    tile: Tile, folds: Sequence[Fold], *, classes: int
+    tile: Tile, folds: Sequence[Fold], *, classes: int, beat: Beat = unheard
 ) -> Generator[TileEpoch, None, None]:
     """Train the trials of one tile, once a fold; after each epoch, what it came to.
 
-    The arithmetic is that of the features: float32, or float64 where a test needs it.
+    The arithmetic is that of the features: float32, or float64 where a test needs it. Where `beat`,
+    told of every step, says not to go on, the tile is left: it is run again whole, or not at all.
     """
     run = _Run(tile, folds, classes)
     number = 0
     while live := run.live():
         number += 1
         started = time.perf_counter()
-        with torch.inference_mode():
-            seen = [part.epoch(number) for part in run.parts]
+        try:
+            with torch.inference_mode():
+                seen = [part.epoch(number, beat) for part in run.parts]
+        except LeftError:
+            return
         seconds = (time.perf_counter() - started) / len(live) / len(folds)
         epochs, ended = list[tuple[Trial, Epoch]](), list[tuple[Trial, End]]()
         for place in live:
@@ -131,19 +136,19 @@ class _Part:
             settings, self.head.parameters, self.head.gradients, steps=len(self.batches)
         )
 
-    def epoch(self, number: int) -> Seen:
+    def epoch(self, number: int, beat: Beat) -> Seen:
         """Train one epoch, and measure what came of it."""
-        losses = self.train(number)
-        train = measure(self.head, self.fold.train, keep=False)
-        validation = measure(self.head, self.fold.validation, keep=True)
+        losses = self.train(number, beat)
+        train = measure(self.head, self.fold.train, beat, keep=False)
+        validation = measure(self.head, self.fold.validation, beat, keep=True)
         return Seen(losses, self.optimizer.lr.tolist(), train, validation)
 
-    def train(self, number: int) -> list[float]:
+    def train(self, number: int, beat: Beat) -> list[float]:
         """One epoch; of each slot the first loss that is not finite, else the last one."""
         examples, seed = self.fold.train, self.common.seed
         indices, see = shuffled(examples, seed, number), examples.seen_in(number)
         seen: Tensor | None = None
-        for part in self.batches:
+        for part in beating(self.batches, beat):
             chosen = indices[part]
             noise = dropout_noise(seed, number, examples.keys[chosen])
             batch = see(chosen)

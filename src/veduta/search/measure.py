@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from veduta.search.fused_head import FusedHead
+from veduta.search.progress import Beat, beating
 from veduta.training.state import Examples
 from veduta.training.step import EVALUATION_BATCH
 
@@ -25,13 +26,17 @@ class Measured:
     logits: Tensor
 
 
-def measure(head: FusedHead, examples: Examples, *, keep: bool) -> Measured:
+def measure(head: FusedHead, examples: Examples, beat: Beat, *, keep: bool) -> Measured:
     """Mean cross entropy in nats, summed in float64, and the share of right labels.
 
     Args:
         head: T trials.
         examples: N images.
+        beat: told of every block of them.
         keep: whether hits and logits of every image are wanted.
+
+    Raises:
+        LeftError: `beat` says not to go on.
     """
     losses = torch.zeros(len(head.rates), dtype=torch.float64)
     right = torch.zeros(len(head.rates), dtype=torch.int64)
@@ -39,7 +44,7 @@ def measure(head: FusedHead, examples: Examples, *, keep: bool) -> Measured:
     hits = torch.empty(len(head.rates), count, dtype=torch.bool)
     logits = losses.new_empty(len(head.rates), head.head.classes, count, dtype=examples.dtype)
     start = 0
-    for z in head.logits(examples.parts(EVALUATION_BATCH)):
+    for z in head.logits(beating(examples.parts(EVALUATION_BATCH), beat)):
         part = slice(start, start + z.shape[2])
         labels = examples.labels[part]
         start = part.stop

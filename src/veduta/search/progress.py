@@ -1,12 +1,39 @@
 """Epochs as they come: counted for whoever waits, recorded for good."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from veduta.runs.journal import Journal
 from veduta.search.space import Trial
 from veduta.training.loop import Epoch
+
+Part = TypeVar("Part")
+
+Beat = Callable[[int], bool]
+"""Told how many images a training step was made on, 0 for other steps; says whether to go on."""
+
+
+class LeftError(Exception):
+    """Whoever waits for a training does not any more."""
+
+
+def unheard(_: int) -> bool:
+    """A beat that nobody listens to: go on."""
+    return True
+
+
+def beating(parts: Iterable[Part], beat: Beat) -> Iterator[Part]:
+    """The same parts, with a beat before each.
+
+    Raises:
+        LeftError: it says not to go on.
+    """
+    for part in parts:
+        if not beat(0):
+            raise LeftError
+        yield part
 
 
 @dataclass(slots=True)

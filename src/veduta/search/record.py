@@ -9,6 +9,7 @@ from veduta.config.fields import plain
 from veduta.runs.journal import Journal, latest_attempts
 from veduta.runs.lines import Event
 from veduta.search.course import Finished
+from veduta.search.failures import cause_of, reason_of, too_many
 from veduta.search.fused import TileEpoch
 from veduta.search.groups import Tile
 from veduta.search.kept import forget_weights, write_scores, write_weights
@@ -16,6 +17,7 @@ from veduta.search.progress import Meter, record_epoch, told, unread
 from veduta.search.reloaded import Past
 from veduta.search.selection import Outcome
 from veduta.search.space import Trial
+from veduta.search.workers import Came
 from veduta.tracking.leaderboard import Leaderboard
 from veduta.tracking.tensorboard import hyper_parameters, write_trial
 
@@ -44,6 +46,8 @@ class Record:
     best: Finished | None = None
     paused: dict[str, Outcome] = field(default_factory=dict)
     tell: Callable[[str], None] = unread  # of each epoch of a training that is alone
+    max_failures: int | None = None  # in a row, by anything but their numbers
+    _in_a_row: int = 0
     _parameters: dict[str, dict[str, object]] = field(init=False)
     _drawn: float = field(default_factory=time.monotonic)
 
@@ -67,8 +71,13 @@ class Record:
             self.board.epoch(outcome.trial, outcome.best_epoch, outcome.val_accuracy)
         self.forget()
 
-    def take(self, tile: Tile, came: TileEpoch | Exception | int | None, meter: Meter) -> None:
-        """Record that a tile starts, a part of an epoch, one, or why its trials cannot go on."""
+    def take(self, tile: Tile, came: Came, meter: Meter) -> None:
+        """Record that a tile starts, a part of an epoch, one, or why its trials cannot go on.
+
+        Raises:
+            VedutaError: as many trainings in a row have failed as may; those that end well, or
+                whose numbers ceased to be finite, stand between.
+        """
         if isinstance(came, int):
             meter.images(tile[0].id, came)
         elif came is None:
@@ -80,6 +89,9 @@ class Record:
                 if not self.ended(trial):
                     self._end(trial, came)
                     meter.ended(trial.id)
+            self._in_a_row += 1
+            if self._in_a_row == self.max_failures:
+                raise too_many(self._in_a_row, reason_of(came))
         else:
             self._take(came, meter)
 
@@ -94,6 +106,7 @@ class Record:
         for outcome in came.paused:
             self.paused[outcome.trial] = outcome
         for trial, end in came.ended:
+            self._in_a_row = 0
             self._end(trial, end)
             meter.ended(trial.id)
         if came.kept is not None:
@@ -105,10 +118,10 @@ class Record:
 
     def _end(self, trial: Trial, end: Finished | Exception) -> None:
         fields: dict[str, object] = {"status": "finished"}
+        self.paused.pop(trial.id, None)  # what it was then says nothing of it any more
         if isinstance(end, Exception):
-            reason = " ".join(str(end).split()) or type(end).__name__
-            self.failed[trial.id] = reason
-            fields = {"status": "failed", "reason": reason}
+            self.failed[trial.id] = reason_of(end)
+            fields = {"status": "failed", "reason": reason_of(end), "cause": cause_of(end)}
         else:
             outcome = end.outcome
             self.outcomes.append(outcome)

@@ -1,7 +1,9 @@
 """What earlier attempts of a run left, so that it can go on: tiles cut, trials ended, the best one.
 
 A tile gives the same bits whenever it is run. So one whose trials have all ended is taken over from
-the journal and the files beside it, and any other is run again whole.
+the journal and the files beside it, and any other is run again whole. Of trials that failed,
+those have ended that would fail again; the others are tried again, until the run has come to its
+end: after that its rows stay as they are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +14,7 @@ from veduta.config.fields import plain
 from veduta.runs.journal import latest_attempts
 from veduta.runs.lines import Event
 from veduta.search.course import HALVED, Finished
+from veduta.search.failures import CRASHED, DIVERGED, LASTING
 from veduta.search.groups import Tile
 from veduta.search.kept import read_finished, read_scores
 from veduta.search.selection import Outcome, best_first
@@ -33,6 +36,7 @@ class Past:
         failed: reasons of those that failed, by name.
         best: the best of `outcomes`, whole.
         continued: by trial, the one that it goes on from: the same with fewer epochs.
+        crashed: whether an attempt crashed: tiles run one at a time, so that it shows at which.
     """
 
     tiles: Sequence[Names] = ()
@@ -41,6 +45,7 @@ class Past:
     failed: Mapping[str, str] = field(default_factory=dict)
     best: Finished | None = None
     continued: Mapping[str, str] = field(default_factory=dict)
+    crashed: bool = False
 
     def ended(self, trials: Sequence[Trial]) -> bool:
         """Whether none of `trials` needs to run."""
@@ -80,7 +85,12 @@ def reload(
     """
     found = [e for e in latest_attempts(events) if e["event"] == "trial finished"]
     ends = {e["trial"]: e for e in found if e["status"] == "finished"}
-    failed = {e["trial"]: str(e["reason"]) for e in found if e["status"] == "failed"}
+    closed = {e["trial"] for e in _closed(events) if e["event"] == "trial finished"}
+    failed = {
+        e["trial"]: str(e["reason"])
+        for e in found
+        if e["status"] == "failed" and (e.get("cause", DIVERGED) in LASTING or e["trial"] in closed)
+    }
     outcomes = {name: outcome for name, e in ends.items() if (outcome := _outcome(e, scores))}
     tiles = [tuple(tile) for e in events if e["event"] == "tiles" for tile in e["tiles"]]
     whole = [tile for tile in tiles if all(name in outcomes or name in failed for name in tile)]
@@ -96,7 +106,14 @@ def reload(
                 continue
         reasons = {name: why for name, why in failed.items() if name in taken}
         taken_over = {outcome.trial: outcome for outcome in left}
-        return Past(tiles, ages, taken_over, reasons, best, _continued(events, trials))
+        crashed = any(event["event"] == CRASHED for event in events)
+        return Past(tiles, ages, taken_over, reasons, best, _continued(events, trials), crashed)
+
+
+def _closed(events: Sequence[Event]) -> Sequence[Event]:
+    """The events up to the last at which the run had come to its end."""
+    ends = [place for place, event in enumerate(events) if event["event"] == "end"]
+    return events[: ends[-1]] if ends else ()
 
 
 def _continued(events: Sequence[Event], trials: Sequence[Trial]) -> dict[str, str]:

@@ -19,8 +19,9 @@ from veduta.search.course import HALVED, Course, Finished
 from veduta.search.fused import End, TileEpoch
 from veduta.search.groups import Tile
 from veduta.search.keeper import Keeper
+from veduta.search.progress import Beat, LeftError, unheard
 from veduta.search.space import Trial
-from veduta.search.workers import Beat, Epochs, unheard
+from veduta.search.workers import Epochs
 from veduta.training.folds import Fold, pooled, pooled_epoch
 from veduta.training.loop import Epoch, Training, fit
 from veduta.training.state import Examples
@@ -44,10 +45,6 @@ class Way:
     autocast: torch.dtype | None = None
     until: int | None = None
     last: bool = False
-
-
-class _LeftError(Exception):
-    """Whoever waits for the training does not any more."""
 
 
 @dataclass(slots=True)
@@ -92,7 +89,7 @@ class _Work:
         if not self.beat(images):
             if len(self.folds) == 1:
                 self.save()
-            raise _LeftError
+            raise LeftError
         if len(self.folds) == 1 and self.keeper.due:
             self.save()
 
@@ -115,8 +112,9 @@ class _Work:
         return TileEpoch(number, [(self.trial, epoch)], ended, None, paused)
 
     def save(self) -> None:
-        """Write a checkpoint now."""
-        self.keeper.save(self.course, self.trainings)
+        """Write a checkpoint now, where the weights are finite: else the last such one stays."""
+        if all(p.isfinite().all() for one in self.trainings for p in one.network.parameters()):
+            self.keeper.save(self.course, self.trainings)
 
 
 def run_alone(
@@ -151,7 +149,7 @@ def run_alone(
         if not work.course.ended:  # else it was saved, and the network is that of its best epoch
             work.save()
         raise
-    except _LeftError:
+    except LeftError:
         return
     except NotFiniteError as error:
         yield TileEpoch(len(work.course.epochs) + 1, [], [(trial, error)])

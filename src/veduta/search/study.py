@@ -1,5 +1,6 @@
 """The study: runs what is pending, round by round, group by group, and records what came of it."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -12,17 +13,18 @@ from veduta.models.freezing import Tail
 from veduta.models.heads import head_of
 from veduta.runs.checkpoints import Checkpoints, keep_only
 from veduta.runs.files import make_folder
+from veduta.runtime.memory import ran_out
 from veduta.search.fused import run_tile
 from veduta.search.groups import Tile, fusable, groups, tiles
 from veduta.search.keeper import Keeper
-from veduta.search.progress import Meter, unread
+from veduta.search.progress import Beat, Meter, unread
 from veduta.search.record import Record
 from veduta.search.reloaded import Names, Past
 from veduta.search.residency import allowed_bytes, side_by_side_of, sizes_of, tile_bytes
 from veduta.search.rungs import Rung, rungs
 from veduta.search.serial import Way, run_alone
 from veduta.search.space import Trial
-from veduta.search.workers import Beat, Epochs, side_by_side
+from veduta.search.workers import Epochs, Work, side_by_side
 from veduta.training.folds import Fold
 
 Data = Callable[[Trial], Sequence[Fold]]
@@ -43,6 +45,7 @@ class Means:
         autocast: the type that such a trial computes products in; None: float32.
         halving: of so many trials one goes on to so many times the epochs; None: all do.
         checkpoint_seconds: between two checkpoints.
+        hang_seconds: without a step, after which a training is given up.
         unit: images of an epoch, where progress is counted in images.
         warn: told of what must not be missed.
     """
@@ -53,6 +56,7 @@ class Means:
     autocast: torch.dtype | None = None
     halving: int | None = None
     checkpoint_seconds: float = 30.0
+    hang_seconds: float = math.inf
     unit: int = 1
     warn: Callable[[str], None] = unread
 
@@ -129,18 +133,35 @@ class Study:
 
         def work(tile: Tile, beat: Beat) -> Epochs:
             if self._fused(tile[0]):
-                return run_tile(tile, folds, classes=self.means.classes)
+                return run_tile(tile, folds, classes=self.means.classes, beat=beat)
             mine = replace(way, until=rung.epochs(tile[0]))
             return run_alone(tile, folds, way=mine, keeper=self._keeper(tile[0]), beat=beat)
 
         started = time.perf_counter()
-        many = max(1, workers // threads)
-        with closing(side_by_side(cut, work, workers=many, threads=threads)) as seen:
-            for tile, came in seen:
-                record.take(tile, came, meter)
+        many = 1 if self.past.crashed else max(1, workers // threads)
+        if again := self._train(cut, work, meter, workers=many, threads=threads):
+            count = sum(map(len, again))
+            self.means.warn(f"memory ran out; {count} trials are run again, one tile at a time")
+            self._train(again, work, meter, workers=1, threads=threads)
         self.seconds += time.perf_counter() - started
         record.draw(group, first)
         record.forget()
+
+    def _train(
+        self, cut: Sequence[Tile], work: Work, meter: Meter, *, workers: int, threads: int
+    ) -> list[Tile]:
+        """Train tiles side by side; those that may do better alone, for memory ran out."""
+        again = []
+        trained = side_by_side(
+            cut, work, workers=workers, threads=threads, hang_seconds=self.means.hang_seconds
+        )
+        with closing(trained) as seen:
+            for tile, came in seen:
+                if min(workers, len(cut)) > 1 and isinstance(came, Exception) and ran_out(came):
+                    again.append(tile)
+                else:
+                    self.record.take(tile, came, meter)
+        return again
 
     def _fused(self, trial: Trial) -> bool:
         return fusable(trial.settings) and self.means.halving is None

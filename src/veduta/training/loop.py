@@ -39,7 +39,7 @@ MEASURED = 1000
 """Training images whose accuracy is measured, where that takes a pass through a network."""
 
 Pulse = Callable[[int], None]
-"""Told after every step how many images it was made on."""
+"""Told after every step how many images it was made on; 0 for a step that learns nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +199,9 @@ def fit(training: Training, validation: Examples, pulse: Pulse = lambda _: None)
     while training.epoch <= settings.epochs:
         lr_now = training.finish_epoch(pulse)
         network, number = training.measured, training.epoch
-        train_loss, train_accuracy = loss_and_accuracy(
-            logits_of(network, sample.parts(evaluation_batch(sample.shape))), sample.labels
-        )
-        logits = logits_of(network, validation.parts(evaluation_batch(validation.shape)))
+        train_logits = logits_of(network, _told(sample, pulse))
+        train_loss, train_accuracy = loss_and_accuracy(train_logits, sample.labels)
+        logits = logits_of(network, _told(validation, pulse))
         val_loss, val_accuracy = loss_and_accuracy(logits, validation.labels)
         if not np.isfinite(train_loss + val_loss):
             raise failed_epoch(number, train_loss, val_loss)
@@ -220,3 +219,10 @@ def fit(training: Training, validation: Examples, pulse: Pulse = lambda _: None)
         )
         training.next_epoch()
         yield epoch
+
+
+def _told(examples: Examples, pulse: Pulse) -> Iterator[Tensor]:
+    """The parts that are measured one by one; `pulse` is told before each."""
+    for part in examples.parts(evaluation_batch(examples.shape)):
+        pulse(0)
+        yield part

@@ -1,0 +1,113 @@
+"""Who reads for us: threads that hang on a disk, a child that is killed, a parent that dies."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.running import NETWORKS, Commands
+from veduta.data import reading
+from veduta.errors import WeightsError
+from veduta.models import unpickle
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
+
+
+def test_b6_a_file_that_does_not_come_is_named_and_the_command_ends(
+    forks: Commands, colours: Path, tmp_path: Path
+) -> None:
+    """Though the thread that reads it cannot be ended."""
+    words = ("train", colours, *NETWORKS, "--epochs", "1", "--out", "run")
+    cold = {"VEDUTA_CACHE": str(tmp_path / "cold")}
+    running = forks.start(tmp_path, *words, fault="stuck reading", environment=cold)
+    started = time.monotonic()
+    assert running.code() == 1
+    assert time.monotonic() - started < 10
+    (line,) = running.said().splitlines()
+    assert line.startswith("error: files must come within 0.5 s; these did not: ")
+    assert str(colours / "blue" / "000.png") in line
+    assert running.left_behind() == []
+    assert not (tmp_path / "run").exists()
+    code, running = forks.run(tmp_path, *words, environment=cold)
+    assert code == 0, running.said()
+
+
+def test_b6_slow_is_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk takes longer than the deadline, each of its files does not."""
+    monkeypatch.setattr(reading, "POLL", 0.01)
+    monkeypatch.setattr(reading, "HANG", 0.2)
+
+    def slow(item: int) -> int:
+        time.sleep(0.02)
+        return -item
+
+    assert list(reading.in_chunks(slow, range(40), 1)) == [[-n for n in range(40)]]
+
+
+def test_b6_who_leaves_waits_for_one_file_not_for_a_chunk() -> None:
+    read: list[int] = []
+
+    def slow(item: int) -> int:
+        read.append(item)
+        time.sleep(0.01)
+        return item
+
+    chunks = reading.in_chunks(slow, range(10 * reading.CHUNK), 1)
+    next(chunks)
+    before = len(read)
+    chunks.close()
+    assert len(read) <= before + 2
+
+
+def test_b6_a_timeout_of_the_function_is_its_own() -> None:
+    def refused(_: int) -> int:
+        raise TimeoutError("of the network")
+
+    with pytest.raises(TimeoutError, match="of the network"):
+        list(reading.in_chunks(refused, [1], 1))
+
+
+def test_b6_a_child_that_is_killed_is_an_error_that_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    (tmp_path / "weights.pth").write_bytes(b"PK\x03\x04 and so on")
+    monkeypatch.setattr(unpickle.sys, "executable", str(killed))
+    with pytest.raises(WeightsError, match=r"weights\.pth"):
+        unpickle.as_safetensors(tmp_path / "weights.pth", "0" * 64, tmp_path / "cache")
+    assert not [*(tmp_path / "cache" / "weights").iterdir()]
+
+
+def test_b6_a_child_dies_with_its_parent() -> None:
+    """Even where that is killed by signal 9, and has no time to see to it."""
+    child = (
+        "import sys, time; from veduta.runtime.process import die_with_parent; die_with_parent(); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    parent = (
+        "import subprocess, sys, time; "
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE); "
+        "child.stdout.readline(); print(child.pid, flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", parent]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        pid = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+    until = time.monotonic() + 5
+    while _runs(pid):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
