@@ -19,13 +19,15 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
+from veduta.data.limits import MOST_PIXELS, expect_little, expect_size
 from veduta.errors import DecodeError
+
+__all__ = ["DECODER", "FORMATS", "MOST_BYTES", "MOST_PIXELS", "calm", "decode", "read_file"]
 
 DECODER = f"pillow-{PIL.__version__}/1"
 """Part of every cache key; the number after the slash grows when this module changes pixels."""
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-MOST_PIXELS = 64_000_000
 MOST_BYTES = 256 * 2**20
 STRIP = 2**20  # pixels converted at a time: large images need no second full copy
 NARROW = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 16 bits to 8: 65535 = 255 * 257
@@ -73,13 +75,14 @@ def decode(data: bytes) -> Pixels:
 
     Raises:
         DecodeError: the bytes are not an image of `FORMATS`, are damaged, have more than
-            `MOST_PIXELS` pixels, or hold numbers without a stated white (32-bit, floating point).
+            `MOST_PIXELS` pixels (fewer where `data.limits` says so), or hold numbers without a
+            stated white (32-bit, floating point).
     """
     try:
         with calm(), Image.open(BytesIO(data), formats=FORMATS) as image:
-            _expect_size(image)
+            expect_little(image, data)
             image.load()
-            _expect_size(image)
+            expect_size(image)  # which a header of two minds may change
             return _upright(_rgb(image), image)
     except DecodeError:
         raise
@@ -97,14 +100,6 @@ def _expect_regular(status: os.stat_result) -> None:
     if status.st_size > MOST_BYTES:
         raise DecodeError(
             "too large", f"at most {MOST_BYTES:,} bytes a file; this one has {status.st_size:,}"
-        )
-
-
-def _expect_size(image: Image.Image) -> None:
-    width, height = image.size
-    if width * height > MOST_PIXELS:
-        raise DecodeError(
-            "too large", f"at most {MOST_PIXELS:,} pixels; this image has {width} x {height}"
         )
 
 
@@ -144,8 +139,11 @@ def _upright(pixels: Pixels, image: Image.Image) -> Pixels:
     """The image as its camera was held (EXIF orientation 1 to 8)."""
     try:
         orientation = image.getexif().get(0x0112, 1)
+        turned = orientation in range(2, 9)
     except Exception:  # noqa: BLE001 (damaged metadata says nothing about the pixels)
-        orientation = 1
+        turned = False
+    if not turned:
+        return np.ascontiguousarray(pixels)
     if orientation in {5, 6, 7, 8}:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in {3, 4, 7, 8}:
