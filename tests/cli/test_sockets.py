@@ -1,4 +1,4 @@
-"""No command opens a socket: watched in every process it starts, by Python and by the kernel.
+"""No command opens a socket or needs a GPU: watched in all its processes, by Python and the kernel.
 
 An audit hook writes down what Python code does with sockets, in the process of the command, in
 what it forks and in every interpreter it starts: it comes as a `sitecustomize`. Libraries need not
@@ -18,6 +18,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+
+from veduta.cli.main import app
 
 PACKAGES = {distribution.name for distribution in distributions()}
 LINUX = sys.platform == "linux" and platform.machine() == "x86_64"
@@ -69,6 +71,7 @@ class Watch:
             "VEDUTA_CACHE": str(self.folder / "cache"),
             "WATCHED": str(told),
             "FILTER": "yes" if guard else "no",
+            "CUDA_VISIBLE_DEVICES": "",
         }
         done = subprocess.run(
             [sys.executable, *map(str, words)],
@@ -79,7 +82,12 @@ class Watch:
 
     def command(self, *words: object) -> None:
         """Run a command of Veduta, which must succeed and touch no socket."""
-        code, error, events = self("-m", "veduta.cli.main", *words)
+        self.commands(words)
+
+    def commands(self, *all_words: tuple[object, ...]) -> None:
+        """The same for several, in one process."""
+        given = json.dumps([[*map(str, words)] for words in all_words])
+        code, error, events = self("-c", SCRIPT, given)
         assert events == []
         assert code == 0, error
 
@@ -93,6 +101,18 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
     return Watch(folder)
 
 
+SCRIPT = """
+import json, sys
+from veduta.cli.main import main
+
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["veduta", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code:
+            raise
+"""
 REACHES = "import socket; socket.socket()"
 THROUGH_C = (
     "import ctypes; print(ctypes.CDLL(None).socket(2, 1, 0))"  # Python's hook does not see it
@@ -129,38 +149,53 @@ SMALL = ("--image-size", "32", "--epochs", "1", "--grid", "lr=1e-3,1e-2")
 ENGINES = ["auto", *(["fastest"] if "openvino" in PACKAGES else [])]
 
 
+CNN = ("--model", "cnn", "--channels", "8x12", "--image-size", "32", "--epochs", "1")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-def test_search_opens_no_socket(watch: Watch, colours: Path, engine: str) -> None:
+def test_h7_a_search_opens_no_socket(watch: Watch, colours: Path, engine: str) -> None:
     watch.command("search", colours, *SMALL, "--engine", engine, "--out", f"search-{engine}")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not {"nncf", "openvino"} <= PACKAGES, reason="nncf is not installed")
-def test_a_search_in_int8_opens_no_socket_nor_does_what_its_model_does(
+def test_h7_a_search_in_int8_opens_no_socket_nor_does_what_its_model_does(
     watch: Watch, colours: Path
 ) -> None:
-    watch.command("search", colours, *SMALL, "--precision", "int8", "--out", "int8")
-    watch.command("predict", "int8", colours / "red", "--out", "int8-predicted")
-    watch.command("evaluate", "int8", colours, "--out", "int8-evaluated")
-
-
-def test_a_model_trained_on_torch_opens_no_socket(watch: Watch, colours: Path) -> None:
-    watch.command(
-        "train", colours, "--image-size", "32", "--epochs", "1", "--engine", "torch", "--out", "run"
+    watch.commands(
+        ("search", colours, *SMALL, "--precision", "int8", "--out", "int8"),
+        ("predict", "int8", colours / "red", "--out", "int8-predicted"),
+        ("evaluate", "int8", colours, "--out", "int8-evaluated"),
     )
-    watch.command("predict", "run", colours / "red", "--out", "predicted")
-    watch.command("evaluate", "run", colours, "--out", "evaluated")
 
 
-@pytest.mark.parametrize(
-    "words",
-    [("models",), ("cache",), ("equations", "--html", "equations.html"), ("--help",)],
-    ids=lambda words: words[0],
-)
-def test_nothing_else_opens_a_socket(watch: Watch, words: tuple[str, ...]) -> None:
-    watch.command(*words)
+def commands_on(data: Path) -> list[tuple[object, ...]]:
+    """Every command that is quick, in an order that they can be given in."""
+    return [
+        ("inspect", data, "--out", "inspected"),
+        ("train", data, "--image-size", "32", "--epochs", "1", "--engine", "torch", "--out", "run"),
+        ("predict", "run", data / "red", "--out", "predicted"),
+        ("evaluate", "run", data, "--out", "evaluated"),
+        ("explain", "run", data / "red" / "000.png", "--out", "explained"),
+        ("compare", "run", "run", "--out", "compared"),
+        ("report", "run", "--out", "page.html"),
+        ("search", data, *CNN, "--grid", "lr=1e-3,1e-2", "--out", "searched"),
+        ("train", data, *CNN, "--augment", "crop", "--preview", "--out", "preview"),
+        ("lr-find", data, *CNN, "--batch-size", "8", "--out", "rates"),
+        ("models",),
+        ("equations", "--html", "equations.html"),
+        ("cache",),
+        ("--help",),
+    ]
+
+
+def test_h6_h7_every_command_works_without_gpu_and_network(watch: Watch, colours: Path) -> None:
+    words = commands_on(colours)
+    watch.commands(*words)
+    known = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
+    assert {str(first) for first, *_ in words} == (known | {"--help"}) - {"demo"}
 
 
 @pytest.mark.slow
-def test_the_demo_opens_no_socket(watch: Watch) -> None:
+def test_h7_the_demo_opens_no_socket(watch: Watch) -> None:
     watch.command("demo", "--out", "demo-run")

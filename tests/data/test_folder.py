@@ -242,13 +242,6 @@ def test_special_files_are_listed_not_opened(tmp_path: Path) -> None:
     assert [s.name for s in read_images([tmp_path / "a/2.jpg"])] == [str(tmp_path / "a/2.jpg")]
 
 
-def test_ten_thousand_classes(tmp_path: Path) -> None:
-    for number in range(10_000):
-        (tmp_path / f"{number}").mkdir()
-        (tmp_path / f"{number}" / "1.jpg").touch()
-    assert len(read_folder(tmp_path).classes) == 10_000
-
-
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     tree(tmp_path, "a/1.jpg", "b/1.jpg")
     with open(os.fsencode(tmp_path) + b"/a/\xff.jpg", "wb"):  # noqa: PTH123

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from veduta.data import making, reading
 from veduta.data import pixels as module
-from veduta.data import reading
 from veduta.data.folder import read_folder
+from veduta.data.inspect.traits import trait_store
+from veduta.data.picture import Picture
 from veduta.data.pixels import Pixels, Resize, load_pixels, pixel_store
 from veduta.data.sample import Sample
 
@@ -52,10 +55,33 @@ def test_pixels_are_those_of_pillow_in_the_order_of_the_samples(tmp_path: Path) 
 def test_a_second_run_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = write(tmp_path / "images", 10)
     first = load(samples, tmp_path / "cache")
-    monkeypatch.setattr(module, "decode", None)
+    monkeypatch.setattr(making, "picture_of", None)
     second = load(samples[::-1], tmp_path / "cache")
     assert (second.reused, second.decoded) == (10, 0)
     assert np.array_equal(second.rows.take(), first.rows.take()[::-1])
+
+
+def test_traits_come_with_the_pixels_and_stay_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples, decoded = write(tmp_path / "images", 6), []
+    original = making.picture_of
+
+    def counted(data: bytes) -> Picture:
+        decoded.append(1)
+        return original(data)
+
+    monkeypatch.setattr(making, "picture_of", counted)
+    first = load(samples, tmp_path / "cache")
+    assert len(decoded) == 6
+    assert {image.traits.width for image in first.images if image.traits} == {10}
+    again = load(samples, tmp_path / "cache")
+    assert (len(decoded), again.images) == (6, first.images)
+    shutil.rmtree(trait_store(tmp_path / "cache").folder)  # as of a cache that knew of no traits
+    lost = load(samples, tmp_path / "cache")
+    assert (len(decoded), lost.images, lost.reused) == (12, first.images, 6)
+    assert load(samples, tmp_path / "cache", size=9).images == first.images
+    assert len(decoded) == 18
 
 
 def test_only_new_content_is_decoded(tmp_path: Path) -> None:
@@ -177,9 +203,9 @@ def test_an_interruption_stops_at_once_and_keeps_nothing(
 ) -> None:
     samples = write(tmp_path / "images", 400)
     calls: list[int] = []
-    original = module.decode
+    original = making.picture_of
 
-    def decode(data: bytes) -> np.ndarray:
+    def picture_of(data: bytes) -> Picture:
         calls.append(1)
         return original(data)
 
@@ -187,7 +213,7 @@ def test_an_interruption_stops_at_once_and_keeps_nothing(
         if done:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "decode", decode)
+    monkeypatch.setattr(making, "picture_of", picture_of)
     with pytest.raises(KeyboardInterrupt):
         load_pixels(samples, Resize(64), cache=tmp_path / "c", progress=interrupt, threads=1)
     assert 0 < len(calls) < 400

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data.inspect.looks import seen
 from veduta.data.pixels import Image
 from veduta.data.sample import Sample
-from veduta.data.splits import Copies, assign, fold_of, shared
+from veduta.data.splits import assign, fold_of, leaking
 from veduta.errors import InputError
 
 
@@ -111,7 +112,7 @@ def test_identical_files_stay_together(pairs: list[tuple[int, str]], seed: int) 
     for one, part in zip(images, parts, strict=True):
         by_digest.setdefault(one.digest, set()).add(part)
     assert all(len(found) == 1 for found in by_digest.values())
-    assert all(not group.leak for group in shared(images, parts))
+    assert not leaking(images, parts)
     for found in counts(images, parts).values():
         assert set(found) == {"train", "validation", "test"}
 
@@ -174,7 +175,7 @@ def test_classes_that_are_too_small_are_all_named() -> None:
         placed(images)
     (fault,) = caught.value.faults
     assert "at least 3 different readable images, for training, validation and test" in fault
-    assert "'few' has 2, 'one' has 1 (identical files count once" in fault
+    assert "'few' has 2, 'one' has 1 (identical images count once" in fault
     assert "fine" not in fault
     images = many(2, "a", "train") + many(1, "b", "train") + many(1, "a", "test")
     with pytest.raises(InputError, match=r"at least 2 .* for training and validation; 'b' has 1 "):
@@ -187,27 +188,52 @@ def test_copies_do_not_make_a_class_large_enough() -> None:
         placed(images)
 
 
-def test_leaks_and_conflicts_are_found() -> None:
+def test_what_judges_keeps_its_images() -> None:
     images = [
-        image("leak", "a", "train", "t/1"),
-        image("leak", "a", "test", "t/2"),
-        image("both", "a", "train", "t/3"),
-        image("both", "b", "test", "t/4"),
-        image("conflict", "b", "train", "t/5"),
-        image("conflict", "a", "train", "t/6"),
-        image("harmless", "a", "train", "t/7"),
-        image("harmless", "a", "train", "t/8"),
-        image("alone", "a", "train", "t/9"),
+        image("ab", "a", "train", "t/1"),
+        image("ab", "a", "test", "t/2"),
+        image("ab", "b", "test", "t/3"),
+        image("tv", "a", "train", "t/4"),
+        image("tv", "a", "validation", "t/5"),
+        image("all", "a", "train", "t/6"),
+        image("all", "b", "validation", "t/7"),
+        image("all", "a", "test", "t/8"),
+        image("twice", "a", "train", "t/9"),
+        image("twice", "a", "train", "t/10"),
     ]
-    found = shared(images, [str(one.sample.split) for one in images])
-    names = [([name for *_, name in g.members], g.leak, g.conflict) for g in found]
-    assert sorted(names) == [
-        (["t/2", "t/1"], True, False),
-        (["t/4", "t/3"], True, True),
-        (["t/6", "t/5"], False, True),
-    ]
-    assert isinstance(found[0], Copies)
-    assert found == shared(images[::-1], [str(one.sample.split) for one in images[::-1]])
+    found = leaking(images, [str(one.sample.split) for one in images])
+    names = {images[one].sample.name: images[kept].sample.name for one, kept in found.items()}
+    assert names == {"t/1": "t/2", "t/4": "t/5", "t/6": "t/8", "t/7": "t/8"}
+
+
+def written_anew(images: Sequence[Image]) -> list[Image]:
+    """Copies with the same pixels in files of other bytes."""
+    found = []
+    for one in images:
+        name = f"again/{one.sample.name}"
+        sample = Sample(Path(name), name, one.sample.label, one.sample.split)
+        digest = hashlib.sha256(f"again {one.digest}".encode()).hexdigest()
+        found.append(Image(sample, digest, one.traits))
+    return found
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_images_written_anew_stay_with_their_like(folds: int | None) -> None:
+    images = [seen(one) for one in many(20, "a") + many(20, "b")]
+    copies = written_anew(images)
+    parts = assign([*images, *copies], test=0.2, validation=0.25, seed=1, folds=folds)
+    assert parts[: len(images)] == parts[len(images) :]
+    assert Counter(parts[: len(images)])["test"] == 8
+    if folds:
+        fold = fold_of([*images, *copies], folds, 1)
+        assert [fold[one.digest] for one in images] == [fold[one.digest] for one in copies]
+
+
+def test_an_image_of_its_own_is_placed_by_its_file_as_ever() -> None:
+    images = many(30, "a") + many(30, "b")
+    looked_at = [seen(one) for one in images]
+    assert list(placed(looked_at).values()) == list(placed(images).values())
+    assert fold_of(looked_at, 4, 2) == fold_of(images, 4, 2)
 
 
 @settings(deadline=None)

@@ -28,17 +28,6 @@ def picture(path: Path, shade: int) -> None:
     Image.new("RGB", (9, 9), (shade, 2 * shade, 3 * shade)).save(path)
 
 
-def one_class(root: Path) -> None:
-    picture(root / "a" / "1.png", 1)
-
-
-def too_few(root: Path) -> None:
-    for number in range(9):
-        picture(root / "many" / f"{number}.png", number)
-    for number in range(2):
-        picture(root / "few" / f"{number}.png", 50 + number)
-
-
 def no_readable(root: Path) -> None:
     for label in "ab":
         (root / label).mkdir(parents=True)
@@ -57,9 +46,6 @@ def splits(root: Path, *unreadable: str) -> None:
 FOLDERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "missing": (lambda _: None, ("does not exist",)),
     "a file": (lambda root: root.write_text("x"), ("neither",)),
-    "empty": (lambda root: root.mkdir(), ("one folder a class", "images directly in it: 0")),
-    "one class": (one_class, ("at least two classes", "'a'")),
-    "too few": (too_few, ("at least 3", "'few' has 2", "add images")),
     "a class without a readable image": (
         lambda root: splits(root, "train/a"),
         ("at least one training image", "'a'"),

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import paint
 from tests.faults.images import EITHER, HEAVY, VANISHING, VERDICTS, build
+from veduta.data.pixels import LEFT_OUT
 
 ROOT = Path(__file__).parents[2]
 SECONDS, BYTES = 2, 600 * 10**6
@@ -45,10 +46,11 @@ class Seen:
     after: dict[str, tuple[object, ...]]
 
     def rejections(self, name: str) -> dict[str, list[tuple[str, ...]]]:
-        """Rows of a table of rejected files, by name of the file."""
+        """Rows of a table of rejected files that cannot be read, by name of the file."""
         found: dict[str, list[tuple[str, ...]]] = {}
         for path, *row in self.told[name]:
-            found.setdefault(Path(path).name, []).append(tuple(row))
+            if row[2:] in ([], [LEFT_OUT]):
+                found.setdefault(Path(path).name, []).append(tuple(row))
         return found
 
     def accepted(self, name: str) -> set[str]:
@@ -97,6 +99,8 @@ def test_d1_to_d17_every_command_gives_the_same_verdict(seen: Seen, name: str) -
         assert (name in seen.accepted(used)) == (problem == ""), used
         assert [row[0] for row in rows] == [problem][: len(problem)], rejected
         assert all(row[1] for row in rows), rejected
+    inspected = seen.rejections("inspected").get(name, [])
+    assert [row[0] for row in inspected] == [problem][: len(problem)]
 
 
 @pytest.mark.parametrize("name", EITHER)
@@ -107,6 +111,7 @@ def test_d2_what_may_be_read_or_not_has_one_verdict_too(seen: Seen, name: str) -
 
 def test_d1_to_d17_are_sixty_files_and_the_commands_say_partly(seen: Seen) -> None:
     assert len(VERDICTS) > 60
+    assert seen.told["inspect"] == 0
     assert seen.told["search"] == 0
     assert seen.told["predict"] == 3
 

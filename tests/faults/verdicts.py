@@ -79,6 +79,10 @@ def main(data: Path, work: Path, name: str) -> None:
     told: dict[str, Any] = {"decode": decoded(data)}
 
     vanishing.write_bytes(content)
+    told["inspect"] = command("inspect", data, "--out", work / "looked")
+    told["inspected"] = rows(work / "looked/rejected.csv", "path", "problem", "detail", "action")
+
+    vanishing.write_bytes(content)
     grid = ("--grid", "lr=1e-3,1e-2", "--epochs", "1", "--image-size", "32", "--engine", "torch")
     told["search"] = command("search", data, *grid, "--out", work / "run")
     told["used"] = rows(work / "run/splits.csv", "path")

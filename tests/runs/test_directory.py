@@ -39,5 +39,7 @@ def test_a_number_taken_meanwhile_is_no_fault(tmp_path: Path) -> None:
         create(Place(tmp_path / "train-2"))
 
 
-def test_a_name_that_is_too_long_is_known_early(tmp_path: Path) -> None:
+def test_a_name_that_will_not_do_is_known_early(tmp_path: Path) -> None:
+    assert "in UTF-8, which TensorBoard" in new_directory_faults(tmp_path / "caf\udce9" / "run")[0]
+    assert new_directory_faults(tmp_path / "caf\xe9\n") == []
     assert "at most 200 bytes" in new_directory_faults(tmp_path / ("x" * 201))[0]

@@ -25,11 +25,22 @@ def test_names_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     console.table(pd.DataFrame({"[i]": names, "n": float("nan"), "m": None}), "[t]")
     out, err = capsys.readouterr()
     assert "[red]a[/red]" in out
-    for shown in ("[/bad]", ":cat:", "back\\slash ", "two\\nlines"):
+    for shown in ("[/bad]", ":cat:", "back\\slash ", "two\N{SYMBOL FOR LINE FEED}lines"):
         assert shown in out
     assert "[i]" in out
     assert "nan" not in out
     assert "warning: [b]x" in err
+
+
+def test_no_name_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    console, name = Console(), "\x1b[2J\rgone\N{RIGHT-TO-LEFT OVERRIDE}"
+    console.say(f"run {name}\nreport {name}")
+    console.warn(f"{name}\nsecond line")
+    console.table(pd.DataFrame({name: [name]}), name)
+    out, err = capsys.readouterr()
+    assert out.splitlines()[:2] == [f"{what} ␛[2J␍gone\\u202e" for what in ("run", "report")]
+    assert err == "warning: ␛[2J␍gone\\u202e␊second line\n"
+    assert not set(out) & set("\x1b\r\N{RIGHT-TO-LEFT OVERRIDE}")
 
 
 def test_quiet_and_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,9 +54,11 @@ def test_one_row_a_trial_whatever_became_of_it() -> None:
 
 def test_words_that_look_like_numbers_survive(tmp_path: Path) -> None:
     words = ["nan", "007", "1e5", "true", "None", "a,b", 'say "x"', "two\nlines", "=cmd()", "éä"]
-    rows_to_csv(tmp_path / "t.csv", ("word",), [(word,) for word in words])
+    words += ["a carriage\rreturn", "both\r\n", " spaces ", ""]
+    rows_to_csv(tmp_path / "t.csv", ("word", "n"), [(word, 1.5) for word in words])
     back = pd.read_csv(tmp_path / "t.csv", dtype=str, keep_default_na=False)
     assert list(back["word"]) == words
+    assert set(back["n"]) == {"1.5"}
 
 
 def test_a_run_that_has_not_begun_has_tables_too() -> None:

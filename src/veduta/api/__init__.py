@@ -7,6 +7,7 @@
 """
 
 from veduta.api.holding import cache, models
+from veduta.api.inspecting import inspect
 from veduta.api.training import demo, lr_find, preview, search, train
 from veduta.api.using import compare, evaluate, explain, load, predict, report
 from veduta.experiment.model import Model
@@ -18,6 +19,7 @@ __all__ = [
     "demo",
     "evaluate",
     "explain",
+    "inspect",
     "load",
     "lr_find",
     "models",

@@ -39,7 +39,7 @@ def evaluate(
     found = api.evaluate(run, data, max_error=max_error, out=out, console=console)
     console.table(with_intervals(found.per_class), "by class, with 95 % intervals")
     if len(found.confusion) <= MOST_CLASSES:
-        table = found.confusion.reset_index(names="truth")
+        table = found.confusion.reset_index(names="truth", allow_duplicates=True)
         console.table(table, "rows: the truth; columns: predicted")
     else:
         console.say(f"confusion   {found.directory}/confusion.csv")

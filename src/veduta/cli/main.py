@@ -11,6 +11,7 @@ from veduta.cli.demo import demo
 from veduta.cli.equations import equations
 from veduta.cli.evaluate import evaluate
 from veduta.cli.explain import explain
+from veduta.cli.inspect import inspect
 from veduta.cli.lr_find import lr_find
 from veduta.cli.models import models
 from veduta.cli.options import COLLECT, with_settings
@@ -20,6 +21,7 @@ from veduta.cli.search import search
 from veduta.cli.train import train
 from veduta.errors import InputError, VedutaError
 from veduta.runtime.process import prepare
+from veduta.tracking.html import visible
 
 app = typer.Typer(
     name="veduta",
@@ -28,6 +30,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
+app.command()(inspect)
 app.command(context_settings=COLLECT)(with_settings(search))
 app.command(context_settings=COLLECT)(with_settings(train))
 app.command("lr-find", context_settings=COLLECT)(with_settings(lr_find))
@@ -55,7 +58,7 @@ def main() -> None:
     except VedutaError as error:
         lines = error.faults if isinstance(error, InputError) else (str(error),)
         for line in lines:
-            sys.stderr.write(f"error: {line}\n")
+            sys.stderr.write(f"error: {visible(line)}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

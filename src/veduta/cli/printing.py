@@ -58,15 +58,7 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
         console.say(f"corrected   {expected}, what such a choice is expected to reach elsewhere")
     if ties := summary["ties"]:
         console.say(f"tied        {tied(ties)}")
-    test = summary["test"]
-    if test["images"]:
-        before = test["opened_before"]
-        often = f"; opened before on this machine: {before}" if before else ""
-        how = ", each with its mirror" if test["tta"] == "flip" else ""
-        times = "once" if test["opened"] == 1 else f"{test['opened']} times"
-        console.say(f"test        {score(test)}{how}, opened {times}{often}")
-    else:
-        console.warn("no test image could be read, so there is no test score")
+    _say_test(summary["test"], console)
     say_calibration(summary, console)
     if summary["label_issues"]:
         console.say(
@@ -75,8 +67,26 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
     console.say(f"run         {run.directory.path}\nreport      {run.directory.report}")
     if as_json:
         print_json(summary)
-    if summary["failed"] or not test["images"]:
+    fails = summary.get("strict") and summary.get("weigh")
+    if fails:
+        console.warn(f"{summary['weigh']} findings in the data weigh, and --strict was given")
+    if summary["failed"] or not summary["test"]["images"] or fails:
         raise typer.Exit(PARTLY)
+
+
+def _say_test(test: Mapping[str, Any], console: Console) -> None:
+    """The one test score, and how often the test was opened for it."""
+    if not test["images"]:
+        console.warn("no test image could be read, so there is no test score")
+        return
+    before = test["opened_before"]
+    often = f"; opened before on this machine: {before}" if before else ""
+    how = ", each with its mirror" if test["tta"] == "flip" else ""
+    times = "once" if test["opened"] == 1 else f"{test['opened']} times"
+    console.say(f"test        {score(test)}{how}, opened {times}{often}")
+    if others := test.get("without_conflicts"):
+        left = score(others) if others["images"] else "no image is left"
+        console.say(f"            without images whose copies have another label: {left}")
 
 
 def tied(trials: Sequence[str]) -> str:

@@ -200,6 +200,8 @@ class Settings(BaseModel):
     tta: Literal["none", "flip"] = setting(
         "none", "test-time augmentation: flip adds each image's mirror", "none or flip"
     )
+    keep_leaks: bool = setting(False, "keep training images that the test has too", "true or false")
+    strict: bool = setting(False, "exit code 3 for findings in the data", "true or false")
     seed: int = setting(0, "of every random choice", "a whole number from 0 up", ge=0)
     engine: Literal["auto", "fastest", "torch", "openvino"] = setting(
         "auto",
@@ -236,7 +238,7 @@ class Settings(BaseModel):
 
 OF_A_RUN = frozenset(
     {
-        *("validation", "test", "refit", "seed", "engine"),
+        *("validation", "test", "refit", "seed", "engine", "keep_leaks", "strict"),
         *("folds", "tta", "precision", "memory", "amp", "halving", "checkpoint_seconds"),
     }
 )

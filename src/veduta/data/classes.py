@@ -5,8 +5,9 @@ Classes are matched by name: a class that only the test images have could never 
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from unicodedata import normalize
 
-from veduta.data.sample import CLASS_FOLDERS, SPLIT_FOLDERS, Folder
+from veduta.data.sample import CLASS_FOLDERS, SHOWN, SPLIT_FOLDERS, Folder
 from veduta.data.walk import look
 
 
@@ -30,16 +31,21 @@ def class_faults(data: Folder) -> list[str]:
             f"a classifier needs at least two classes; {data.root} has only {data.classes[0]!r}; "
             + (f"did you mean {str(inner)!r}?" if deeper else "add another")
         )
-    strangers = {
-        (sample.split, sample.label)
-        for sample in data.samples
-        if sample.split in {"validation", "test"} and sample.label not in data.classes
-    }
-    faults += [
-        f"classes come from the training images; {split} has {label!r}, which they lack; "
-        f"{_cure(str(label), data.classes)}"
-        for split, label in sorted(strangers, key=str)
-    ]
+    return faults + _stranger_faults(data)
+
+
+def _stranger_faults(data: Folder) -> list[str]:
+    """Classes that only validation or test images have; of many, the first few by name."""
+    rule, known, faults = "classes come from the training images", set(data.classes), []
+    for split in ("test", "validation"):
+        found = {str(sample.label) for sample in data.samples if sample.split == split}
+        strangers = sorted(found - known)
+        faults += [
+            f"{rule}; {split} has {label!r}, which they lack; {_cure(label, data.classes)}"
+            for label in strangers[:SHOWN]
+        ]
+        if len(strangers) > SHOWN:
+            faults.append(f"{rule}; {split} has {len(strangers) - SHOWN} more that they lack")
     return faults
 
 
@@ -52,7 +58,18 @@ def _is_unicode(name: str) -> bool:
 
 
 def _cure(label: str, classes: Sequence[str]) -> str:
-    """What a class may be that training does not know."""
-    twins = [name for name in classes if name.casefold() == label.casefold()]
+    """What a class may be that training does not know.
+
+    Names that look the same may be written in two ways: a Mac keeps the letters of é apart.
+    """
+    twins = [name for name in classes if _folded(name) == _folded(label)]
     close = twins or get_close_matches(label, classes, n=1)
-    return f"did you mean {close[0]!r}?" if close else "add it to them, or take it out"
+    if not close:
+        return "add it to them, or take it out"
+    same = normalize("NFC", close[0]) == normalize("NFC", label)
+    how = f" They look alike, but {close[0]!a} is not {label!a}" if same else ""
+    return f"did you mean {close[0]!r}?{how}"
+
+
+def _folded(name: str) -> str:
+    return normalize("NFC", name).casefold()

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-from numpy.typing import NDArray
 from PIL import Image
 
 from veduta.data.limits import MOST_PIXELS, expect_little, expect_size
+from veduta.data.picture import Picture, Pixels
 from veduta.errors import DecodeError
 
 __all__ = ["DECODER", "FORMATS", "MOST_BYTES", "MOST_PIXELS", "calm", "decode", "read_file"]
@@ -32,7 +32,7 @@ MOST_BYTES = 256 * 2**20
 STRIP = 2**20  # pixels converted at a time: large images need no second full copy
 NARROW = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 16 bits to 8: 65535 = 255 * 257
 
-Pixels = NDArray[np.uint8]
+DEEP = (";16B", ";16L", ";16N")  # how Pillow names what it reads with 16 bits a channel
 
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 STRANGERS = (  # (offset, first bytes in lower case, what it is); kinds that people do have
@@ -71,7 +71,12 @@ def read_file(path: Path) -> bytes:
 
 
 def decode(data: bytes) -> Pixels:
-    """Pixels of the first frame, shape (height, width, 3), RGB, 0 to 255.
+    """Pixels (height, width, 3) of the first frame, RGB, 0 to 255; errors as `picture_of`."""
+    return picture_of(data).pixels
+
+
+def picture_of(data: bytes) -> Picture:
+    """An image, and what kind of file it came in.
 
     Raises:
         DecodeError: the bytes are not an image of `FORMATS`, are damaged, have more than
@@ -81,9 +86,20 @@ def decode(data: bytes) -> Pixels:
     try:
         with calm(), Image.open(BytesIO(data), formats=FORMATS) as image:
             expect_little(image, data)
+            mode = image.mode
+            deep = mode.startswith("I") or any(name in str(image.tile[:1]) for name in DEEP)
             image.load()
             expect_size(image)  # which a header of two minds may change
-            return _upright(_rgb(image), image)
+            pixels, orientation = _rgb(image), _orientation(image)
+            return Picture(
+                _upright(pixels, orientation),
+                format=image.format or "",
+                mode=mode,
+                deep=deep,
+                transparent=image.has_transparency_data,
+                animated=_is_animated(image),
+                orientation=orientation,
+            )
     except DecodeError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -135,15 +151,25 @@ def _convert(strip: Image.Image, whole: Image.Image) -> Pixels:
     return ((layers[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
 
 
-def _upright(pixels: Pixels, image: Image.Image) -> Pixels:
-    """The image as its camera was held (EXIF orientation 1 to 8)."""
+def _orientation(image: Image.Image) -> int:
+    """How the camera was held (EXIF orientation 1 to 8)."""
     try:
-        orientation = image.getexif().get(0x0112, 1)
-        turned = orientation in range(2, 9)
+        found = image.getexif().get(0x0112, 1)
     except Exception:  # noqa: BLE001 (damaged metadata says nothing about the pixels)
-        turned = False
-    if not turned:
-        return np.ascontiguousarray(pixels)
+        return 1
+    return int(found) if found in range(1, 9) else 1
+
+
+def _is_animated(image: Image.Image) -> bool:
+    """Whether there is a second frame; asked last, for it may move on in the file."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # noqa: BLE001 (the first frame is whole, whatever comes after it)
+        return False
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """The image as its camera was held."""
     if orientation in {5, 6, 7, 8}:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in {3, 4, 7, 8}:

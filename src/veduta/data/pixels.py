@@ -4,32 +4,42 @@ The second run on the same data reads files only to hash them. What cannot be de
 left out; nothing ever stands in for it.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence, Set
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from veduta.data.decode import DECODER, calm, decode
-from veduta.data.reading import Outcome, Reader, in_chunks
+from veduta.data.decode import DECODER
+from veduta.data.inspect.traits import Traits, known_traits, to_row, trait_store
+from veduta.data.making import Progress, Wanted, make_rows, silent
+from veduta.data.reading import Outcome
 from veduta.data.resize import Resize
-from veduta.data.rows import Block, Rows, RowStore
+from veduta.data.rows import Rows, RowStore
 from veduta.data.sample import Sample
 from veduta.errors import DecodeError
 
 LEFT_OUT = "left out"
 
-__all__ = ["Image", "Pixels", "Rejection", "Resize", "load_pixels", "pixel_store"]
-
-Progress = Callable[[int, int], None]
+__all__ = ["Image", "Pixels", "Rejection", "Resize", "gathered", "load_pixels", "pixel_store"]
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A sample that was read; `digest` is the SHA-256 of its file, in hexadecimal."""
+    """A sample that was read.
+
+    Attributes:
+        sample: Where it is, and what it is said to be.
+        digest: SHA-256 of its file, in hexadecimal.
+        traits: What the gate saw of it; None where it was not looked at.
+    """
 
     sample: Sample
     digest: str
+    traits: Traits | None = None
+
+    @property
+    def content(self) -> str:
+        """What identical images share: that of decoded pixels; of the file, if not looked at."""
+        return self.traits.pixels if self.traits else self.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,7 @@ class Pixels:
     """Images that could be read, with their pixels.
 
     Attributes:
-        images: In the order of the samples.
+        images: In the order of the samples, with their traits.
         rows: uint8, (len(images), size, size, 3), aligned with `images`.
         rejected: What could not be read, in the order of the samples.
         reused: How many images were in the cache already.
@@ -59,10 +69,6 @@ class Pixels:
     rejected: tuple[Rejection, ...]
     reused: int
     decoded: int
-
-
-def _silent(done: int, total: int) -> None:
-    """No progress shown."""
 
 
 def pixel_store(resize: Resize, cache: Path) -> RowStore:
@@ -77,10 +83,10 @@ def load_pixels(
     resize: Resize,
     *,
     cache: Path,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     threads: int,
 ) -> Pixels:
-    """The pixels of `samples`, from the cache where their content is known.
+    """The pixels and traits of `samples`, from the cache where their content is known.
 
     Args:
         samples: Files to read; their order is the order of the result.
@@ -92,63 +98,28 @@ def load_pixels(
     Raises:
         InputError: the disk has no room for the pixels, or the cache cannot be written.
     """
-    store = pixel_store(resize, cache)
-    known = store.known()
-    reader = Reader(known)
-    outcomes: list[Outcome] = []
-    done = 0
-    for found in in_chunks(reader.digest, [sample.path for sample in samples], threads):
-        outcomes += found
-        done += sum(isinstance(one, DecodeError) or one in known for one in found)
-        progress(done, len(samples))
-    sources: dict[str, list[Path]] = defaultdict(list)
-    for sample, outcome in zip(samples, outcomes, strict=True):
-        if isinstance(outcome, str):
-            sources[outcome].append(sample.path)
-    failures: dict[str, DecodeError] = {}
-    with (
-        calm(),
-        store.fill(list(sources)) as block,
-        closing(_decode_into(block, reader, sources, resize, threads)) as chunks,
-    ):
-        for made in chunks:
-            failures |= {key: error for key, error in made if error}
-            done += sum(len(sources[key]) for key, _ in made)
-            progress(done, len(samples))
-    outcomes = [failures.get(one, one) if isinstance(one, str) else one for one in outcomes]
-    return _gather(samples, outcomes, set(block.keys), store)
-
-
-def _decode_into(
-    block: Block,
-    reader: Reader,
-    sources: Mapping[str, Sequence[Path]],
-    resize: Resize,
-    threads: int,
-) -> Generator[list[tuple[str, DecodeError | None]], None, None]:
-    """Fill the rows of `block`; yields each key, and why it has no row where it has none."""
-
-    def place(index: int) -> tuple[str, DecodeError | None]:
-        key = block.keys[index]
-        try:
-            block.write(index, resize(decode(reader.content(sources[key], key))))
-        except DecodeError as error:
-            block.drop(index)
-            return key, error
-        return key, None
-
-    return in_chunks(place, range(len(block.keys)), threads)
-
-
-def _gather(
-    samples: Sequence[Sample], outcomes: Sequence[Outcome], fresh: Set[str], store: RowStore
-) -> Pixels:
-    images, rejected = [], []
-    for sample, outcome in zip(samples, outcomes, strict=True):
-        if isinstance(outcome, DecodeError):
-            rejected.append(Rejection(sample.name, outcome.problem, outcome.detail))
-        else:
-            images.append(Image(sample, outcome))
-    decoded = sum(image.digest in fresh for image in images)
+    store, traits = pixel_store(resize, cache), trait_store(cache)
+    wanted = [Wanted(store, lambda picture: resize(picture.pixels)), Wanted(traits, to_row)]
+    outcomes, fresh = make_rows(samples, wanted, progress=progress, threads=threads)
+    images, rejected = gathered(samples, outcomes, traits)
+    decoded = sum(image.digest in fresh[0] for image in images)
     rows = store.rows([image.digest for image in images])
-    return Pixels(tuple(images), rows, tuple(rejected), len(images) - decoded, decoded)
+    return Pixels(images, rows, rejected, len(images) - decoded, decoded)
+
+
+def gathered(
+    samples: Sequence[Sample], outcomes: Sequence[Outcome], store: RowStore
+) -> tuple[tuple[Image, ...], tuple[Rejection, ...]]:
+    """What came of reading `samples`: images with their traits of `store`, and what is left out."""
+    read = [(sample, one) for sample, one in zip(samples, outcomes, strict=True)]
+    good = [(sample, one) for sample, one in read if isinstance(one, str)]
+    traits = known_traits(store, [digest for _, digest in good])
+    images = tuple(
+        Image(sample, digest, seen) for (sample, digest), seen in zip(good, traits, strict=True)
+    )
+    rejected = tuple(
+        Rejection(sample.name, one.problem, one.detail)
+        for sample, one in read
+        if isinstance(one, DecodeError)
+    )
+    return images, rejected

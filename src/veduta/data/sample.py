@@ -3,6 +3,7 @@
 They stand apart from the code that finds them, because a table and a tree of folders both do.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,11 +74,16 @@ def split_of(name: str) -> str | None:
     return SPELLINGS.get(name.strip().lower().removeprefix("seg_"))
 
 
-def some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
     """The first few names, quoted, and how many more there are.
 
     >>> some(["a", "b", "c", "d"])
     "'a', 'b', 'c' and 1 more"
     """
-    shown = ", ".join(map(repr, names[:SHOWN]))
-    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+    return first([repr(name) for name in names])
+
+
+def first(told: Sequence[str]) -> str:
+    """The first few of what is told of many, as it is, and how many more there are."""
+    shown = ", ".join(told[:SHOWN])
+    return f"{shown} and {len(told) - SHOWN} more" if len(told) > SHOWN else shown

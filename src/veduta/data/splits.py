@@ -1,40 +1,18 @@
 """Who trains, who chooses, who judges: decided by content, so that a copy cannot judge itself.
 
 An image's place depends on the seed and on its bytes, never on its name or on the order of files.
-Splits that came with the data are kept as they are, and the validation part of the training images
-does not depend on a test folder in any way. With folds, training and validation images are one.
+Splits that came with the data are kept, and the validation part of the training images does not
+depend on a test folder in any way; what leaks is dropped afterwards. Images are the same where
+their decoded pixels are. With folds, training and validation images are one.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from veduta.data.inspect.findings import PARTS
 from veduta.data.pixels import Image
+from veduta.data.sample import first
 from veduta.errors import InputError
 from veduta.runtime.streams import order, sample_keys, stream
-
-
-@dataclass(frozen=True, slots=True)
-class Copies:
-    """Identical files that stand in more than one split, or in more than one class.
-
-    Attributes:
-        digest: SHA-256 of their content.
-        members: (split, label, name) of each, sorted.
-    """
-
-    digest: str
-    members: tuple[tuple[str, str, str], ...]
-
-    @property
-    def leak(self) -> bool:
-        """Whether they stand in more than one split."""
-        return len({split for split, _, _ in self.members}) > 1
-
-    @property
-    def conflict(self) -> bool:
-        """Whether they have more than one label."""
-        return len({label for _, label, _ in self.members}) > 1
 
 
 def assign(
@@ -50,7 +28,7 @@ def assign(
     Splits that came with the data stay. Without a test split, round(`test` * n) of the n different
     images of each class are sealed as test; without a validation split, round(`validation` * m)
     of the m that are left for training choose. Every part has at least one image of each class.
-    Identical files go together; where they stand in several classes, they count for the first of
+    Identical images go together; where they stand in several classes, they count for the first of
     these. With folds all images but those of the test train, a validation split that came too.
 
     Args:
@@ -71,13 +49,16 @@ def assign(
         if share is not None and part not in given
     }
     ours = {None, "train", *(["validation"] if folds else [])}
-    classes = _distinct([image for image in images if image.sample.split in ours])
+    pool = [image for image in images if image.sample.split in ours]
+    first, classes = _first(pool), _distinct(pool)
     _expect_enough(classes, [*reversed(shares)], folds)
     place: dict[str, str] = {}
     for digests in classes.values():
         place |= _divide(digests, shares, seed, train=folds or 1)
     return tuple(
-        place.get(image.digest, "train") if image.sample.split in ours else str(image.sample.split)
+        place.get(first[image.content], "train")
+        if image.sample.split in ours
+        else str(image.sample.split)
         for image in images
     )
 
@@ -85,25 +66,31 @@ def assign(
 def fold_of(images: Sequence[Image], folds: int, seed: int) -> dict[str, int]:
     """Digest -> fold, from 1 to `folds`: each class is dealt out like cards, one after another.
 
-    So folds differ by at most one image, in each class and in all; identical files go together.
+    So folds differ by at most one image, in each class and in all; identical images go together.
     """
     place: dict[str, int] = {}
     for _, digests in sorted(_distinct(images).items()):
         for index in order(stream(seed, "fold"), sample_keys(digests)):
             place[digests[index]] = len(place) % folds + 1
-    return place
+    first = _first(images)
+    return {image.digest: place[first[image.content]] for image in images}
 
 
-def shared(images: Sequence[Image], assignment: Sequence[str]) -> list[Copies]:
-    """Identical files in different splits (leaks) or classes (conflicts), in a fixed order."""
-    members = defaultdict(list)
-    for image, split in zip(images, assignment, strict=True):
-        sample = image.sample
-        members[image.digest].append((split, sample.label or "", sample.name))
-    copies = [Copies(digest, tuple(sorted(found))) for digest, found in members.items()]
-    return sorted(
-        (group for group in copies if group.leak or group.conflict), key=lambda c: c.members
-    )
+def leaking(images: Sequence[Image], assignment: Sequence[str]) -> dict[int, int]:
+    """Which images stand in a later one of `PARTS` too: their number -> that of the copy there.
+
+    What judges is kept: an image of the test is none of training or validation, one that chooses
+    is none of training.
+    """
+    top: dict[str, int] = {}
+    ranks = [PARTS.index(part) for part in assignment]
+    for number in sorted(range(len(images)), key=lambda n: (-ranks[n], images[n].sample.name)):
+        top.setdefault(images[number].content, number)
+    return {
+        number: top[image.content]
+        for number, image in enumerate(images)
+        if ranks[number] < ranks[top[image.content]]
+    }
 
 
 def _divide(
@@ -121,12 +108,21 @@ def _divide(
     return place
 
 
-def _distinct(pool: Sequence[Image]) -> dict[str, list[str]]:
-    """Class -> its different images, sorted by digest."""
-    owner: dict[str, str] = {}
+def _first(pool: Sequence[Image]) -> dict[str, str]:
+    """Content -> the smallest digest of the files that have it, which stands for the image."""
+    first: dict[str, str] = {}
     for image in pool:
-        label = str(image.sample.label)
-        owner[image.digest] = min(label, owner.get(image.digest, label))
+        first[image.content] = min(image.digest, first.get(image.content, image.digest))
+    return first
+
+
+def _distinct(pool: Sequence[Image]) -> dict[str, list[str]]:
+    """Class -> its different images, sorted by the digest that stands for each."""
+    owner: dict[str, str] = {}
+    first = _first(pool)
+    for image in pool:
+        label, digest = str(image.sample.label), first[image.content]
+        owner[digest] = min(label, owner.get(digest, label))
     classes: dict[str, list[str]] = {str(image.sample.label): [] for image in pool}
     for digest in sorted(owner):
         classes[owner[digest]].append(digest)
@@ -148,6 +144,6 @@ def _expect_enough(
         purposes = f"{', '.join(others)} and {last}" if others else last
         raise InputError(
             f"each class needs at least {least} different readable images, for {purposes}; "
-            f"{', '.join(few)} (identical files count once, for one class); add images, "
+            f"{first(few)} (identical images count once, for one class); add images, "
             f"{'ask for fewer folds, ' if folds else ''}or leave the class out"
         )

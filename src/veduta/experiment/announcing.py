@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from veduta.data.inspect.findings import CONFLICT, LEAK, PLACES
 from veduta.experiment.earlier import Earlier
 from veduta.experiment.folding import announce_folds
 from veduta.experiment.plan import Plan
@@ -22,14 +23,32 @@ def announce_plan(plan: Plan, start: Mapping[str, Any], console: Console) -> Non
         f"trials      {len(plan.trials)}{fewer if plan.cells != len(plan.trials) else ''}, "
         f"{most_epochs(plan.trials, plan.settings.halving):,} epochs at most"
     )
-    if leaks := start["in_two_splits"]:
-        console.warn(f"{leaks} images came in more than one split; splits.csv has their sha256")
-    if conflicts := start["in_two_classes"]:
-        console.warn(f"{conflicts} images came with more than one label; see splits.csv")
+    _announce_findings(plan, start, console)
     for name in plan.idle:
         console.warn(f"{name} has no effect here")
     if plan.earlier is not None:
         _announce_earlier(plan.earlier, start["versions"], console)
+
+
+def _announce_findings(plan: Plan, start: Mapping[str, Any], console: Console) -> None:
+    """What is wrong with the data; the files that cannot be read were told while they were read."""
+    if leaks := start["in_two_splits"]:
+        done = (
+            "they are kept, so that scores say more than is true"
+            if plan.settings.keep_leaks
+            else f"{start['dropped']} copies are dropped where they would train, see rejected.csv"
+        )
+        console.warn(f"{leaks} images came in more than one split: {done}")
+    if conflicts := start["in_two_classes"]:
+        console.warn(f"{conflicts} images came with more than one label")
+    others = {
+        name: count
+        for name, count in start["findings"].items()
+        if name in PLACES and name not in {LEAK, CONFLICT}
+    }
+    if others:
+        told = ", ".join(f"{count:,} {name}" for name, count in others.items())
+        console.say(f"findings    {told}; `veduta inspect` shows them")
 
 
 def _announce_earlier(earlier: Earlier, now: Mapping[str, str], console: Console) -> None:

@@ -93,7 +93,8 @@ def _judged(summary: Mapping[str, Any]) -> str:
     images, validation, winner = summary["images"], summary["validation"], summary["winner"]
     parts = ", ".join(f"{count:,} for {part}" for part, count in images.items() if count)
     folds = f", pooled over {summary['folds']} folds" if summary["folds"] else ""
-    said = [f"- Images: {parts}; {summary['rejected']:,} files were left out."]
+    left_out = summary["rejected"] + (summary["dropped"] or 0)
+    said = [f"- Images: {parts}; {left_out:,} files were left out."]
     said.append(
         f"- Chosen among {summary['trials']} trial(s), at epoch {winner['best_epoch']}, by "
         f"validation: {_share(validation)} of {validation['images']:,} images{folds}."

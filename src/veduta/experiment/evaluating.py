@@ -187,7 +187,8 @@ def write_evaluation(directory: RunDirectory, evaluation: Evaluation) -> Evaluat
     with expect_room(directory.path):
         for name, table in evaluation.tables.items():
             write_csv(getattr(directory, name), table)
-        write_csv(directory.confusion, evaluation.confusion.reset_index(names="truth"))
+        counts = evaluation.confusion.reset_index(names="truth", allow_duplicates=True)
+        write_csv(directory.confusion, counts)
         write_rejected(directory, evaluation.rejected)
         write_json(directory.summary, evaluation.summary)
     return replace(evaluation, directory=directory.path)

@@ -32,11 +32,14 @@ def write_splits(
     *,
     settings: Settings,
 ) -> None:
-    """splits.csv: which image served for what; with folds, in which fold it judged."""
+    """splits.csv: which image served for what; with folds, in which fold it judged.
+
+    Copies that were dropped have no row.
+    """
     where = {image.sample.name: part for part, found in parts.items() for image in found}
     fold = fold_of(parts["train"], settings.folds, settings.seed) if settings.folds else {}
     rows = []
-    for image in images:
+    for image in (image for image in images if image.sample.name in where):
         name, part = image.sample.name, where[image.sample.name]
         judged = str(fold[image.digest]) if part == "train" and fold else ""
         rows.append((name, image.sample.label, part, image.digest, judged))

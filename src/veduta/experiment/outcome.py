@@ -20,7 +20,7 @@ from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
 from veduta.inference.averaging import mean_logits
-from veduta.metrics.classification import accuracy
+from veduta.metrics.classification import share
 from veduta.models.backbones import Backbone, backbone_from_state
 from veduta.models.freezing import artefact_states, frozen_stages
 from veduta.models.heads import HeadNetwork
@@ -33,6 +33,11 @@ from veduta.search.kept import DAMAGED
 from veduta.search.space import Trial
 from veduta.training.state import parts
 from veduta.training.step import evaluation_batch
+
+NONE = dict.fromkeys(("accuracy", "low", "high"))
+
+Opened = tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_]]
+"""Of the test images: truth, logits, and whether an identical image has another label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +57,46 @@ def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
     An image's logits are the mean over the views that `tta` asks for, as in prediction. Where the
     winner's scores of the last opening stand in `scores/test.npz`, as in a run that was killed
     after it, it is not opened again; after an extension it is. Where no test image could be read
-    there is no score: the accuracy is None, nothing was opened.
+    there is no score: the accuracy is None, nothing was opened. Where labels of identical images
+    contradict one another, `without_conflicts` is the score of the others.
     """
     tta = made.plan.settings.tta
     if not sealed.images:
-        none = dict.fromkeys(("accuracy", "low", "high"))
-        return {**none, "images": 0, "tta": tta, "opened": 0, "opened_before": 0}
+        none = {**NONE, "images": 0, "without_conflicts": None}
+        return {**none, "tta": tta, "opened": 0, "opened_before": 0}
     found = _kept(made, sealed) if sealed.fresh else None
     if found is None:
         logits = mean_logits(made.network, _seen(made, sealed)).numpy()
         truth = np.array([made.plan.folder.classes.index(label) for label in sealed.open()])
+        doubtful = np.array([i.sample.name in sealed.conflicting for i in sealed.images])
         write_arrays(
             made.directory.test,
             paths=np.array([image.sample.name for image in sealed.images]),
             truth=truth,
             logits=logits,
+            conflicting=doubtful,
             trial=np.array(made.winner.id),
             opened=np.array(sealed.opened),
         )
-        found = truth, logits
-    score = accuracy(found[0], found[1].argmax(1)).as_dict()
+        found = truth, logits, doubtful
+    hits = found[1].argmax(1) == found[0]
+    scores = {**_share(hits), "without_conflicts": _without(found[2], hits)}
     openings = {"opened": sealed.opened, "opened_before": sealed.opened_before}
-    return {**score, "tta": tta, **openings}
+    return {**scores, "tta": tta, **openings}
+
+
+def _share(hits: NDArray[np.bool_]) -> dict[str, Any]:
+    return share(int(hits.sum()), len(hits)).as_dict()
+
+
+def _without(doubtful: NDArray[np.bool_], hits: NDArray[np.bool_]) -> dict[str, Any] | None:
+    """The score of the images whose label no identical image contradicts; None if it is the same.
+
+    Where all are contradicted, there is none: its accuracy is None.
+    """
+    if not doubtful.any():
+        return None
+    return {**NONE, "images": 0} if doubtful.all() else _share(hits[~doubtful])
 
 
 def _seen(made: Made, sealed: SealedTest) -> Iterator[Iterator[Tensor]]:
@@ -92,12 +115,12 @@ def _shown(view: View, pixels: Iterator[Tensor]) -> Iterator[Tensor]:
         yield torch.from_numpy(view.of(part.numpy(), keys))
 
 
-def _kept(made: Made, sealed: SealedTest) -> tuple[NDArray[np.intp], NDArray[np.float32]] | None:
-    """Truth and logits of the last opening, where it was for this winner and they are whole."""
+def _kept(made: Made, sealed: SealedTest) -> Opened | None:
+    """What the last opening came to, where it was for this winner and is whole."""
     try:
         with np.load(io.BytesIO(made.directory.test.read_bytes())) as kept:
             whose = str(kept["trial"]), int(kept["opened"])
-            found = kept["truth"], kept["logits"]
+            found = kept["truth"], kept["logits"], kept["conflicting"]
     except DAMAGED:
         return None
     return found if whose == (made.winner.id, sealed.opened) else None

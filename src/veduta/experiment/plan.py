@@ -97,7 +97,7 @@ def make_plan(
     faults += dict.fromkeys(fault for cell in candidates for fault in _faults_of_cell(cell))
     faults += _idle_view_faults(candidates)
     faults += [] if place.resumed else new_directory_faults(place.path)
-    faults += _inside_faults(Path(data), place.path)
+    faults += inside_faults(Path(data), place.path)
     engine, folder = "", None
     try:
         engine = choose_engine(settings.engine, settings.precision)
@@ -213,7 +213,7 @@ def _idle_view_faults(candidates: Sequence[Settings]) -> list[str]:
     return [f"{rule}; got views={views} with epochs={epochs}: raise epochs, or lower views"]
 
 
-def _inside_faults(data: Path, out: Path) -> list[str]:
+def inside_faults(data: Path, out: Path) -> list[str]:
     """A run inside the data would be taken for images the next time."""
     if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
         return [f"--out must not lie in the folder of images; {out} lies in {data}: choose another"]

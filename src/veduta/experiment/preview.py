@@ -17,7 +17,7 @@ from veduta.config.settings import Settings
 from veduta.data.pixels import Image, pixel_store
 from veduta.errors import InputError
 from veduta.experiment.materials import Materials
-from veduta.experiment.parts import gate_of, split
+from veduta.experiment.parts import gate_of
 from veduta.experiment.plan import Plan
 from veduta.experiment.recipes import canonical, resize_of
 from veduta.features.quantised import drawn
@@ -85,7 +85,7 @@ def sheets_of(plan: Plan, *, cache: Path, console: Console) -> list[Sheet]:
     classes = plan.folder.classes
     number = {name: index for index, name in enumerate(classes)}
     materials = Materials(plan.engine, plan.settings.seed, cache, console)
-    images = canonical(split(plan, gate_of(plan, materials))["train"], number)
+    images = canonical(gate_of(plan, materials).parts["train"], number)
     resize = resize_of(plan.trials[0].settings)
     digests = [image.digest for image in images]
     examples = Examples(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from veduta.experiment.examples import examples
 from veduta.experiment.materials import Materials
-from veduta.experiment.parts import gate_of, split
+from veduta.experiment.parts import gate_of
 from veduta.experiment.plan import Plan
 from veduta.experiment.records import start_of, write_start
 from veduta.runs.directory import RunDirectory, create
@@ -65,11 +65,10 @@ def find_rates(plan: Plan, *, cache: Path, console: Console) -> RangeTest:
     settings, classes = trial.settings, plan.folder.classes
     materials = Materials(plan.engine, settings.seed, cache, console, precision=settings.precision)
     gate = gate_of(plan, materials)
-    parts = split(plan, gate)
-    materials.training = parts["train"]
+    materials.training = gate.parts["train"]
     materials.expect_backbones([settings])
     materials.settle_engine(settings)
-    (train,) = examples(materials, [parts["train"]], settings, classes=classes)
+    (train,) = examples(materials, [gate.parts["train"]], settings, classes=classes)
     network = fresh_network(settings, train, Way(len(classes), materials.networks.tail(settings)))
     rates: list[Rate] = []
     threads = 1 if settings.freeze == "all" else processors()
@@ -80,7 +79,7 @@ def find_rates(plan: Plan, *, cache: Path, console: Console) -> RangeTest:
     directory = create(plan.place)
     found = RangeTest(_table(rates), suggestion(rates), len(train), directory.path)
     with expect_room(directory.path):
-        write_start(directory, plan, gate, start=start_of(plan, gate, parts), parts=parts)
+        write_start(directory, plan, gate, start=start_of(plan, gate))
         _write(directory, found)
     return found
 

@@ -10,10 +10,10 @@ import yaml
 
 from veduta.config.fields import as_plain, plain
 from veduta.config.parsing import PROVENANCE
-from veduta.data.pixels import Pixels, Rejection
-from veduta.data.splits import shared
+from veduta.data.inspect.findings import CONFLICT, LEAK, counted
+from veduta.data.pixels import Rejection
 from veduta.experiment.folding import write_splits
-from veduta.experiment.parts import Parts
+from veduta.experiment.parts import Gate
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import fingerprint
 from veduta.runs.directory import RunDirectory
@@ -47,19 +47,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def start_of(plan: Plan, gate: Pixels, parts: Parts) -> dict[str, Any]:
+def start_of(plan: Plan, gate: Gate) -> dict[str, Any]:
     """What a run stands on, settings and grid apart."""
-    images = [image for part in parts.values() for image in part]
-    copies = shared(images, [name for name, part in parts.items() for _ in part])
+    found = counted(gate.findings)
     return {
         "command": plan.command,
         "data": str(plan.folder.root),
         "layout": plan.folder.layout,
         "classes": list(plan.folder.classes),
-        "images": {name: len(part) for name, part in parts.items()},
-        "rejected": len(gate.rejected),
-        "in_two_splits": sum(group.leak for group in copies),
-        "in_two_classes": sum(group.conflict for group in copies),
+        "images": {name: len(part) for name, part in gate.parts.items()},
+        "rejected": len(gate.unreadable),
+        "dropped": len(gate.dropped),
+        "in_two_splits": found.get(LEAK, 0),
+        "in_two_classes": found.get(CONFLICT, 0),
+        "findings": found,
+        "weigh": sum(finding.weighs for finding in gate.findings),
         "data_fingerprint": fingerprint(gate.images),
         "engine": plan.engine,
         "precision": plan.settings.precision,
@@ -94,14 +96,14 @@ def settings_of(plan: Plan) -> dict[str, Any]:
 
 
 def write_start(
-    directory: RunDirectory, plan: Plan, gate: Pixels, *, start: Mapping[str, Any], parts: Parts
+    directory: RunDirectory, plan: Plan, gate: Gate, *, start: Mapping[str, Any]
 ) -> None:
     """config.yaml, splits.csv and rejected.csv."""
     content = {**settings_of(plan), PROVENANCE: dict(start)}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     write_atomically(directory.config, text)
-    write_splits(directory, gate.images, parts, settings=plan.settings)
-    write_rejected(directory, gate.rejected)
+    write_splits(directory, gate.images, gate.parts, settings=plan.settings)
+    write_rejected(directory, [*gate.unreadable, *gate.dropped])
 
 
 def write_rejected(directory: RunDirectory, rejected: Sequence[Rejection]) -> None:

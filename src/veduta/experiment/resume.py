@@ -19,7 +19,7 @@ from veduta.experiment.plan import Plan, make_plan, trials_of
 from veduta.features.engines import choose_engine
 from veduta.runs.directory import Place
 
-FREE = frozenset({"memory", "checkpoint_seconds"})
+FREE = frozenset({"memory", "checkpoint_seconds", "strict"})
 """Settings that no result depends on: a run that was killed for its memory goes on with less."""
 
 

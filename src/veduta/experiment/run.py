@@ -1,7 +1,6 @@
 """One run, from a checked plan to a model that can be trusted. The file to read first.
 
-gate       decode every image once; what cannot be read is listed
-splits     train, validation, test; the test is sealed
+gate       decode every image once; what is wrong is listed; the test is set apart and sealed
 study      frozen features once, then every trial on them, once or fold by fold
 selection  by validation alone; the trials that tie with the winner
 test       opened once, for the winner
@@ -23,7 +22,7 @@ from veduta.experiment.judgement import judge, write_judgement
 from veduta.experiment.materials import Materials
 from veduta.experiment.means import alone, means_of
 from veduta.experiment.outcome import Made, score_test, write_model
-from veduta.experiment.parts import Parts, gate_of, split
+from veduta.experiment.parts import Parts, gate_of
 from veduta.experiment.picturing import picture_run
 from veduta.experiment.plan import Plan
 from veduta.experiment.recipes import recipe_of
@@ -63,12 +62,12 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     settings = plan.settings
     materials = Materials(plan.engine, settings.seed, cache, console, precision=settings.precision)
     gate = gate_of(plan, materials)
-    parts = split(plan, gate)
+    parts = gate.parts
     materials.training = parts["train"]
     backbones = materials.expect_backbones(trial.settings for trial in plan.trials)
     measured = materials.settle_engine(plan.trials[0].settings)
     plan = replace(plan, engine=materials.engine)
-    start = {**records.start_of(plan, gate, parts), "backbones": backbones, **measured}
+    start = {**records.start_of(plan, gate), "backbones": backbones, **measured}
     if earlier is not None:
         expect_same_images(earlier, parts, start["data_fingerprint"])
         expect_same_backbones(earlier, backbones)
@@ -79,7 +78,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     directory, journal = earlier.reopened() if earlier else begun(plan.place)
     with expect_room(directory.path), journal, threads_of(1):
         start = records.begin(journal, plan, start)
-        records.write_start(directory, plan, gate, start=start, parts=parts)
+        records.write_start(directory, plan, gate, start=start)
         data = Data(plan, parts, materials)
         try:
             resident = _residency(plan, parts)
@@ -93,7 +92,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
 
         network = _final_network(study, winner, best, data) if plan.refit else best.network
         made = Made(directory, plan, winner, network, materials)
-        sealed = SealedTest(parts["test"], journal, cache)
+        sealed = SealedTest(parts["test"], journal, cache, gate.conflicting)
         summary = _judged(made, study, best, ties=ties, sealed=sealed, parts=parts)
         write_winner(made, data, console)
         seconds = {**materials.seconds, "training": study.seconds}
@@ -157,7 +156,7 @@ def _judged(
     summary["corrected"] = corrected_of(made.directory, study.record, plan.settings.seed)
     summary |= write_judgement(made.directory, judgement, seed=plan.settings.seed)
     start = study.record.journal.events[0]
-    told = {**summary, **{name: start[name] for name in ("images", "rejected")}}
+    told = {**summary, **{name: start.get(name) for name in ("images", "rejected", "dropped")}}
     write_model(made, judgement, told)
     picture_run(made, judgement, [image for part in parts.values() for image in part])
     summary["engine_check"] = made.materials.checks.get(recipe_of(made.winner.settings))

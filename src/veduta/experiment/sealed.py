@@ -39,11 +39,15 @@ def record_opening(cache: Path, test: str, by: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SealedTest:
-    """Test images whose labels are behind `open`."""
+    """Test images whose labels are behind `open`.
+
+    Of `conflicting` ones identical images have another label, in the test or elsewhere.
+    """
 
     images: Sequence[Image]
     journal: Journal
     cache: Path
+    conflicting: frozenset[str] = frozenset()
 
     @property
     def opened(self) -> int:

@@ -21,7 +21,8 @@ from veduta.search.space import varied
 from veduta.tracking.tables import epochs_table, trials_table, write_csv
 
 STANDS_ON = (
-    *("classes", "images", "rejected", "in_two_splits", "in_two_classes"),
+    *("classes", "images", "rejected", "dropped", "in_two_splits", "in_two_classes"),
+    *("findings", "weigh"),
     *("engine", "precision", "engine_measured"),
 )
 """What the summary repeats of the start."""
@@ -49,6 +50,7 @@ def summary_of(
         "trials": len(plan.trials),
         "cells": plan.cells,
         "failed": len(record.failed),
+        "strict": plan.settings.strict,
         "resumed": sum(event["event"] == "resumed" for event in record.journal.events),
         "class_order": "by name, in code point order",
     }

@@ -77,6 +77,7 @@ def facts_of_run(run: Run, *, seed: int) -> Facts:
 def facts_of_evaluation(directory: RunDirectory, summary: Mapping[str, Any]) -> Facts:
     """From the tables of an evaluation."""
     counts = read_table(directory.confusion).set_index("truth").astype(np.int64)
+    counts.columns = counts.index  # a class may be called truth, too
     return Facts(
         "judged",
         tuple(counts.index),

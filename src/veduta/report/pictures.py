@@ -43,7 +43,7 @@ class Pictures:
 
     def address(self, name: str) -> str:
         """A file of the folder, as an address that holds it."""
-        return _address(self._content(name), KINDS[Path(name).suffix])
+        return data_address(self._content(name), KINDS[Path(name).suffix])
 
     def overlay(self, picture: str, heat: str) -> str:
         """Heat on an image in grey, as an address that holds it."""
@@ -54,7 +54,7 @@ class Pictures:
         Image.fromarray(laid_over(np.asarray(pixels), warmth)).save(
             drawn, format="WEBP", quality=QUALITY, method=4
         )
-        return _address(drawn.getvalue(), KINDS[".webp"])
+        return data_address(drawn.getvalue(), KINDS[".webp"])
 
     def _content(self, name: str) -> bytes:
         path = self.folder / Path(name).name  # no name can lead outside
@@ -86,5 +86,6 @@ def pictures_in(folder: Path) -> Pictures:
         ) from error
 
 
-def _address(content: bytes, kind: str) -> str:
+def data_address(content: bytes, kind: str) -> str:
+    """A file as an address that holds it."""
     return f"data:{kind};base64,{b64encode(content).decode('ascii')}"

@@ -206,6 +206,8 @@ def new_directory_faults(path: Path) -> list[str]:
         return [f"{rule}; {path} exists: choose another name, such as {free}"]
     if len(os.fsencode(path.name)) > LONGEST_NAME:
         return [f"--out must have a name of at most {LONGEST_NAME} bytes; choose a shorter one"]
+    if os.fsencode(path) != str(path).encode(errors="replace"):
+        return [f"--out must be a name in UTF-8, which TensorBoard needs; got {str(path)!r}"]
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
         return [_not_writable(path, f"{above} is a file")]

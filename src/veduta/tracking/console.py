@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from veduta.tracking.html import visible
 from veduta.tracking.leaderboard import Leaderboard
 
 Advance = Callable[[int, int], None]
@@ -69,11 +70,11 @@ class Console:
 
     def say(self, text: str) -> None:
         """One line of plain text."""
-        self._rich.print(Text(text))
+        self._rich.print(Text("\n".join(map(visible, text.split("\n")))))
 
     def warn(self, text: str) -> None:
         """One line that must not be missed."""
-        self._warnings.print(Text.assemble(("warning: ", "yellow"), text))
+        self._warnings.print(Text.assemble(("warning: ", "yellow"), visible(text)))
 
     def table(self, table: pd.DataFrame, title: str) -> None:
         """A table, numbers to the right.
@@ -81,7 +82,7 @@ class Console:
         Where it is too wide, nothing is cut: the columns that do not fit stand below, beside the
         first one again. A text that is too wide by itself takes several lines.
         """
-        head = Text(title) if title else None
+        head = Text(visible(title)) if title else None
         for places in _fitting(table, self._rich.width):
             drawn = Table(title=head, title_justify="left", box=box.SIMPLE_HEAD)
             for place in places:
@@ -186,9 +187,9 @@ def _fitting(table: pd.DataFrame, width: int) -> Iterator[list[int]]:
 
 
 def _cell(value: object) -> Text:
-    """A value as one line of plain text: names are shown as they are, markup or not."""
+    """A value as one line of plain text: markup is text, and no name can move the cursor."""
     if value is None or value is pd.NA or value is pd.NaT or value != value:  # noqa: PLR0124 - nan
         return Text("")
     if isinstance(value, float):
         return Text(f"{value:.4g}")
-    return Text(str(value).replace("\n", "\\n").replace("\r", "\\r"))
+    return Text(visible(value))

@@ -1,5 +1,6 @@
 """The CSV files of a run, each derived from the journal alone."""
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -64,8 +65,16 @@ def trials_table(events: Sequence[Event]) -> pd.DataFrame:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table; numbers in the shortest form that reads back the same."""
-    write_atomically(path, table.to_csv(index=False, lineterminator="\n"))
+    """Write a table; numbers in the shortest form that reads back the same.
+
+    Cells are data, and stay as they are: `=1+1` too, which a spreadsheet takes for a formula. Only
+    what is no text of a table on its own is quoted; a carriage return, which Python's writer leaves
+    bare and every reader takes for the end of a row, has all text quoted.
+    """
+    text = table.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:
+        text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    write_atomically(path, text)
 
 
 def rows_to_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -1,0 +1,122 @@
+"""Identical images and images that look alike, on made-up groups and on pictures."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from tests.data.inspect.looks import made_up
+from veduta.data.inspect import duplicates
+from veduta.data.inspect.duplicates import (
+    Confirm,
+    conflicting,
+    copies,
+    exact_findings,
+    near_findings,
+)
+from veduta.data.inspect.findings import Finding
+from veduta.data.pixels import Image
+
+
+def told(findings: Sequence[Finding]) -> list[tuple[str, list[str], str]]:
+    return [(f.problem, [s.name for s in f.samples], f.action) for f in findings]
+
+
+IMAGES = [
+    made_up("twice", "train/a/1"),
+    made_up("twice", "train/a/2"),
+    made_up("leak", "train/a/3"),
+    made_up("leak", "test/a/4"),
+    made_up("conflict", "train/b/5"),
+    made_up("conflict", "train/a/6"),
+    made_up("both", "validation/a/7"),
+    made_up("both", "test/b/8"),
+    made_up("alone", "train/a/9"),
+]
+
+
+def test_a_group_is_told_by_where_its_images_stand() -> None:
+    expected = [
+        ("leak", ["test/a/4", "train/a/3"], "train copy dropped"),
+        ("leak", ["test/b/8", "validation/a/7"], "validation copy dropped"),
+        ("conflict", ["test/b/8", "validation/a/7"], "kept"),
+        ("duplicate", ["train/a/1", "train/a/2"], "kept"),
+        ("conflict", ["train/a/6", "train/b/5"], "kept"),
+    ]
+    assert told(exact_findings(IMAGES)) == expected
+    assert told(exact_findings(IMAGES[::-1])) == expected
+    kept = told(exact_findings(IMAGES, keep_leaks=True))
+    assert kept == [(problem, names, "kept") for problem, names, _ in expected]
+    assert conflicting(IMAGES) == {"train/b/5", "train/a/6", "validation/a/7", "test/b/8"}
+
+
+def test_images_to_predict_neither_leak_nor_contradict() -> None:
+    judged, asked = made_up("one", "test/a/1"), made_up("one", "predict/a/2")
+    asked = replace(asked, sample=replace(asked.sample, label=None))
+    assert told(exact_findings([judged, asked])) == [
+        ("duplicate", ["predict/a/2", "test/a/1"], "kept")
+    ]
+    assert not conflicting([judged, asked])
+
+
+def test_a_file_that_was_not_looked_at_is_known_by_its_bytes() -> None:
+    one = Image(IMAGES[0].sample, "00ff")
+    assert copies([one, Image(IMAGES[1].sample, "00ff"), IMAGES[2]]) == [
+        [one, Image(IMAGES[1].sample, "00ff")]
+    ]
+
+
+def test_near_pairs_have_their_distance_and_identical_ones_are_none() -> None:
+    images = [
+        made_up("x", "train/a/1", look=0b0),
+        made_up("x", "train/a/2", look=0b0),
+        made_up("y", "test/a/3", look=0b111),
+        made_up("z", "test/b/4", look=0b101),
+        made_up("far", "train/a/5", look=2**64 - 1),
+    ]
+    found = near_findings(images)
+    assert [(f.problem, *(s.name for s in f.samples), f.distance) for f in found] == [
+        ("near leak", "test/a/3", "train/a/1", 3),
+        ("near leak", "test/b/4", "train/a/1", 2),
+        ("near conflict", "test/b/4", "train/a/1", 2),
+        ("near leak", "test/a/3", "train/a/2", 3),
+        ("near leak", "test/b/4", "train/a/2", 2),
+        ("near conflict", "test/b/4", "train/a/2", 2),
+        ("near conflict", "test/a/3", "test/b/4", 1),
+    ]
+    assert found[0].detail.endswith("3 of 64 bits differ")
+
+
+def test_flat_images_and_other_colours_do_not_look_alike() -> None:
+    flat = [made_up(f"{n}", f"a/{n}", look=7, contrast=0.5) for n in range(3)]
+    assert near_findings(flat) == []
+    blue, red = bytes([0, 0, 200] * 64), bytes([200, 0, 0] * 64)
+    shades = [made_up("1", "a/1", look=7, thumbnail=blue), made_up("2", "a/2", look=7)]
+    shades += [made_up("3", "a/3", look=7, thumbnail=red)]
+    assert near_findings(shades[::2]) == []
+    assert len(near_findings([shades[0], replace(shades[0], sample=shades[1].sample)])) == 0
+    alike = made_up("4", "a/4", look=7, thumbnail=red)
+    assert len(near_findings([*shades, alike])) == 1
+
+
+def test_who_knows_more_is_asked_and_believed() -> None:
+    images = [made_up(name, f"a/{name}", look=7) for name in "xyz"]
+    asked: list[tuple[str, str]] = []
+
+    def confirm(pairs: Sequence[tuple[Image, Image]]) -> list[bool]:
+        asked.extend((one.sample.name, other.sample.name) for one, other in pairs)
+        return ["a/z" in {one.sample.name, other.sample.name} for one, other in pairs]
+
+    asks: Confirm = confirm
+    assert [[s.name for s in f.samples] for f in near_findings(images, asks)] == [
+        ["a/x", "a/z"],
+        ["a/y", "a/z"],
+    ]
+    assert asked == [("a/x", "a/y"), ("a/x", "a/z"), ("a/y", "a/z")]
+
+
+def test_thumbnails_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [made_up(name, f"a/{name}", look=7) for name in "vwxyz"]
+    whole = near_findings(images)
+    monkeypatch.setattr(duplicates, "PART", 3)
+    assert (near_findings(images), len(whole)) == (whole, 10)
