@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs bench peers clean lock
+.PHONY: demo test check docs bench fuzz peers clean lock
 
 demo: $(READY)            ## the main job on scikit-learn's handwritten digits
 	$(BIN)/veduta demo
@@ -26,6 +26,10 @@ bench: $(READY)           ## ratios measured side by side; needs a quiet machine
 	$(BIN)/python -m benchmarks.foundations
 	$(BIN)/python -m benchmarks.search_naive
 	$(BIN)/python -m benchmarks.grid
+
+fuzz: $(READY)            ## files mutated for half an hour; longer by atheris, where it is installed
+	VEDUTA_FUZZ=50 $(BIN)/python -m pytest tests/faults/test_fuzz.py
+	$(BIN)/python -m tools.fuzz
 
 peers: $(READY)           ## the same search by other tools; sets up .peers, 12 GB
 	$(BIN)/python -m benchmarks.peers

@@ -86,7 +86,7 @@ def test_b6_a_child_that_is_killed_is_an_error_that_names_the_file(
 def test_b6_a_child_dies_with_its_parent() -> None:
     """Even where that is killed by signal 9, and has no time to see to it."""
     child = (
-        "import sys, time; from veduta.runtime.process import die_with_parent; die_with_parent(); "
+        "import os, time; from veduta.runtime.process import die_with; die_with(os.getppid()); "
         "print('ready', flush=True); time.sleep(60)"
     )
     parent = (

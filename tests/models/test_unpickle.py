@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from veduta.errors import WeightsError
 from veduta.models import unpickle as subject
-from veduta.models.unpickle import as_safetensors, state_dict_in
+from veduta.models.unpickle import as_safetensors, expect_pickled, state_dict_in
 from veduta.runtime.disk import digest_of
 
 STATE = {"b.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -29,6 +29,7 @@ class Payload:
 
 
 def convert(source: Path, cache: Path) -> Path:
+    expect_pickled(source)
     return as_safetensors(source, digest_of(source), cache)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, Protocol, runtime_checkable
 
 import yaml
@@ -15,6 +16,16 @@ PROVENANCE = "run"
 """The part of a run's config.yaml that tells where it comes from; it sets nothing."""
 
 Grid = dict[str, tuple[Any, ...]]
+
+NOT_YAML = (
+    *(OSError, yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError),
+    *(ArithmeticError, RecursionError),
+)
+"""What reading a file as YAML may raise: a date that is none, for example, is a ValueError."""
+
+SHORT = Repr()
+SHORT.maxstring = SHORT.maxother = 200
+SHORT.maxlevel = 3
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -44,7 +55,7 @@ def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
     no setting is called 'epochz'; did you mean 'epochs'?
     lr must be a number above 0, such as 1e-3; got 'fast'
     """
-    faults = [_no_setting(name) for name in values if not _known(name)]
+    faults = [_no_setting(str(name)) for name in values if not _known(name)]
     good = {name: value for name, value in values.items() if _known(name)}
     wrong = [name for name, value in good.items() if _is_no_number(name, value)]
     try:
@@ -53,7 +64,7 @@ def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
             return settings, faults
     except ValidationError as error:
         wrong = list(dict.fromkeys([*wrong, *(str(f["loc"][0]) for f in error.errors())]))
-    faults += [f"{name} must be {rule(name)}; got {good.pop(name)!r}" for name in wrong]
+    faults += [f"{name} must be {rule(name)}; got {shown(good.pop(name))}" for name in wrong]
     return Settings(**good), faults
 
 
@@ -67,7 +78,7 @@ def parse_grid(values: Mapping[str, Any]) -> tuple[Grid, list[str]]:
     faults: list[str] = []
     for name, raw in values.items():
         if not _known(name):
-            faults.append("grid: " + _no_setting(name))
+            faults.append("grid: " + _no_setting(str(name)))
         elif name in OF_A_RUN:
             faults.append(f"grid: {name} holds for the whole run; set it once, outside the grid")
         elif not (choices := _choices(raw)):
@@ -101,8 +112,8 @@ def read_file(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+    except NOT_YAML as error:
+        reason = " ".join(str(error).split())[:300]
         raise InputError(f"--config takes a YAML file of settings; {path}: {reason}") from error
     if content is None:
         return {}
@@ -112,6 +123,18 @@ def read_file(path: Path) -> dict[str, Any]:
         raise InputError(f"grid must be a mapping of names to lists of values; in {path} it is not")
     content.pop(PROVENANCE, None)
     return content
+
+
+def shown(value: object) -> str:
+    """A wrong value as a message shows it: of a long or a deep one, the beginning.
+
+    >>> shown("fast"), shown([[[[1]]]])
+    ("'fast'", '[[[[...]]]]')
+    """
+    try:
+        return " ".join(SHORT.repr(value).split())
+    except ValueError:  # a whole number of thousands of digits
+        return f"a very large {type(value).__name__}"
 
 
 def rule(name: str) -> str:
@@ -139,8 +162,16 @@ def _choices(raw: object) -> list[Any]:
     if isinstance(raw, str):
         return [part.strip() for part in raw.split(",") if part.strip()]
     if isinstance(raw, Iterable) and not isinstance(raw, (bytes, Mapping)):
-        return [one.item() if isinstance(one, Scalar) else one for one in raw]
+        return [_own(one) for one in raw]
     return [raw]
+
+
+def _own(value: object) -> object:
+    """A number of NumPy or of a tensor as Python's own; anything else as it is."""
+    try:
+        return value.item() if isinstance(value, Scalar) else value
+    except (ValueError, RuntimeError):  # several numbers
+        return value
 
 
 @runtime_checkable

@@ -18,14 +18,16 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from veduta.data.limits import MOST_PIXELS, expect_little, expect_size
 from veduta.data.picture import Picture, Pixels
 from veduta.errors import DecodeError
+
+__all__ = ["DECODER", "FORMATS", "MOST_BYTES", "MOST_PIXELS", "calm", "decode", "read_file"]
 
 DECODER = f"pillow-{PIL.__version__}/1"
 """Part of every cache key; the number after the slash grows when this module changes pixels."""
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-MOST_PIXELS = 64_000_000
 MOST_BYTES = 256 * 2**20
 STRIP = 2**20  # pixels converted at a time: large images need no second full copy
 NARROW = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 16 bits to 8: 65535 = 255 * 257
@@ -78,15 +80,16 @@ def picture_of(data: bytes) -> Picture:
 
     Raises:
         DecodeError: the bytes are not an image of `FORMATS`, are damaged, have more than
-            `MOST_PIXELS` pixels, or hold numbers without a stated white (32-bit, floating point).
+            `MOST_PIXELS` pixels (fewer where `data.limits` says so), or hold numbers without a
+            stated white (32-bit, floating point).
     """
     try:
         with calm(), Image.open(BytesIO(data), formats=FORMATS) as image:
-            _expect_size(image)
+            expect_little(image, data)
             mode = image.mode
             deep = mode.startswith("I") or any(name in str(image.tile[:1]) for name in DEEP)
             image.load()
-            _expect_size(image)
+            expect_size(image)  # which a header of two minds may change
             pixels, orientation = _rgb(image), _orientation(image)
             return Picture(
                 _upright(pixels, orientation),
@@ -113,14 +116,6 @@ def _expect_regular(status: os.stat_result) -> None:
     if status.st_size > MOST_BYTES:
         raise DecodeError(
             "too large", f"at most {MOST_BYTES:,} bytes a file; this one has {status.st_size:,}"
-        )
-
-
-def _expect_size(image: Image.Image) -> None:
-    width, height = image.size
-    if width * height > MOST_PIXELS:
-        raise DecodeError(
-            "too large", f"at most {MOST_PIXELS:,} pixels; this image has {width} x {height}"
         )
 
 

@@ -12,6 +12,7 @@ READ = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif
 READ |= {".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
 UNREAD = {".avif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".svg", ".eps", ".psd", ".fits"}
 UNREAD |= {".ico", ".tga", ".pfm", ".dng", ".cr2", ".nef"}  # rejected by name, not lost in silence
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
 CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
 
@@ -41,7 +42,7 @@ def look(folder: Path) -> Listing:
             found.ignored += 1
         elif _is_folder(entry):
             found.folders.append(folder / entry.name)
-        elif is_image(entry.name):
+        elif is_image(entry.name) or ("." not in entry.name and _begins_as_image(entry)):
             found.images.append(folder / entry.name)
         else:
             found.ignored += 1
@@ -75,6 +76,19 @@ def exists(path: Path) -> bool:
 def is_image(name: str) -> bool:
     """Whether a file's extension is that of an image."""
     return os.path.splitext(name)[1].lower() in READ | UNREAD  # noqa: PTH122
+
+
+def _begins_as_image(entry: os.DirEntry[str]) -> bool:
+    """Whether a file without an extension begins as images do; what cannot be read does not."""
+    try:
+        if not entry.is_file():
+            return False
+        descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor)
+            start = file.read(12)
+    except OSError:
+        return False
+    return start.startswith(BEGINNINGS) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
 
 
 def _levels(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Listing]:

@@ -4,7 +4,7 @@ Files go through in chunks: while the engine works on one, the next are decoded 
 ahead, so memory stays flat however many there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,13 +18,14 @@ from veduta.config.parsing import unknown
 from veduta.data.decode import calm, decode, read_file
 from veduta.data.pixels import Rejection, Resize
 from veduta.data.reading import in_chunks
-from veduta.data.sample import Sample
-from veduta.errors import ArtefactError, DecodeError, EngineError, InputError
+from veduta.data.sample import Sample, some
+from veduta.errors import ArtefactError, DecodeError, EngineError, InputError, WeightsError
 from veduta.features.engines import TORCH, Engine, Setting, choose_engine, open_engine
 from veduta.features.openvino_engine import INT8, OPENVINO, require_openvino
 from veduta.features.store import compute_features
 from veduta.inference.averaging import mean_logits
-from veduta.models.backbones import Backbone, Preprocessing, backbone_from_state
+from veduta.models.backbones import Backbone, Preprocessing, assign, backbone_from_state
+from veduta.models.fitting import misfits
 from veduta.models.heads import ACTIVATIONS, Head, HeadNetwork
 from veduta.models.model import Model
 from veduta.models.registry import model_of
@@ -34,6 +35,7 @@ from veduta.runtime.environment import processors
 from veduta.tracking.console import Advance
 
 Array = NDArray[np.float32]
+BACKBONE, HEAD = "backbone.", "head."  # what the names of a model's tensors begin with
 ENGINES = ("auto", "torch", "openvino")  # `fastest` is for a run, which has images to measure on
 
 
@@ -146,18 +148,16 @@ def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:
     manifest, tensors = read_artefact(path)
     model = _described(path, manifest)
     how = manifest.preprocessing
-    backbone = backbone_from_state(
-        model,
-        _part(tensors, "backbone."),
-        preprocessing=Preprocessing(how.image_size, how.filter, how.mean, how.std),
-    )
-    with torch.device("meta"):  # shapes alone, until the tensors are known to fit
-        head = HeadNetwork(Head(**manifest.head.model_dump()))
+    _expect_parts(path, tensors)
     try:
-        head.load_state_dict(_part(tensors, "head."), assign=True)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())
-        raise ArtefactError(f"{path}: the head must fit its manifest; {detail}") from error
+        backbone = backbone_from_state(
+            model,
+            _part(tensors, BACKBONE),
+            preprocessing=Preprocessing(how.image_size, how.filter, how.mean, how.std),
+        )
+    except WeightsError as error:
+        raise ArtefactError(f"{path}: {error}") from error
+    head = _head(path, manifest, _part(tensors, HEAD))
     chosen = _engine_of(path, manifest, engine)
     network = read_network(path, manifest)
     try:
@@ -212,6 +212,33 @@ def _described(path: Path, manifest: Manifest) -> Model:
     if faults:
         raise ArtefactError(*(f"{path}: {fault}; restore model.json" for fault in faults))
     return model
+
+
+def _head(path: Path, manifest: Manifest, state: dict[str, torch.Tensor]) -> HeadNetwork:
+    """The head of a manifest with its weights; shapes alone, until these are known to fit."""
+    with torch.device("meta"):
+        head = HeadNetwork(Head(**manifest.head.model_dump()))
+    expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
+    if faults := misfits(expected, state):
+        raise ArtefactError(
+            f"{path}: the head must fit its manifest; {faults}; restore the model, or train it "
+            "again"
+        )
+    assign(head, state)
+    return head
+
+
+def _expect_parts(path: Path, tensors: Iterable[str]) -> None:
+    """Every tensor belongs to backbone or head.
+
+    Raises:
+        ArtefactError: one does not.
+    """
+    if strange := [name for name in tensors if not name.startswith((BACKBONE, HEAD))]:
+        raise ArtefactError(
+            f"{path}: every tensor must be of the backbone or the head; not so: {some(strange)}; "
+            "restore the model, or train it again"
+        )
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from veduta.models.model import Model
 from veduta.models.registry import build_network
 
 COUNTER = "num_batches_tracked"  # of batch norm: never read in evaluation, absent in old files
+FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 State = dict[str, Tensor]
 
 
@@ -33,17 +34,26 @@ def fit(model: Model, found: Mapping[str, Tensor], *, in_order: bool = False) ->
     for name in expected:
         if name.endswith(COUNTER):
             state.setdefault(name, torch.tensor(0))
-    if faults := list(misfits(expected, state)):
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+    if faults := misfits(expected, state):
         raise WeightsError(
-            f"weights for {model.name} must have its tensors; {', '.join(faults[:3])}{more}; "
+            f"weights for {model.name} must have its tensors; {faults}; "
             f"give a state dict of {model.library}'s {model.architecture}"
         )
     return state
 
 
-def misfits(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> Iterator[str]:
-    """What differs between a network's tensors and a file's, one phrase a tensor."""
+def misfits(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> str:
+    """What differs between a network's tensors and a file's: the first phrases; "" where nothing.
+
+    >>> misfits({"bias": (2,)}, {"bias": torch.zeros(3)})
+    'bias is (3,) instead of (2,)'
+    """
+    faults = list(_misfits(expected, state))
+    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return ", ".join(faults[:3]) + more
+
+
+def _misfits(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> Iterator[str]:
     for name, shape in expected.items():
         if name not in state:
             yield f"{name} {shape} is missing"
@@ -51,7 +61,7 @@ def misfits(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]
             yield f"{name} is {tuple(state[name].shape)} instead of {shape}"
         elif name.endswith(COUNTER):
             continue
-        elif not state[name].is_floating_point():
+        elif state[name].dtype not in FLOATS:
             yield f"{name} is {str(state[name].dtype).removeprefix('torch.')}, not floating point"
         elif not torch.isfinite(state[name]).all():
             yield f"{name} holds values that are not finite"

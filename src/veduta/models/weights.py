@@ -7,6 +7,7 @@ must have the name and shape that the network expects before any of them is used
 
 import json
 import socket
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +22,14 @@ from veduta.errors import WeightsError
 from veduta.models.fitting import State, fit
 from veduta.models.hub import file_name, hash_prefix, hub_address
 from veduta.models.model import Model
-from veduta.models.unpickle import as_safetensors
+from veduta.models.unpickle import as_safetensors, expect_pickled
 from veduta.runtime.disk import digest_of
+from veduta.runtime.tensors import expect_head
 
 PRETRAINED, NONE = "pretrained", "none"
 PICKLED = (".pt", ".pth")
 SUFFIXES = (".safetensors", *PICKLED)
+READING = (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError)
 PATIENCE = 30.0  # seconds without an answer from a hub
 
 
@@ -53,17 +56,31 @@ def check_weights(model: Model, weights: str) -> list[str]:
         return [] if weights == NONE else [f"{rule}; got {weights}: leave it out"]
     if weights in (PRETRAINED, NONE):
         return []
-    path, fault = Path(weights), ""
-    if path.is_dir():
+    fault = _fault(model, weights)
+    return [f"{rule}; {fault}"] if fault else []
+
+
+def _fault(model: Model, weights: str) -> str:
+    """What is wrong with a file of weights, seen from outside, and the cure; "" where nothing."""
+    path, cure = Path(weights), "check the path, or use --weights pretrained"
+    if "://" in weights:
+        return f"{weights} is an address, from which nothing is read; download it and give the file"
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # too long, a link to itself, a null character
+        absent = isinstance(error, FileNotFoundError)
+        reason = "is not there" if absent else f"leads nowhere, {getattr(error, 'strerror', error)}"
+        return f"{weights[:200]} {reason}; {cure}"
+    fault = ""
+    if stat.S_ISDIR(status.st_mode):
         fault = f"{weights} is a folder; name the file in it"
-    elif not path.is_file():
-        reason = "is no plain file" if path.exists() else "is not there"
-        fault = f"{weights} {reason}; check the path, or use --weights pretrained"
+    elif not stat.S_ISREG(status.st_mode):
+        fault = f"{weights} is no plain file; {cure}"
     elif path.suffix.lower() not in SUFFIXES:
         fault = f"got {path.name}; write {model.name}'s state dict to such a file"
-    elif path.stat().st_size == 0:
+    elif status.st_size == 0:
         fault = f"{weights} is empty; write or download it again"
-    return [f"{rule}; {fault}"] if fault else []
+    return fault
 
 
 def load_weights(model: Model, weights: str, *, cache: Path) -> Weights:
@@ -86,6 +103,8 @@ def load_weights(model: Model, weights: str, *, cache: Path) -> Weights:
         origin = f"{model.source}, {path.name}"
     else:
         path, origin = Path(weights), weights
+    pickled = path.suffix.lower() in PICKLED
+    (expect_pickled if pickled else _expect_safetensors)(path)
     sha256 = digest_of(path)
     packaged = model.packaged
     if packaged and weights == PRETRAINED and sha256 != packaged.sha256:
@@ -93,7 +112,7 @@ def load_weights(model: Model, weights: str, *, cache: Path) -> Weights:
             f"packaged weights must be the file that was published, sha256 {packaged.sha256}; "
             f"{packaged.file} has {sha256}; reinstall {packaged.distribution}"
         )
-    readable = as_safetensors(path, sha256, cache) if path.suffix.lower() in PICKLED else path
+    readable = as_safetensors(path, sha256, cache) if pickled else path
     found = read_safetensors(readable)
     in_order = packaged is not None and sha256 == packaged.sha256
     return Weights(fit(model, found, in_order=in_order), sha256, f"{origin}, sha256 {sha256}")
@@ -150,15 +169,31 @@ def patience(seconds: float) -> Iterator[None]:
 
 
 def read_safetensors(path: Path) -> State:
-    """Names and tensors of a safetensors file, in the order noted in it where there is one."""
+    """Names and tensors of a safetensors file, in the order noted in it where there is one.
+
+    Raises:
+        WeightsError: it is none, or damaged.
+    """
+    with _named(path), safe_open(path, framework="pt") as file:
+        noted = (file.metadata() or {}).get("names")
+        names = list(file.keys())
+        if noted and sorted(ordered := json.loads(noted)) == sorted(names):
+            names = ordered
+        return {name: file.get_tensor(name) for name in names}
+
+
+def _expect_safetensors(path: Path) -> None:
+    """A file that is none is known by its first bytes, however long it is."""
+    with _named(path):
+        expect_head(path)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what reading a safetensors file may raise into one line that names it."""
     try:
-        with safe_open(path, framework="pt") as file:
-            noted = (file.metadata() or {}).get("names")
-            names = list(file.keys())
-            if noted and set(ordered := json.loads(noted)) == set(names):
-                names = ordered
-            return {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        yield
+    except READING as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
             f"a .safetensors file holds a header and tensors; {path.name}: {reason}; "

@@ -5,10 +5,13 @@ every file with its role, size and SHA-256, because safetensors notices a trunca
 flipped bit in a weight.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -16,6 +19,7 @@ from veduta.errors import ArtefactError
 from veduta.runs.files import replace_folder, write_atomically, write_json
 from veduta.runs.manifest import MANIFEST, File, Manifest, read_manifest
 from veduta.runs.network import Network
+from veduta.runtime.tensors import expect_head
 
 TENSORS = "model.safetensors"
 OPERATIONS, CONSTANTS = "model.xml", "model.bin"
@@ -70,21 +74,21 @@ def read_artefact(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
     Raises:
         ArtefactError: nothing there, a newer format, a file that is missing, cut or altered.
     """
-    folder = _folder(path)
-    if not (folder / MANIFEST).is_file():
-        raise ArtefactError(
-            f"a run directory with a finished model (model/{MANIFEST}) is needed; {path} has none: "
-            "give the directory that `veduta search` or `veduta train` named at its end"
-        )
-    manifest = read_manifest(folder / MANIFEST)
-    weights = [file for file in manifest.files if file.role == "weights"]
-    if len(weights) != 1:
-        raise ArtefactError(
-            f"{folder / MANIFEST} must list one file of weights; it lists {len(weights)}: "
-            "restore the file"
-        )
-    tensors: dict[str, Tensor] = load(_content(folder, weights[0]))
-    return manifest, tensors
+    with _readable(path):
+        folder = _folder(path)
+        if not (folder / MANIFEST).is_file():
+            raise ArtefactError(
+                f"a run directory with a finished model (model/{MANIFEST}) is needed; {path} has "
+                "none: give the directory that `veduta search` or `veduta train` named at its end"
+            )
+        manifest = read_manifest(folder / MANIFEST)
+        weights = [file for file in manifest.files if file.role == "weights"]
+        if len(weights) != 1:
+            raise ArtefactError(
+                f"{folder / MANIFEST} must list one file of weights; it lists {len(weights)}: "
+                "restore the file"
+            )
+        return manifest, _tensors(folder, weights[0])
 
 
 def read_network(path: Path, manifest: Manifest) -> Network | None:
@@ -107,7 +111,11 @@ def read_network(path: Path, manifest: Manifest) -> Network | None:
             f"{folder / MANIFEST} must list {OPERATIONS} and {CONSTANTS}, the network in int8; it "
             f"lists {', '.join(sorted(listed)) or 'neither'}: restore the file"
         )
-    return Network(_content(folder, listed[OPERATIONS]), _content(folder, listed[CONSTANTS]))
+    with _readable(path):
+        operations, constants = (_sized(folder, listed[name]) for name in (OPERATIONS, CONSTANTS))
+        return Network(
+            _content(operations, listed[OPERATIONS]), _content(constants, listed[CONSTANTS])
+        )
 
 
 def standing(path: Path) -> Manifest | None:
@@ -124,8 +132,34 @@ def _folder(path: Path) -> Path:
     return path / "model" if (path / "model" / MANIFEST).is_file() else path
 
 
-def _content(folder: Path, file: File) -> bytes:
-    """A file's bytes, once they are known to be those that were written."""
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn the errors of a file system into one line that says what is needed."""
+    try:
+        yield
+    except OSError as error:
+        raise ArtefactError(
+            f"a run directory must be readable; {path}: {error.strerror or error}: check the path "
+            "and its permissions"
+        ) from error
+
+
+def _tensors(folder: Path, file: File) -> dict[str, Tensor]:
+    """The tensors of a file, once it is known to be the one that was written."""
+    path = _sized(folder, file)
+    try:
+        expect_head(path)
+        tensors: dict[str, Tensor] = load(_content(path, file))
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:  # a hash vouches for it
+        reason = " ".join(str(error).split())[:200]
+        raise ArtefactError(
+            f"{path} must be a safetensors file; {reason}: restore the model, or train it again"
+        ) from error
+    return tensors
+
+
+def _sized(folder: Path, file: File) -> Path:
+    """Where a file is, once it is known to have the size that it should."""
     path = folder / file.name
     size = path.stat().st_size if path.is_file() else None
     if size != file.bytes:
@@ -133,6 +167,11 @@ def _content(folder: Path, file: File) -> bytes:
         raise ArtefactError(
             f"{path} must have {file.bytes} bytes, as its manifest says; {came}: restore the file"
         )
+    return path
+
+
+def _content(path: Path, file: File) -> bytes:
+    """A file's bytes, once they are known to be those that were written."""
     data = path.read_bytes()
     if sha256(data).hexdigest() != file.sha256:
         raise ArtefactError(

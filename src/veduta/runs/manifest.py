@@ -12,14 +12,15 @@ from veduta.errors import ArtefactError
 FORMAT = 3  # 1 had no networks of an engine, 2 no temperature, no late normalisation
 MANIFEST = "model.json"
 MOST_MANIFEST_BYTES = 16 * 2**20
+MOST_LAYERS = 100
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-Triple = tuple[float, float, float]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class File(_Part):
@@ -35,11 +36,11 @@ class File(_Part):
 class Preprocessing(_Part):
     """How pixels reach the network: resized to `image_size`, then (x / 255 - mean) / std."""
 
-    image_size: Annotated[int, Field(ge=1, le=8192)]
-    filter: str
+    image_size: Annotated[int, Field(ge=1, le=2048)]
+    filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
     fit: Literal["squash", "crop"]
-    mean: Triple
-    std: Triple
+    mean: tuple[float, float, float]
+    std: tuple[Positive, Positive, Positive]
 
 
 class Head(_Part):
@@ -47,10 +48,10 @@ class Head(_Part):
 
     features: Annotated[int, Field(ge=1)]
     classes: Annotated[int, Field(ge=2)]
-    hidden: tuple[int, ...]
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=MOST_LAYERS)]
     activation: str
     batch_norm: bool
-    dropout: float
+    dropout: Annotated[float, Field(ge=0, lt=1)]
     norm_first: bool = True  # older manifests do not say
     dropout_layers: Annotated[int, Field(ge=0)] | None = None
 
@@ -71,7 +72,7 @@ class ErrorBound(_Part):
 class Manifest(_Part):
     """Everything about a model but its tensors."""
 
-    format: int
+    format: Annotated[int, Field(ge=1)]
     veduta: str
     model: str
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
@@ -80,7 +81,7 @@ class Manifest(_Part):
     engine: Literal["torch", "openvino"]
     precision: Literal["f32", "int8"]
     tta: Literal["none", "flip"] = "none"  # older manifests do not say
-    temperature: Annotated[float, Field(gt=0)] = 1.0  # that calibrates, fitted on validation
+    temperature: Positive = 1.0  # that calibrates, fitted on validation
     error_bounds: tuple[ErrorBound, ...] = ()  # for abstaining, from the lowest threshold up
     decoder: str
     weights: str  # where those of the backbone came from, in words
@@ -107,11 +108,11 @@ def read_manifest(path: Path) -> Manifest:
             )
         return Manifest.model_validate_json(json.dumps(content))
     except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        where, detail = "the file", str(error)
+        reason = f"the file: {error}"
         if isinstance(error, ValidationError):
             first = error.errors()[0]
-            where, detail = ".".join(map(str, first["loc"])), first["msg"]
+            reason = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
         raise ArtefactError(
-            f"{path} must be a manifest of a Veduta model; {where}: {detail}; train it again or "
-            "restore the file"
+            f"{path} must be a manifest of a Veduta model; {' '.join(reason.split())[:200]}; train "
+            "it again or restore the file"
         ) from error

@@ -51,10 +51,12 @@ def prepare() -> None:
             libc.mallopt(M_TOP_PAD, PAD)
 
 
-def die_with_parent() -> None:
-    """Let this process be killed when the one that started it dies, however it dies. On Linux."""
+def die_with(parent: int) -> None:
+    """End when the process `parent` ends, however it does, where the system can see to that."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before that
+            sys.exit(1)
 
 
 def leave(code: int) -> Never:

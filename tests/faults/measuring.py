@@ -1,0 +1,50 @@
+"""How long each file below a folder takes to decode, and how much memory, told as JSON.
+
+Run as `python -m tests.faults.measuring FOLDER`: by name, what is wrong with it, seconds, and bytes
+over what the process had before. Linux can set the mark of the most memory back; elsewhere a larger
+file hides smaller ones.
+"""
+
+import ctypes
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from veduta.data.decode import decode, read_file
+from veduta.errors import DecodeError
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def most() -> int:
+    """The most memory that this process has had since the mark was set back, in bytes."""
+    if CLEAR.exists():
+        line = next(line for line in STATUS.read_text().splitlines() if "VmHWM" in line)
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def forget() -> None:
+    """Give memory back that is not in use, and set the mark back."""
+    if CLEAR.exists():
+        ctypes.CDLL(None).malloc_trim(0)
+        CLEAR.write_text("5")
+
+
+def measure(path: Path) -> tuple[str, float, int]:
+    """What is wrong with a file, how long it took to know, and the memory."""
+    forget()
+    before, began, problem = most(), time.process_time(), ""
+    try:
+        decode(read_file(path))
+    except DecodeError as error:
+        problem = error.problem
+    return problem, time.process_time() - began, most() - before
+
+
+if __name__ == "__main__":
+    top = Path(sys.argv[1])
+    files = sorted(path for path in top.rglob("*") if not path.is_dir())
+    print(json.dumps({path.relative_to(top).as_posix(): measure(path) for path in files}))

@@ -1,0 +1,50 @@
+"""The longer job of fuzzing: atheris, where it is installed, on the targets of the tests.
+
+    python -m tools.fuzz              every target, two minutes each
+    python -m tools.fuzz decode 600   one of them, ten minutes
+
+It follows what a file makes the code in Python do, which mutation alone does not.
+"""
+
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+SECONDS = 120
+INSTRUMENTED = ["veduta", "PIL", "yaml", "safetensors"]
+
+
+def fuzz(name: str, seconds: int) -> None:
+    """Fuzz one target in this process, which ends with it."""
+    import atheris
+
+    with atheris.instrument_imports(include=INSTRUMENTED):
+        from tests.faults.targets import targets
+
+    run, seeds = targets()[name]
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, seed in enumerate(seeds):
+            (Path(corpus) / str(number)).write_bytes(seed)
+        limits = ["-timeout=10", "-rss_limit_mb=4096", f"-max_total_time={seconds}"]
+        atheris.Setup([sys.argv[0], *limits, corpus], run)
+        atheris.Fuzz()
+
+
+def main() -> int:
+    """Fuzz what the command line names, or everything."""
+    if find_spec("atheris") is None:
+        sys.stderr.write("atheris is not installed, so nothing is fuzzed by it; pip install it\n")
+        return 0
+    if len(sys.argv) > 1:
+        fuzz(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else SECONDS)
+        return 0
+    for name in ("decode", "manifest", "tensors", "configuration", "table"):
+        command = [sys.executable, "-m", "tools.fuzz", name]
+        subprocess.run(command, check=True)  # noqa: S603
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
