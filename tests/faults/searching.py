@@ -26,12 +26,13 @@ from veduta.runs.tidying import tidy
 from veduta.search import keeper as rules
 from veduta.search import study as studies
 from veduta.search.groups import Tile
+from veduta.search.progress import unheard
 from veduta.search.record import Places, Record
 from veduta.search.reloaded import reload
 from veduta.search.selection import tied
 from veduta.search.space import Trial, cells, trials
 from veduta.search.study import Means, Study
-from veduta.search.workers import Seen, Work, side_by_side, unheard
+from veduta.search.workers import Came, Work, side_by_side
 from veduta.tracking.tables import epochs_table, trials_table, write_csv
 from veduta.training.folds import Fold, undivided
 from veduta.training.loop import Pulse, Training
@@ -79,8 +80,8 @@ def folds() -> tuple[Fold]:
 
 
 def inline(
-    tiles: Sequence[Tile], work: Work, *, workers: int, threads: int = 1
-) -> Generator[Seen, None, None]:
+    tiles: Sequence[Tile], work: Work, *, workers: int, threads: int, hang_seconds: float
+) -> Generator[tuple[Tile, Came], None, None]:
     """`side_by_side` without threads."""
     for tile in tiles:
         yield tile, None
