@@ -3,7 +3,8 @@
     python -m benchmarks.networks [--intel FOLDER] [--weather FOLDER] [--seeds 3] [--keep DIR]
         [--side-by-side 2] [--only NETWORK,NETWORK]
 
-A run is `veduta search` of one trial, held to one processor. Its budget is processor time, which
+A run is `veduta search` over one learning rate, that of the network's own recipe, held to one
+processor. Its budget is processor time, which
 other runs beside it do not use up: `--side-by-side` of them go at once, one processor each. A
 schedule has to know its end, so a network has as many epochs as fit (`EPOCHS`), or as its own
 recipe asks for where that is less; what a run really took is in the table, and a run that took
@@ -31,9 +32,9 @@ from benchmarks.finetune import TUNED
 
 BUDGET = 600.0  # seconds of one processor
 NETWORKS: dict[str, dict[str, object]] = {
-    "mlp": {"model": "mlp"},
-    "report_cnn": {"model": "report_cnn"},
-    "cnn": {"model": "cnn"},
+    "mlp": {"model": "mlp", "lr": [1e-3]},
+    "report_cnn": {"model": "report_cnn", "lr": [3e-4]},
+    "cnn": {"model": "cnn", "lr": [0.2]},
     "lite0 fine-tuned": TUNED,
 }
 EPOCHS = {

@@ -179,6 +179,7 @@ def commands_on(data: Path) -> list[tuple[object, ...]]:
         ("explain", "run", data / "red" / "000.png", "--out", "explained"),
         ("compare", "run", "run", "--out", "compared"),
         ("report", "run", "--out", "page.html"),
+        ("rebuild", "run"),
         ("search", data, *CNN, "--grid", "lr=1e-3,1e-2", "--out", "searched"),
         ("train", data, *CNN, "--augment", "crop", "--preview", "--out", "preview"),
         ("lr-find", data, *CNN, "--batch-size", "8", "--out", "rates"),
