@@ -1,5 +1,6 @@
 """Bytes to pixels: each kind of image has the pixels it should, all else is a DecodeError."""
 
+import io
 import os
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tests.faults.images import (
     turned,
 )
 from veduta.data import decode as module
+from veduta.data import limits
 from veduta.data.decode import MOST_PIXELS, calm, decode, read_file
 from veduta.errors import DecodeError
 
@@ -184,3 +186,14 @@ def test_what_is_no_file_has_its_verdict(kind: str, tmp_path: Path) -> None:
     with pytest.raises(DecodeError) as caught:
         read_file(path)
     assert caught.value.problem == ("not a regular file" if kind == "a folder" else "missing")
+
+
+def test_what_stands_behind_a_photo_does_not_count_as_scans() -> None:
+    """As a short film does behind a photo of a telephone: 12 MB, with a marker's two bytes by chance."""
+    shown = io.BytesIO()
+    Image.new("RGB", (1000, 700), "teal").save(shown, "JPEG")
+    behind = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8).tobytes()
+    assert behind.count(b"\xff\xda") > 5
+    data = shown.getvalue() + 12 * behind
+    assert limits.START_OF_SCAN.findall(data) == limits.START_OF_SCAN.findall(shown.getvalue())
+    np.testing.assert_array_equal(decode(data), decode(shown.getvalue()))

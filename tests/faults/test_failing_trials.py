@@ -21,7 +21,9 @@ from tests.search.killed import attempt
 from tests.search.test_study import examples
 from veduta.config.settings import Settings
 from veduta.errors import VedutaError
+from veduta.experiment.crashed import note_crash
 from veduta.runs.checkpoints import Checkpoints
+from veduta.runs.directory import RunDirectory
 from veduta.runs.journal import Event, Journal, read_journal
 from veduta.search import keeper as keeper_rules
 from veduta.search import study as module
@@ -370,6 +372,35 @@ def test_b5_what_has_no_room_beside_others_is_run_again_alone(
     assert not found.record.failed
     tables = [trials_table(one.events).drop(columns="seconds") for one in (found, whole)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_b5_a_tile_of_which_a_trial_has_ended_is_not_run_again(
+    tmp_path: Path, inject: Callable[[dict[str, Run]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that ended stands as it is, once; the other has failed, and may be tried again."""
+    short, long, *others = (of(lr=lr, epochs=n) for lr, n in ((1e-3, 1), (2e-3, 3), (3e-3, 3)))
+    monkeypatch.setattr(module, "tiles", lambda *_: [(short, long), tuple(others)])
+    monkeypatch.setattr(module, "side_by_side_of", lambda *_: 2)
+    inject({short.id: raising(MemoryError("too large"), after=2)})
+    found = search(tmp_path, [short, long, *others])
+    assert [one.trial for one in found.record.outcomes].count(short.id) == 1
+    assert found.ends() == {long.id: ("memory", "out of memory: too large")}
+    assert found.warnings == []
+
+
+def test_a6_a_trial_that_waits_for_its_next_round_is_not_blamed_for_a_crash(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    with Journal(directory.journal) as journal:
+        for _ in range(2):
+            journal.append("start")
+            for name in ("waits", "crashes"):
+                journal.append("trial started", trial=name)
+                if name == "waits":
+                    journal.append("trial paused", trial=name)
+            directory.crash.write_text("Fatal Python error: Segmentation fault\n")
+            note_crash(directory, journal)
+        failed = [e["trial"] for e in journal.events if e["event"] == "trial finished"]
+    assert failed == ["crashes"]
 
 
 def test_b5_a_trial_with_no_room_in_a_limited_process_fails_alone(tmp_path: Path) -> None:

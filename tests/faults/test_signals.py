@@ -303,3 +303,23 @@ def test_b7_head_reads_the_first_line_alone() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "stream", "code", "said"),
+    [
+        ("models", ">/dev/full", 1, "error: what is printed must have room"),
+        ("train nowhere", ">/dev/full", 2, "error: data must be a folder"),
+        ("train nowhere", ">&-", 2, "error: data must be a folder"),
+    ],
+)
+def test_b7_output_that_is_full_or_was_never_there_is_no_traceback(
+    words: str, stream: str, code: int, said: str
+) -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m veduta.cli.main {words} {stream}"
+    done = subprocess.run(
+        ["sh", "-c", command], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(said)
+    assert done.returncode == code

@@ -103,3 +103,20 @@ def test_leaving_early_closes_what_is_under_way() -> None:
     next(seen)
     seen.close()
     assert closed == ["tile"]
+
+
+def test_a6_one_that_hangs_does_not_hold_up_what_must_be_said() -> None:
+    """Another tile ends the search; the one that hangs is given up as if it were alone."""
+    woken, waited = threading.Event(), list[bool]()
+
+    def work(tile: Tile, beat: Beat) -> Iterator[TileEpoch]:
+        yield TileEpoch(1, [], [], None)
+        if tile is TILES[0]:
+            waited.append(woken.wait(20))
+        else:
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        list(side_by_side(TILES[:2], work, workers=2, hang_seconds=0.3))
+    assert not waited, "nobody waited for it"
+    woken.set()

@@ -62,6 +62,8 @@ def main() -> None:
         for line in lines:
             sys.stderr.write(f"error: {visible(line)}\n")
         leave(error.exit_code)
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
     except Interrupted as stop:
         sys.stderr.write(f"{stop}\n")
         leave(stop.exit_code)

@@ -9,6 +9,8 @@ import io
 import sys
 from typing import TYPE_CHECKING, TextIO, final
 
+from veduta.errors import VedutaError
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -20,13 +22,19 @@ GONE = {errno.EPIPE, errno.EIO}
 class _Forgiving(io.FileIO):
     """The descriptor of a stream."""
 
+    _full = False
+
     def write(self, data: "ReadableBuffer", /) -> int:
         """Write, or drop what nobody can read any more."""
         try:
             return super().write(data) or 0
         except OSError as error:
-            if error.errno not in GONE:
-                raise
+            if error.errno not in GONE and not self._full:
+                self._full = True  # said once; what is left in buffers is dropped
+                raise VedutaError(
+                    f"what is printed must have room where it goes; {error.strerror}: make room, "
+                    "or print elsewhere"
+                ) from error
             return memoryview(data).nbytes
 
 

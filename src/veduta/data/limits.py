@@ -4,6 +4,8 @@ A file of some kilobytes may ask for gigabytes, or for minutes. What a format co
 pixels themselves was measured with images of 64 million pixels.
 """
 
+import re
+
 from PIL import Image
 
 from veduta.errors import DecodeError
@@ -17,7 +19,8 @@ STORED, HANDED_OVER = 4, 3  # bytes a pixel, in Pillow and as RGB
 BESIDE = {"WEBP": 12, "TIFF": 4}  # bytes a pixel, beside what is stored, while it is decoded
 COEFFICIENT = 2  # bytes, of which a progressive JPEG holds one a pixel and channel
 INTERPRETED = {"ppm", "ppm_plain", "bmp_rle"}  # what Pillow calls decoders written in Python
-START_OF_SCAN = b"\xff\xda"
+START_OF_SCAN = re.compile(rb"\xff\xda\x00[\x06\x08\x0a\x0c][\x01-\x04]")
+"""Marker, length and number of channels: what stands behind the image is rarely like that."""
 
 
 def expect_size(image: Image.Image) -> None:
@@ -53,7 +56,7 @@ def expect_little(image: Image.Image, data: bytes) -> None:
             f"decoding may take {MOST_MEMORY:,} bytes; {width} x {height} pixels of {image.format} "
             f"take {memory:,}",
         )
-    scans = data.count(START_OF_SCAN) if image.format in {"JPEG", "MPO"} else 1
+    scans = len(START_OF_SCAN.findall(data)) if image.format in {"JPEG", "MPO"} else 1
     if scans * pixels > MOST_SCANNED:
         raise DecodeError(
             "too large", f"{scans:,} scans of {width} x {height} pixels take too long; save it anew"

@@ -33,12 +33,12 @@ def note_crash(directory: RunDirectory, journal: Journal) -> None:
 
 
 def _under_way(events: Sequence[Event]) -> list[str]:
-    """The trials that the last attempt had begun and not ended."""
+    """The trials that the last attempt had begun, and neither ended nor left for a later round."""
     begins = [place for place, event in enumerate(events) if event["event"] in BEGINNINGS]
     begun: dict[str, None] = {}
     for event in events[begins[-1] :] if begins else ():
         if event["event"] == "trial started":
             begun[event["trial"]] = None
-        elif event["event"] == "trial finished":
+        elif event["event"] in {"trial finished", "trial paused"}:
             begun.pop(event["trial"], None)
     return list(begun)

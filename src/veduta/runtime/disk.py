@@ -55,9 +55,9 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         building.mkdir()
         yield building
         sync_tree(building)
-        if folder.exists():
-            folder.rename(former)
         try:
+            if folder.exists():
+                folder.rename(former)
             building.rename(folder)
         except BaseException:
             restore_folder(Path(scratch), folder)

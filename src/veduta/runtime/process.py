@@ -11,13 +11,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Never
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # names from glibc's malloc.h
 KEEP = 2**31 - 1
 PAD = 256 * 2**20
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+TILE = "tile"  # the name of a thread that trains
 
 
 @contextmanager
@@ -60,10 +61,14 @@ def die_with(parent: int) -> None:
 
 
 def leave(code: int) -> Never:
-    """End the process, without waiting for threads that do not come back."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """End the process, without waiting for threads that do not come back.
+
+    One that computes still, though it was given up, would end an interpreter that shuts down.
+    """
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with suppress(OSError):
+            stream.flush()
     others = set(threading.enumerate()) - {threading.main_thread()}
-    if not all(thread.daemon for thread in others):
+    if any(thread.name == TILE or (code and not thread.daemon) for thread in others):
         os._exit(code)
     sys.exit(code)

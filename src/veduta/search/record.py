@@ -105,6 +105,7 @@ class Record:
             meter.epoch(trial.id, epoch.number, fresh=fresh)
         for outcome in came.paused:
             self.paused[outcome.trial] = outcome
+            self.journal.append("trial paused", trial=outcome.trial)
         for trial, end in came.ended:
             self._in_a_row = 0
             self._end(trial, end)

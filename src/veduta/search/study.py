@@ -157,7 +157,8 @@ class Study:
         )
         with closing(trained) as seen:
             for tile, came in seen:
-                if min(workers, len(cut)) > 1 and isinstance(came, Exception) and ran_out(came):
+                alone = min(workers, len(cut)) == 1 or any(map(self.record.ended, tile))
+                if not alone and isinstance(came, Exception) and ran_out(came):
                     again.append(tile)
                 else:
                     self.record.take(tile, came, meter)

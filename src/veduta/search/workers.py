@@ -18,7 +18,7 @@ from typing import TypeAlias, final
 
 from veduta.errors import VedutaError
 from veduta.runtime.idle import POLL, Idle
-from veduta.runtime.process import threads_of
+from veduta.runtime.process import TILE, threads_of
 from veduta.search.failures import HungError
 from veduta.search.fused import TileEpoch
 from veduta.search.groups import Tile
@@ -73,10 +73,7 @@ def side_by_side(
                 for tile in team.give_up(hang_seconds):
                     yield tile, HungError(hang_seconds)
     finally:
-        for worker in team.running:
-            worker.leave()
-        for worker in team.running:
-            worker.wait()
+        team.leave(hang_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +100,18 @@ class _Worker:
 
     def start(self, work: Work, threads: int) -> None:
         """Begin; as a daemon, for the process may end while it hangs."""
-        self._thread = Thread(target=self._run, args=(work, threads), name="tile", daemon=True)
+        self._thread = Thread(target=self._run, args=(work, threads), name=TILE, daemon=True)
         self._thread.start()
 
     def leave(self) -> None:
         """Let it come to the end of its step, and of itself."""
         self._left.set()
 
-    def wait(self) -> None:
-        """Until it has."""
+    def left(self, seconds: float) -> bool:
+        """Whether it has, after waiting so long for it."""
         if self._thread:
-            self._thread.join()
+            self._thread.join(seconds)
+        return not (self._thread and self._thread.is_alive())
 
     def _run(self, work: Work, threads: int) -> None:
         error: BaseException | None = None
@@ -169,6 +167,14 @@ class _Team:
             if isinstance(came.error, OURS) or not isinstance(came.error, Exception):
                 raise came.error
             yield worker.tile, came.error
+
+    def leave(self, hang_seconds: float) -> None:
+        """Wait until all have come to the end of a step; those that do not are given up."""
+        for worker in self.running:
+            worker.leave()
+        while self.running:
+            self.running = [one for one in self.running if not one.left(POLL)]
+            self.give_up(hang_seconds)
 
     def give_up(self, hang_seconds: float) -> list[Tile]:
         """Leave those alone that have made no step for so long; their tiles."""
