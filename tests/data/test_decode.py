@@ -189,7 +189,7 @@ def test_what_is_no_file_has_its_verdict(kind: str, tmp_path: Path) -> None:
 
 
 def test_what_stands_behind_a_photo_does_not_count_as_scans() -> None:
-    """As a short film does behind a photo of a telephone: 12 MB, with a marker's two bytes by chance."""
+    """As a short film does behind a photo: 12 MB, with a marker's two bytes by chance."""
     shown = io.BytesIO()
     Image.new("RGB", (1000, 700), "teal").save(shown, "JPEG")
     behind = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8).tobytes()
