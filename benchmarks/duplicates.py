@@ -28,14 +28,14 @@ def main() -> None:
     chosen = parser.parse_args()
     hashes, planted = drawn(chosen.images, chosen.pairs, chosen.distance)
     start = time.perf_counter()
-    found = alike(hashes, chosen.distance)
+    found, more = alike(hashes, chosen.distance)
     seconds = time.perf_counter() - start
     pairs = {(i, j) for i, j, _ in found.tolist()}
     expected = by_comparison(hashes, chosen.distance)
     compared = {pair for pair in pairs if pair[0] < COMPARED}
     print(f"{chosen.images:,} hashes, at most {chosen.distance} of {BITS} bits apart")
     print(f"seconds              {seconds:.2f}")
-    print(f"pairs                {len(pairs):,}")
+    print(f"pairs                {len(pairs):,}, and {more.sum() // 2:,} more")
     print(f"planted, found       {len(planted & pairs):,} of {len(planted):,}")
     print(f"compared with all    {len(expected):,} pairs, {len(expected ^ compared)} differ")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

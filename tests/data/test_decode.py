@@ -2,6 +2,7 @@
 
 import io
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -29,7 +30,7 @@ from tests.faults.images import (
 from veduta.data import decode as module
 from veduta.data import limits
 from veduta.data.decode import MOST_PIXELS, calm, decode, read_file
-from veduta.errors import DecodeError
+from veduta.errors import DecodeError, VedutaError
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -159,6 +160,22 @@ def test_the_largest_image_stays_within_its_memory(tmp_path: Path) -> None:
     assert seconds < 3
 
 
+def test_too_many_open_files_are_no_fault_of_an_image(tmp_path: Path) -> None:
+    path = tmp_path / "whole"
+    path.write_bytes(b"abc")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(path, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(VedutaError, match=r"Too many open files.*ulimit -n") as raised:
+            read_file(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not isinstance(raised.value, DecodeError)
+    assert read_file(path) == b"abc"
+
+
 def test_read_file_gives_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"abc")
@@ -189,7 +206,7 @@ def test_what_is_no_file_has_its_verdict(kind: str, tmp_path: Path) -> None:
 
 
 def test_what_stands_behind_a_photo_does_not_count_as_scans() -> None:
-    """As a short film does behind a photo: 12 MB, with a marker's two bytes by chance."""
+    """As a short film does behind a photo of a telephone: 12 MB, a marker's bytes by chance."""
     shown = io.BytesIO()
     Image.new("RGB", (1000, 700), "teal").save(shown, "JPEG")
     behind = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8).tobytes()

@@ -1,5 +1,6 @@
 """Files to pixels: right, in order, once; whatever cannot be read is named and left out."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ from veduta.data.inspect.traits import trait_store
 from veduta.data.picture import Picture
 from veduta.data.pixels import Pixels, Resize, load_pixels, pixel_store
 from veduta.data.sample import Sample
+from veduta.errors import VedutaError
 
 INTEL = Path(__file__).parents[2] / "../shared/data/intel"
 
@@ -227,3 +229,25 @@ def test_intel_against_a_plain_loop(tmp_path: Path) -> None:
     found = load(samples, tmp_path, size=96)
     assert (len(found.images), found.rejected) == (100, ())
     assert np.array_equal(found.rows.take(), np.stack([truth(s, 96) for s in samples]))
+
+
+def test_too_many_open_files_end_the_reading_and_reject_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number in range(200):
+        Pillow.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{number:03}.png")
+    real = os.open
+
+    def refused(path: str | Path, flags: int, *rest: int, **more: int) -> int:
+        if str(path).endswith("150.png"):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+        return real(path, flags, *rest, **more)
+
+    samples = samples_in(folder)
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(VedutaError, match="Too many open files"):
+        load_pixels(samples, Resize(8), cache=tmp_path / "cache", threads=3)
+    monkeypatch.setattr(os, "open", real)
+    assert load_pixels(samples, Resize(8), cache=tmp_path / "cache", threads=3).rejected == ()

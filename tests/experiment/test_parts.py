@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import paint
+from veduta.data.folder import read_folder
+from veduta.data.inspect.inspection import inspect_folder
 from veduta.errors import InputError
 from veduta.experiment.materials import Materials
 from veduta.experiment.parts import Gate, gate_of
@@ -75,6 +77,20 @@ def test_an_image_of_the_test_does_not_train(split_colours: Path) -> None:
     assert {finding.action for finding in kept.findings} == {"kept"}
 
 
+def test_a_class_is_as_small_as_what_is_left_of_it(split_colours: Path) -> None:
+    train, test = split_colours / "train" / "red", split_colours / "test" / "red"
+    copied = sorted(train.iterdir())[1:]
+    for path in copied:
+        shutil.copy(path, test / f"copy-{path.name}")
+    found = gate(split_colours)
+    assert [i.sample.label for i in found.parts["train"]].count("red") + [
+        i.sample.label for i in found.parts["validation"]
+    ].count("red") == 1
+    assert "tiny class" in {finding.problem for finding in found.findings}
+    kept = gate(split_colours, keep_leaks=True)
+    assert "'red' has" not in "".join(f.detail for f in kept.findings if f.problem == "tiny class")
+
+
 def test_an_image_that_chooses_does_not_train(split_colours: Path) -> None:
     shutil.copytree(split_colours / "test", split_colours / "val")
     for path in (split_colours / "val").rglob("*.png"):
@@ -131,3 +147,22 @@ def test_a_class_that_is_emptied_is_named(split_colours: Path) -> None:
     with pytest.raises(InputError, match=r"not among the images that judge; .* none of 'red'"):
         gate(split_colours)
     assert len(gate(split_colours, keep_leaks=True).parts["test"]) == 3 * 8 + 20
+
+
+def test_what_weighs_is_what_weighs_where_nothing_is_divided(colours: Path, tmp_path: Path) -> None:
+    """Look-alikes that only our division puts in several splits are notes; so is what is asked."""
+    data = tmp_path / "data"
+    shutil.copytree(colours, data / "train")
+    (data / "predict").mkdir()
+    shutil.copy(next((data / "train").rglob("*.png")), data / "predict" / "asked.png")
+    pattern = np.kron(np.random.default_rng(0).integers(40, 200, (6, 6)), np.ones((8, 8)))
+    for number in range(30):
+        frame = pattern[..., None] + [number, 0, 0]
+        Image.fromarray(frame.astype(np.uint8)).save(data / "train" / "red" / f"film{number}.png")
+    found = gate(data)
+    folder = read_folder(data)
+    seen = inspect_folder(folder, cache=tmp_path / "seen", threads=1)
+    assert not [finding for finding in (*found.findings, *seen.findings) if finding.weighs]
+    details = [f.detail for f in found.findings if f.problem == "near duplicate"]
+    assert any("were divided in" in detail for detail in details)
+    assert seen.problems["predict copy"] == 1

@@ -6,15 +6,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from PIL import Image
 
 import veduta
 from tests.conftest import paint
+from veduta.cli.printing import finish_run
 from veduta.experiment.result import Run
 from veduta.tracking.console import Console
 
@@ -102,6 +105,22 @@ def test_e3_strict_makes_a_leak_an_exit_code(split_colours: Path, tmp_path: Path
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["strict"], summary["findings"]["leak"]) == (True, 1)
     assert (out / "model" / "model.safetensors").is_file()
+
+
+def test_e3_strict_counts_where_a_resumed_run_has_nothing_to_do(
+    split_colours: Path, tmp_path: Path
+) -> None:
+    data = split_colours
+    shutil.copy(data / "test" / "red" / "000.png", data / "train" / "red" / "copied.png")
+    run = train(data, tmp_path / "run")
+    assert not run.strict
+    console, before = Console(quiet=True), run.directory.journal.read_bytes()
+    for asked in (True, False):
+        again = veduta.train(resume=run.directory.path, strict=asked, console=console)
+        assert again.strict is asked
+        with pytest.raises(typer.Exit) if asked else nullcontext():
+            finish_run(again, console, as_json=False)
+    assert run.directory.journal.read_bytes() == before
 
 
 def test_e3_a_resumed_run_drops_the_same_copies(split_colours: Path, tmp_path: Path) -> None:

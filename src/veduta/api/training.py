@@ -151,4 +151,4 @@ def _carried_out(plan: Plan, console: Console) -> Run:
     if not directory.report.is_file() or known != len(read_journal(directory.journal)):
         with goes_on_with(way_on(plan.command, directory.path)):
             write_report(directory.path)
-    return Run(directory.path)
+    return Run(directory.path, strict=plan.settings.strict)

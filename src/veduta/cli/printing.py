@@ -67,7 +67,7 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
     console.say(f"run         {run.directory.path}\nreport      {run.directory.report}")
     if as_json:
         print_json(summary)
-    fails = summary.get("strict") and summary.get("weigh")
+    fails = run.strict and summary.get("weigh")
     if fails:
         console.warn(f"{summary['weigh']} findings in the data weigh, and --strict was given")
     if summary["failed"] or not summary["test"]["images"] or fails:

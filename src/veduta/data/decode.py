@@ -5,6 +5,7 @@ of 16 bits are scaled instead of clipped, transparency is laid on white, a damag
 instead of filled with grey. Colour profiles are not applied; an animation is its first frame.
 """
 
+import errno
 import os
 import stat
 import threading
@@ -20,7 +21,7 @@ from PIL import Image
 
 from veduta.data.limits import MOST_PIXELS, expect_little, expect_size
 from veduta.data.picture import Picture, Pixels
-from veduta.errors import DecodeError
+from veduta.errors import DecodeError, VedutaError
 
 __all__ = ["DECODER", "FORMATS", "MOST_BYTES", "MOST_PIXELS", "calm", "decode", "read_file"]
 
@@ -29,6 +30,7 @@ DECODER = f"pillow-{PIL.__version__}/1"
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MOST_BYTES = 256 * 2**20
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # of the machine, whatever the file is
 STRIP = 2**20  # pixels converted at a time: large images need no second full copy
 NARROW = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 16 bits to 8: 65535 = 255 * 257
 
@@ -54,6 +56,7 @@ def read_file(path: Path) -> bytes:
 
     Raises:
         DecodeError: missing, not a regular file, empty, too large, or not readable.
+        VedutaError: the machine has no room for one open file more, which is no fault of the file.
     """
     try:
         _expect_regular(os.stat(path))  # noqa: PTH116 (a str costs less than a Path, 100,000 times)
@@ -64,6 +67,11 @@ def read_file(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise DecodeError("missing", "no such file, or a link to nowhere") from error
     except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise VedutaError(
+                f"images are read one file a thread; the system refused {path}: {error.strerror}: "
+                "allow more open files (`ulimit -n`), or end what holds files or memory, and go on"
+            ) from error
         raise DecodeError("unreadable", error.strerror or str(error)) from error
     if not data:
         raise DecodeError("empty", "the file has no content")

@@ -38,10 +38,13 @@ class Run:
         summary: what summary.json holds: winner, validation, test, ties, counts, seconds.
         trials: one row a trial, a DataFrame.
         epochs: one row an epoch of a trial, a DataFrame.
+        strict: whether findings in the data that weigh are a failure: what was asked for last, or
+            else what summary.json holds.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, strict: bool | None = None) -> None:
         self.directory = RunDirectory(path)
+        self._strict = strict
         if not self.directory.summary.is_file():
             raise InputError(
                 f"a finished run has a summary.json; {path} has none: give the directory that "
@@ -53,6 +56,11 @@ class Run:
         """The run in numbers."""
         content: dict[str, Any] = json.loads(self.directory.summary.read_text(encoding="utf-8"))
         return content
+
+    @property
+    def strict(self) -> bool:
+        """A run with nothing left to do is not written again, whatever is asked of it now."""
+        return bool(self.summary.get("strict")) if self._strict is None else self._strict
 
     @cached_property
     def trials(self) -> pd.DataFrame:

@@ -35,9 +35,19 @@ MEANINGS = {
         "others. Copies stay together when images are divided.",
     ),
     "near duplicate": Meaning(
-        "Look-alikes of one class and split",
-        "Images that look alike and may: they teach less than their number says. One that is to be "
-        "predicted has no class, and leaks nothing.",
+        "Look-alikes of one class",
+        "Images that look alike and may: they teach less than their number says. Where only the "
+        "division of a training put them in several splits, its score flatters a little: put them "
+        "in one split yourself. One that is to be predicted has no class, and leaks nothing.",
+    ),
+    "more look-alikes": Meaning(
+        "More look-alikes",
+        "So many images look alike that only the nearest of each are named; frames of a film do.",
+    ),
+    "predict copy": Meaning(
+        "Copies to be predicted",
+        "The same image, pixel for pixel, among those to be predicted. A training leaves these "
+        "alone; that a model knows such an image by heart tells nothing about others.",
     ),
     "missing class": Meaning("Classes missing from a split", ""),
     "tiny class": Meaning("Tiny classes", ""),

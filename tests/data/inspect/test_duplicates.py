@@ -13,8 +13,10 @@ from veduta.data.inspect.duplicates import (
     copies,
     exact_findings,
     near_findings,
+    serving,
 )
 from veduta.data.inspect.findings import Finding
+from veduta.data.inspect.hashing import MOST
 from veduta.data.pixels import Image
 
 
@@ -54,8 +56,11 @@ def test_images_to_predict_neither_leak_nor_contradict() -> None:
     judged, asked = made_up("one", "test/a/1"), made_up("one", "predict/a/2")
     asked = replace(asked, sample=replace(asked.sample, label=None))
     assert told(exact_findings([judged, asked])) == [
-        ("duplicate", ["predict/a/2", "test/a/1"], "kept")
+        ("predict copy", ["predict/a/2", "test/a/1"], "kept")
     ]
+    assert not any(found.weighs for found in exact_findings([judged, asked]))
+    twice = [judged, made_up("one", "test/a/0"), asked]
+    assert [found.problem for found in exact_findings(twice)] == ["duplicate"]
     assert not conflicting([judged, asked])
 
 
@@ -76,15 +81,15 @@ def test_near_pairs_have_their_distance_and_identical_ones_are_none() -> None:
     ]
     found = near_findings(images)
     assert [(f.problem, *(s.name for s in f.samples), f.distance) for f in found] == [
+        ("near conflict", "test/a/3", "test/b/4", 1),
         ("near leak", "test/a/3", "train/a/1", 3),
+        ("near leak", "test/a/3", "train/a/2", 3),
         ("near leak", "test/b/4", "train/a/1", 2),
         ("near conflict", "test/b/4", "train/a/1", 2),
-        ("near leak", "test/a/3", "train/a/2", 3),
         ("near leak", "test/b/4", "train/a/2", 2),
         ("near conflict", "test/b/4", "train/a/2", 2),
-        ("near conflict", "test/a/3", "test/b/4", 1),
     ]
-    assert found[0].detail.endswith("3 of 64 bits differ")
+    assert found[1].detail.endswith("3 of 64 bits differ")
 
 
 def test_flat_images_and_other_colours_do_not_look_alike() -> None:
@@ -120,3 +125,39 @@ def test_thumbnails_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -
     whole = near_findings(images)
     monkeypatch.setattr(duplicates, "PART", 3)
     assert (near_findings(images), len(whole)) == (whole, 10)
+
+
+def test_of_a_film_the_nearest_are_named_and_the_others_counted() -> None:
+    frames = [made_up(f"{n}", f"train/a/{n:02}", look=1 << (n % 6)) for n in range(40)]
+    frames += [made_up("judges", "test/a/far", look=0b111111)]
+    found = near_findings(frames)
+    assert len(found) <= MOST * len(frames) + 1
+    assert found == near_findings(frames[::-1])
+    crowd = found[-1]
+    assert (crowd.problem, crowd.weighs) == ("more look-alikes", False)
+    listed = len(found) - 1
+    assert crowd.detail.endswith(f"about {41 * 40 // 2 - listed:,} pairs more")
+    leaks = [one for one in found if one.problem == "near leak"]
+    assert len(leaks) == 40  # farther than the frames are from one another, and named before
+
+
+def test_our_own_division_makes_no_leak_of_what_looks_alike() -> None:
+    came = [made_up("x", "a/1", look=0), made_up("y", "a/2", look=1), made_up("z", "b/3", look=3)]
+    came = [replace(one, sample=replace(one.sample, split=None)) for one in came]
+    parts = ("train", "test", "test")
+    divided = [
+        replace(one, sample=replace(one.sample, split=part))
+        for one, part in zip(came, parts, strict=True)
+    ]
+    found = near_findings(divided, came={one.sample.name: one.sample for one in came})
+    assert [one.problem for one in found] == [one.problem for one in near_findings(came)]
+    assert [one.problem for one in found] == ["near duplicate", "near conflict", "near conflict"]
+    assert found[0].detail == (
+        "they look alike and were divided in test and train: 1 of 64 bits differ"
+    )
+
+
+def test_what_serves_is_what_a_training_keeps() -> None:
+    assert [image.sample.name for image in serving(IMAGES)] == [
+        *("train/a/1", "train/a/2", "test/a/4", "train/b/5", "train/a/6", "test/b/8", "train/a/9")
+    ]

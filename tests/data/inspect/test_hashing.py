@@ -1,14 +1,14 @@
 """Perceptual hashes against SciPy's transform; the search against a comparison of all pairs."""
 
+import tracemalloc
+
 import numpy as np
-import pytest
 import scipy.fft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from veduta.data.inspect import hashing
-from veduta.data.inspect.hashing import BITS, SIDE, alike, perceptual_hash
+from veduta.data.inspect.hashing import BITS, MOST, SIDE, alike, perceptual_hash
 
 
 def all_pairs(hashes: NDArray[np.uint64], distance: int) -> list[list[int]]:
@@ -36,27 +36,65 @@ def drawn(seed: int, count: int, changed: int) -> NDArray[np.uint64]:
 @given(st.integers(0, 10**6), st.integers(1, 30), st.integers(0, 9))
 def test_every_close_pair_is_found_and_no_other(seed: int, count: int, distance: int) -> None:
     hashes = drawn(seed, count, distance + 1)
-    assert alike(hashes, distance).tolist() == all_pairs(hashes, distance)
+    pairs, more = alike(hashes, distance, most=len(hashes))
+    assert pairs.tolist() == all_pairs(hashes, distance)
+    assert not more.any()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.integers(1, 20), st.integers(1, 3))
+def test_each_image_keeps_its_nearest_and_the_others_are_counted(
+    seed: int, count: int, most: int
+) -> None:
+    hashes = drawn(seed, count, 9)
+    every = all_pairs(hashes, 8)
+    pairs, more = alike(hashes, 8, most=most)
+    listed = pairs.tolist()
+    assert all(pair in every for pair in listed)
+    for image in range(len(hashes)):
+        own = sorted(bits for i, j, bits in every if image in {i, j})
+        named = sorted(bits for i, j, bits in listed if image in {i, j})
+        assert named[:most] == own[:most]
+        assert more[image] == len(own) - len(named)
+
+
+def test_what_ranks_first_is_kept_before_what_is_nearer_and_what_is_denied_is_not() -> None:
+    hashes = np.array([0b0, 0b0, 0b1, 0b11, 0b111], np.uint64)
+
+    def rank(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
+        found = np.where((one == 4) | (other == 4), 0, 1)
+        return np.where((one == 0) & (other == 1), -1, found)
+
+    pairs, more = alike(hashes, 3, most=1, rank=rank)
+    assert pairs.tolist() == [[0, 4, 3], [1, 4, 3], [2, 4, 2], [3, 4, 1]]
+    assert more.tolist() == [2, 2, 3, 3, 0]
+    pairs, more = alike(hashes, 3, most=1, rank=rank, agree=lambda one, other: one + other != 5)
+    assert pairs.tolist() == [[0, 4, 3], [1, 2, 1], [2, 4, 2], [3, 4, 1]]
 
 
 def test_hashes_that_crowd_in_one_band_are_found() -> None:
     hashes = np.arange(300, dtype=np.uint64)
-    assert alike(hashes, 2).tolist() == all_pairs(hashes, 2)
+    assert alike(hashes, 2, most=300)[0].tolist() == all_pairs(hashes, 2)
 
 
 def test_nothing_and_one() -> None:
-    assert alike(np.empty(0, np.uint64), 3).shape == (0, 3)
-    assert alike(np.ones(1, np.uint64), 3).shape == (0, 3)
+    assert alike(np.empty(0, np.uint64), 3)[0].shape == (0, 3)
+    assert alike(np.ones(1, np.uint64), 3)[0].shape == (0, 3)
 
 
-def test_a_film_does_not_make_a_pair_of_every_two_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashing, "MOST", 8)
-    hashes = np.array([7, 7, 7, 6, 6, 6], np.uint64)
-    assert alike(hashes, 1).tolist() == [
-        *([0, 1, 0], [0, 2, 0]),
-        *([0, 3, 1], [1, 3, 1], [2, 3, 1]),
-        *([3, 4, 0], [3, 5, 0]),
-    ]
+def test_a_film_takes_memory_by_its_frames_and_not_by_their_pairs() -> None:
+    still = np.full(1200, 7, np.uint64)
+    still[600:] ^= np.uint64(1) << (np.arange(600, dtype=np.uint64) % 8)
+    tracemalloc.start()
+    try:
+        pairs, more = alike(still, 8)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2000 * len(still)  # all pairs would be 17 MB
+    assert len(pairs) <= MOST * len(still)
+    assert more.all()
+    assert set(pairs[:, :2].ravel().tolist()) == set(range(len(still)))
 
 
 def test_bits_say_which_of_the_lowest_frequencies_are_above_their_median() -> None:

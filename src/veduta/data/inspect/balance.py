@@ -14,7 +14,7 @@ def class_findings(images: Sequence[Image], classes: Sequence[str]) -> list[Find
     """Classes missing from a split, tiny, or very uneven; identical images of a class count once.
 
     Args:
-        images: Those that can be read.
+        images: Those that can be read and serve.
         classes: That there are.
     """
     different = {(i.sample.split, i.sample.label, i.content) for i in images}

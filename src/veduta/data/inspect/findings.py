@@ -16,7 +16,9 @@ PARTS = ("train", "validation", "test")
 DUPLICATE, CONFLICT, LEAK = "duplicate", "conflict", "leak"
 NEAR = {one: f"near {one}" for one in (DUPLICATE, CONFLICT, LEAK)}
 
-GROUPS = frozenset({*NEAR, *NEAR.values()})
+ASKED, CROWDED = "predict copy", "more look-alikes"
+
+GROUPS = frozenset({*NEAR, *NEAR.values(), ASKED})
 """Problems of several images with one another."""
 
 GRAVE = (
@@ -26,7 +28,8 @@ GRAVE = (
 """Problems that weigh, besides those of files that cannot be read, which come first."""
 
 NOTES = (
-    *("uneven classes", NEAR[DUPLICATE], "blurred", "dark", "bright", "odd shape", "tiny image"),
+    *("uneven classes", NEAR[DUPLICATE], CROWDED, ASKED),
+    *("blurred", "dark", "bright", "odd shape", "tiny image"),
     *("wrong extension", "animated", "rotated", "16-bit", "not RGB", "transparent"),
 )
 """Problems that are read right, or are a matter of taste: no failure under `strict`."""
@@ -42,7 +45,8 @@ class Finding:
     Attributes:
         problem: A short stable word: that of a `DecodeError`, or one of `GRAVE` and `NOTES`. A
             "duplicate" is a group of identical images in one class and split, a "conflict" one with
-            several labels, a "leak" one in several splits; "near ..." are pairs that look alike.
+            several labels, a "leak" one in several splits, a "predict copy" one of which at most
+            one image is not to be predicted; "near ..." are pairs that look alike.
         samples: The images that it is about, by name; none where it is about a class.
         detail: A sentence for people.
         action: What a training does about it: `LEFT_OUT`, `KEPT`, or what `dropped` says.

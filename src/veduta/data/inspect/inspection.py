@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 from veduta.data.inspect.balance import class_findings
-from veduta.data.inspect.duplicates import Confirm, exact_findings, near_findings
+from veduta.data.inspect.duplicates import Confirm, exact_findings, near_findings, serving
 from veduta.data.inspect.findings import Finding, counted, ordered
 from veduta.data.inspect.oddities import odd_findings
 from veduta.data.inspect.traits import to_row, trait_store
@@ -107,14 +107,17 @@ def findings_of(
     confirm: Confirm | None = None,
     keep_leaks: bool = False,
 ) -> tuple[Finding, ...]:
-    """All that is wrong with images that were looked at; arguments as for `inspect_folder`."""
+    """All that is wrong with images that were looked at; arguments as for `inspect_folder`.
+
+    The splits of `images` may be of our own making; those of `folder` are as it was found.
+    """
     samples = {sample.name: sample for sample in folder.samples}
     return ordered(
         [
             *(Finding(r.problem, (samples[r.name],), r.detail, r.action) for r in rejected),
             *exact_findings(images, keep_leaks=keep_leaks),
-            *near_findings(images, confirm),
-            *class_findings(images, folder.classes),
+            *near_findings(images, confirm, samples),
+            *class_findings(images if keep_leaks else serving(images), folder.classes),
             *odd_findings(images),
         ]
     )
