@@ -20,9 +20,9 @@ END = ord("\n")
 def flipped_back(line: bytes) -> bytes | None:
     r"""The line, or the two, with the one bit flipped back that was flipped; None where none is.
 
-    The checksum tells all lines apart that differ in up to three bits, up to 11 KB; in a longer one
-    that is damaged otherwise chance finds a bit once in 500 million by its bytes. What is found
-    must be written as a journal writes it, too.
+    Two flipped bits are never taken for one in up to 11 KB. A line of n bytes that is damaged
+    otherwise looks by chance as if one were flipped in n of 500 million cases; what is found must
+    be as a journal writes it, too.
 
     >>> flipped_back(b'{"event":"stavt","crc32":"3dcbb82c"}\n')
     b'{"event":"start","crc32":"3dcbb82c"}\n'
