@@ -357,6 +357,19 @@ def test_a5_a_summary_of_an_older_version_gives_no_page(finished: Path) -> None:
         veduta.report(finished)
 
 
+def test_a5_splits_that_were_altered_are_not_blamed_on_the_images(
+    finished: Path, tree: Tree
+) -> None:
+    before = tree(finished)
+    cut(finished, last("selected"))
+    splits = finished / "splits.csv"
+    splits.write_bytes(splits.read_bytes().replace(b",train,", b",test,", 1))
+    with pytest.raises(InputError, match=r"splits\.csv was altered.*veduta rebuild"):
+        resume(finished)
+    veduta.rebuild(finished)
+    assert splits.read_bytes() == before["splits.csv"]
+
+
 @pytest.fixture
 def pictured(colours: Path, tmp_path: Path) -> Path:
     """A training of a whole network, with pictures in TensorBoard."""
