@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -234,6 +235,141 @@ def test_a5_a_run_of_an_older_version_keeps_its_lists(finished: Path, tree: Tree
     assert (finished / "label_issues.csv").read_bytes() == before["label_issues.csv"]
 
 
+@pytest.fixture(scope="module")
+def extended_once(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was extended by a better rate. Not to be changed by a test."""
+    path = tmp_path_factory.mktemp("runs") / "extended"
+    first = search(colours, path, {"lr": [1e-7, 1e-6]}, epochs=6).summary["winner"]["trial"]
+    assert resume(path, grid={"lr": [3e-3, 1e-3]}).summary["winner"]["trial"] != first
+    return path
+
+
+@pytest.fixture
+def extended(extended_once: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(extended_once, tmp_path / "run"))
+
+
+def winners(path: Path) -> set[str]:
+    """The trials that summary, model and scores on the test are of."""
+    summary = json.loads((path / "summary.json").read_text())["winner"]["trial"]
+    model = json.loads((path / "model" / "model.json").read_text())["trial"]
+    with np.load(path / "scores" / "test.npz") as kept:
+        return {summary, model, str(kept["trial"])}
+
+
+@pytest.mark.parametrize("event", ["resumed", "tiles", "selected", "test opening", "end"])
+def test_a5_a_copy_that_ends_before_an_extension_is_of_one_winner(
+    extended: Path, tmp_path: Path, event: str
+) -> None:
+    events = [one["event"] for one in read_journal(extended / "journal.jsonl")]
+    number = len(events) - events[::-1].index(event)
+    damaged(extended, number, lambda line: b"?" * 20 + line[20:])
+    copy = tmp_path / "copy"
+    found = veduta.rebuild(extended, repair=copy)
+    assert found.ended == (event == "resumed")
+    assert (copy / "model").exists() == (event in {"test opening", "end"}), "else of another"
+    assert not (copy / "report.html").exists()
+    if event == "resumed":
+        assert {"media/index.json", "scores/test.npz", "model"} <= set(found.missing)
+        assert "veduta search --resume" in found.missing[0]
+    resume(copy)
+    assert len(winners(copy)) == 1
+    again = veduta.rebuild(copy)
+    assert (again.ended, again.missing, again.made) == (True, [], [])
+
+
+def test_a5_what_is_of_another_winner_counts_as_lost(extended: Path, tree: Tree) -> None:
+    before = tree(extended)
+    cut(extended, last("end"))
+    found = veduta.rebuild(extended)
+    assert found.ended
+    assert {one.partition(" ")[0] for one in found.missing} == {
+        *("report.html", "scores/test.npz", "model")
+    }
+    with pytest.raises(InputError, match=r"shows one winner.*veduta search --resume"):
+        veduta.report(extended)
+    resume(extended)
+    assert len(winners(extended)) == 1
+    assert winners(extended) != {json.loads(before["summary.json"])["winner"]["trial"]}
+
+
+def test_a5_an_extension_that_was_killed_is_unfinished(extended: Path, tree: Tree) -> None:
+    cut(extended, last("selected", 2))
+    (extended / "report.html").unlink()
+    done = CliRunner().invoke(app, ["rebuild", str(extended)])
+    assert done.exit_code == 0, done.output
+    assert "unfinished  it goes on with veduta search --resume" in " ".join(done.output.split("\n"))
+    assert not (extended / "report.html").exists()
+    with pytest.raises(InputError, match="shows one winner"):
+        veduta.report(extended)
+
+
+def garbled(path: Path) -> None:
+    path.write_bytes(b"garbage")
+
+
+@pytest.mark.parametrize(
+    ("name", "hurt"),
+    [
+        ("scores/test.npz", garbled),
+        ("scores/{winner}.npz", garbled),
+        ("media/index.json", garbled),
+        ("media/0001.webp", Path.unlink),
+    ],
+)
+def test_a5_what_cannot_be_read_is_made_again_as_rebuild_says(
+    finished: Path, tree: Tree, name: str, hurt: Callable[[Path], None]
+) -> None:
+    before = tree(finished)
+    winner = json.loads(before["summary.json"])["winner"]["trial"]
+    name = name.format(winner=winner)
+    hurt(finished / name)
+    found = veduta.rebuild(finished)
+    assert {name, "media/index.json"} & set(found.missing)
+    resume(finished)
+    assert veduta.rebuild(finished).missing == []
+    kept = ("media", "model", f"scores/{winner}")  # the test was opened once more
+    assert {n: b for n, b in tree(finished).items() if n.startswith(kept)} == {
+        n: b for n, b in before.items() if n.startswith(kept)
+    }
+
+
+def test_a5_a_flipped_bit_in_the_lists_is_mended(finished: Path, tmp_path: Path) -> None:
+    journal = finished / "journal.jsonl"
+    whole = journal.read_bytes()
+    number = [event["event"] for event in read_journal(journal)].index("lists") + 1
+    damaged(finished, number, lambda line: line[:400] + bytes([line[400] ^ 1]) + line[401:])
+    found = veduta.rebuild(finished, repair=tmp_path / "copy")
+    assert found.told == [f"line {number}: one flipped bit was found by its checksum"]
+    assert (tmp_path / "copy" / "journal.jsonl").read_bytes() == whole
+
+
+def test_a5_a_summary_of_an_older_version_gives_no_page(finished: Path) -> None:
+    journal = finished / "journal.jsonl"
+    *events, end = read_journal(journal)
+    older = {name: value for name, value in end.items() if name not in {"calibration", "figures"}}
+    journal.write_bytes(b"".join(map(encode, [*events, older])))
+    found = veduta.rebuild(finished)
+    (missing,) = found.missing
+    assert missing.startswith("report.html (a page shows what the summary of a run says")
+    with pytest.raises(InputError, match="has no calibration, figures, as it is of an older"):
+        veduta.report(finished)
+
+
+def test_a5_splits_that_were_altered_are_not_blamed_on_the_images(
+    finished: Path, tree: Tree
+) -> None:
+    before = tree(finished)
+    cut(finished, last("selected"))
+    splits = finished / "splits.csv"
+    splits.write_bytes(splits.read_bytes().replace(b",train,", b",test,", 1))
+    with pytest.raises(InputError, match=r"splits\.csv was altered.*veduta rebuild"):
+        resume(finished)
+    veduta.rebuild(finished)
+    assert splits.read_bytes() == before["splits.csv"]
+
+
 @pytest.fixture
 def pictured(colours: Path, tmp_path: Path) -> Path:
     """A training of a whole network, with pictures in TensorBoard."""
@@ -257,6 +393,7 @@ def test_a5_pictures_need_the_images_and_come_back_when_the_run_is_resumed(
     assert done.exit_code == 3
     told = " ".join(done.output.split())
     assert f"media/index.json, pictures in tensorboard/{trial.name}; resumed, the run" in told
+    assert "images: veduta train --resume" in told
     assert curves.read_bytes() == before[str(curves.relative_to(pictured))]
     veduta.train(resume=pictured, console=Console(quiet=True))
     assert len(list(trial.iterdir())) == 2

@@ -46,20 +46,22 @@ def rebuild(
 
 def say(found: "Rebuilt", console: "Console") -> None:
     """What became of the files of a run."""
+    from veduta.experiment.announcing import way_on
+
     for told in found.told:
         console.warn(told)
     made, same = f"{len(found.made)} files", f"{found.same} were there as the journal says"
     console.say(f"made        {made}{_named(found.made)}; {same}")
     if found.before:
         console.say(f"differed    {len(found.differed)} are in {found.before} as they were")
-    run = found.directory.path
+    run, on = found.directory.path, way_on(found.command, found.directory.path)
     if found.missing:
         console.warn(
             f"not in the journal: {', '.join(found.missing)}; resumed, the run makes them from its "
-            f"images: veduta search --resume {run}"
+            f"images: {on}"
         )
     if not found.ended:
-        console.say(f"unfinished  it goes on with veduta search --resume {run}")
+        console.say(f"unfinished  it goes on with {on}")
     console.say(f"run         {run}")
 
 

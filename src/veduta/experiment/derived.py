@@ -1,7 +1,7 @@
-"""Every file of a run that its journal gives, byte for byte, and what else an ended run has.
+"""Every file of a run that its journal gives, byte for byte.
 
 What needs the images stands in no journal: scores and weights, the pictures of the report and of
-TensorBoard. A resumed run makes those again.
+TensorBoard, see `experiment.lost`. A resumed run makes those again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,15 +13,13 @@ import yaml
 
 from veduta.config.parsing import PROVENANCE
 from veduta.experiment.judgement import judge
-from veduta.experiment.media import INDEX
-from veduta.runs.artefact import standing
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import json_of
 from veduta.runs.journal import latest_attempts
 from veduta.runs.lines import Event
 from veduta.tracking.curves import curves_of, name_of
 from veduta.tracking.tables import csv_of, epochs_table, trials_table
-from veduta.tracking.tensorboard import PICTURES, hyper_parameters
+from veduta.tracking.tensorboard import hyper_parameters
 
 LISTS = ("splits.csv", "rejected.csv")
 """What the gate wrote of the images; the journal has these files as they are."""
@@ -82,26 +80,19 @@ def lists_of(events: Sequence[Event]) -> dict[str, str]:
     return dict(found[-1]) if found else {}
 
 
+def ended(events: Sequence[Event]) -> bool:
+    """Whether the last attempt of a run came to its end; an extension may not have.
+
+    >>> ended([{"event": "end"}]), ended([{"event": "end"}, {"event": "resumed"}])
+    (True, False)
+    """
+    return bool(events) and events[-1]["event"] == "end"
+
+
 def summary_in(events: Sequence[Event]) -> dict[str, Any] | None:
-    """What summary.json holds; None where the run never came to its end."""
+    """What summary.json holds, of the last end; None where the run never came to one."""
     ends = [event for event in events if event["event"] == "end"]
     return {name: value for name, value in ends[-1].items() if name != "event"} if ends else None
-
-
-def lost(directory: RunDirectory, events: Sequence[Event]) -> list[str]:
-    """What an ended run must have, and has not, that its journal alone does not give."""
-    summary = summary_in(events)
-    if summary is None:
-        return []
-    winner = summary["winner"]
-    wanted = [directory.media / INDEX, directory.scores / f"{winner['trial']}.npz"]
-    wanted += [directory.test] if summary["test"]["images"] else []
-    wanted += [] if lists_of(events) else [directory.path / name for name in LISTS]
-    found = [str(path.relative_to(directory.path)) for path in wanted if not path.is_file()]
-    curves = directory.tensorboard / winner["trial"]
-    if winner["hyper_parameters"]["freeze"] != "all" and not any(curves.glob(f"*{PICTURES}")):
-        found.append(f"pictures in {curves.relative_to(directory.path)}")
-    return found + ([] if standing(directory.path) else [directory.model.name])
 
 
 def _curves(directory: RunDirectory, events: Sequence[Event]) -> Iterator[Derived]:

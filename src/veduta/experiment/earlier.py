@@ -13,7 +13,8 @@ from typing import Any
 from veduta.data.sample import some
 from veduta.errors import InputError
 from veduta.experiment.crashed import note_crash
-from veduta.experiment.derived import lost
+from veduta.experiment.derived import ended
+from veduta.experiment.lost import lost
 from veduta.experiment.rebuilding import restore
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.directory import Place, RunDirectory, create
@@ -60,8 +61,8 @@ class Earlier:
         What its journal gives may be missing: `concluded` makes it again.
         """
         planned = {name for e in self.events if e["event"] == "plan" for name in e["trials"]}
-        ended = self.events[-1]["event"] == "end" and planned.issuperset(t.id for t in trials)
-        return ended and not lost(self.directory, self.events)
+        done = ended(self.events) and planned.issuperset(t.id for t in trials)
+        return done and not lost(self.directory, self.events)
 
     def concluded(self, console: Console) -> RunDirectory:
         """Say that nothing is left to do; files that are missing are made again."""

@@ -139,6 +139,16 @@ def read_test(directory: RunDirectory, classes: tuple[str, ...]) -> Judged:
     return Judged(paths, found, truth, kept["logits"], classes)
 
 
+def trial_of_test(directory: RunDirectory) -> str | None:
+    """Whose scores stand in scores/test.npz; None where it is not there, or cannot be read."""
+    try:
+        kept = _arrays(directory.test)
+    except InputError:
+        return None
+    whole = {"paths", "truth", "logits", "trial"} <= kept.keys()
+    return str(kept["trial"]) if whole else None
+
+
 def read_splits(directory: RunDirectory) -> pd.DataFrame:
     """splits.csv; text stays text."""
     try:

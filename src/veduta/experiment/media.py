@@ -5,6 +5,7 @@ which image each shows. Heat is kept as grey, from 0 (none) to 255 (most); the r
 """
 
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,17 @@ def write_media(folder: Path, shown: Shown, source: Source) -> None:
     """Make the pictures of a report, as a whole, in place of those that are there."""
     with replace_folder(folder) as building:
         write_json(building / INDEX, _Album(building).filled(shown, source))
+
+
+def pictures_stand(folder: Path) -> bool:
+    """Whether the index of a folder of pictures can be read, and all that it names is there."""
+    try:
+        index = json.loads((folder / INDEX).read_bytes())
+        names = [*index["thumbnails"].values()]
+        names += [one[kind] for one in index["gallery"] for kind in ("picture", "heat")]
+        return all((folder / name).is_file() for name in names if name is not None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 @final

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import final
 
 from veduta.errors import InputError
-from veduta.experiment.derived import Derived, derived_of, lost, summary_in
+from veduta.experiment.derived import Derived, derived_of, ended
+from veduta.experiment.lost import lost
 from veduta.runs.directory import RunDirectory, next_free
 from veduta.runs.files import expect_room, write_atomically
 from veduta.runs.journal import locked
@@ -35,16 +36,18 @@ class Rebuilt:
 
     Attributes:
         directory: the run.
+        command: that began it.
         told: what of its journal was left out or mended, in words.
         made: names of the files that were written.
         same: how many were there as the journal says.
         differed: names of those that were there otherwise.
         before: where these are now; None where there is none.
         missing: what the journal alone does not give, each in words.
-        ended: whether the run came to its end.
+        ended: whether the last attempt of the run came to its end.
     """
 
     directory: RunDirectory
+    command: str
     told: list[str]
     made: list[str] = field(default_factory=list)
     same: int = 0
@@ -107,7 +110,7 @@ def remade(directory: RunDirectory, data: bytes, *, draw: Draw, keep: bool = Tru
     if not events or events[0]["event"] != "start":
         raise InputError(f"{RULE} that had begun; {directory.path} ended before: start a new run")
     tidy(directory, directory.tensorboard.glob("*/"))
-    found = Rebuilt(directory, reading.told(), ended=summary_in(events) is not None)
+    found = Rebuilt(directory, events[0]["command"], reading.told(), ended=ended(events))
     derived = [*derived_of(directory, events)]
     if found.ended:
         derived.append(Derived(directory.report.name, lambda: draw(directory).encode()))

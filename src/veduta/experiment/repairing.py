@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from veduta.errors import InputError
+from veduta.experiment.lost import forget
 from veduta.experiment.rebuilding import Draw, Rebuilt, remade, run_in
 from veduta.runs.directory import RunDirectory, new_directory_faults
 from veduta.runs.files import expect_room, replace_folder, write_atomically
@@ -57,17 +58,5 @@ def _copied(directory: RunDirectory, copy: Path, found: Mended, *, draw: Draw) -
         building = RunDirectory(folder)
         shutil.copytree(directory.path, folder, symlinks=True, dirs_exist_ok=True)
         write_atomically(building.journal, found.data)
-        _forget(building, found)
+        forget(building, read_lines(found.data, building.journal).events)
         return remade(building, found.data, draw=draw, keep=False)
-
-
-def _forget(building: RunDirectory, found: Mended) -> None:
-    """Remove what a journal that ends earlier does not know yet."""
-    events = read_lines(found.data, building.journal).events
-    known = {event["trial"] for event in events if event["event"] in {"epoch", "trial finished"}}
-    for curves in building.tensorboard.glob("*/"):
-        if curves.name not in known:
-            shutil.rmtree(curves)
-    if not any(event["event"] == "end" for event in events):
-        for path in (building.summary, building.label_issues, building.report):
-            path.unlink(missing_ok=True)

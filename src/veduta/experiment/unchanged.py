@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 import pandas as pd
 
 from veduta.data.pixels import Image
 from veduta.data.sample import some
 from veduta.errors import InputError
+from veduta.experiment.derived import lists_of
 from veduta.experiment.earlier import Earlier
 
 Row = tuple[str, str, str]
@@ -36,7 +38,16 @@ def expect_same_images(earlier: Earlier, parts: Mapping[str, Sequence[Image]], n
     if same_rows and earlier.start["data_fingerprint"] == now:
         return
     was = earlier.start["data_fingerprint"]
-    changes = _changes(before or {}, rows) if not same_rows else "splits.csv was altered"
+    if was == now and _altered(earlier):
+        raise InputError(
+            f"a resumed run needs its splits.csv; {earlier.directory.splits} was altered, the "
+            f"images were not: let `veduta rebuild {quote(str(earlier.directory.path))}` restore it"
+        )
+    changes = (
+        "an image that was left out as a copy (rejected.csv) changed or went"
+        if same_rows
+        else _changes(before or {}, rows)
+    )
     raise InputError(
         "a resumed run needs the images that it began with; their fingerprint was "
         f"{was[:12]}, now it is {now[:12]}: {changes}; restore the images, or start a new run"
@@ -64,6 +75,13 @@ def expect_same_backbones(earlier: Earlier, now: Mapping[str, str]) -> None:
     ]
     if error := InputError.unless_empty(faults):
         raise error
+
+
+def _altered(earlier: Earlier) -> bool:
+    """Whether splits.csv is other than the journal has it."""
+    path = earlier.directory.splits
+    said = lists_of(earlier.events).get(path.name)
+    return said is not None and path.read_bytes() != said.encode("utf-8", "surrogateescape")
 
 
 def _rows_of(splits: Path) -> dict[str, Row] | None:

@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from veduta.experiment.judgement import read_splits, seed_of
+from veduta.errors import InputError
+from veduta.experiment.announcing import way_on
+from veduta.experiment.judgement import read_splits, seed_of, trial_of_test
 from veduta.experiment.result import Run
 from veduta.report import page
 from veduta.report.chosen_sections import chosen_sections
@@ -23,10 +25,22 @@ from veduta.tracking.html import visible
 
 PARTS = ("train", "validation", "test")
 MOST_DOUBTED = 24
+NEEDED = (
+    *("command", "winner", "folds", "validation", "ties", "trials", "failed", "test", "corrected"),
+    *("calibration", "abstain", "figures", "classes", "in_two_splits", "in_two_classes"),
+    *("engine", "precision", "seconds"),
+)
+"""What summary.json must say for a page."""
 
 
 def run_page(run: Run) -> str:
-    """The page's HTML, a function of the files in the run's directory alone."""
+    """The page's HTML, a function of the files in the run's directory alone.
+
+    Raises:
+        InputError: a file is missing, damaged, of an older version, or of another winner.
+    """
+    _expect_said(run)
+    _expect_of_winner(run)
     facts = facts_of_run(run, seed=seed_of(run.directory))
     return page.render(
         "run.html",
@@ -38,6 +52,41 @@ def run_page(run: Run) -> str:
         doubted=_doubted(run, facts.pictures),
         data=_data(run.directory, facts.classes),
         made=_made(run),
+    )
+
+
+def _expect_said(run: Run) -> None:
+    """The summary must say what a page shows.
+
+    Raises:
+        InputError: it does not, as those of older versions.
+    """
+    if missing := [name for name in NEEDED if name not in run.summary]:
+        raise InputError(
+            f"a page shows what the summary of a run says; {run.directory.summary} has no "
+            f"{', '.join(missing)}, as it is of an older version, or was edited: draw it with the "
+            "version that wrote it, or start a new run"
+        )
+
+
+def _expect_of_winner(run: Run) -> None:
+    """The scores on the test must be those of the winner that the summary names.
+
+    Raises:
+        InputError: they are not, as where an extension was interrupted.
+    """
+    winner, test = run.summary["winner"]["trial"], run.directory.test
+    if not run.summary["test"]["images"]:
+        return
+    if not test.is_file():
+        came = "it is missing"
+    elif (whose := trial_of_test(run.directory)) in {None, winner}:
+        return  # where it cannot be read, reading it says why
+    else:
+        came = f"it is of {whose}"
+    raise InputError(
+        f"a page shows one winner; {test} must have the scores of {winner}, as the summary says; "
+        f"{came}: let `{way_on(run.summary['command'], run.directory.path)}` make them again"
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from veduta.runs.flips import flipped_back
 from veduta.runs.lines import (
     JournalError,
     decode,
@@ -17,8 +18,6 @@ from veduta.runs.lines import (
     read_lines,
     transported,
 )
-
-LONGEST = 4096  # bytes of a line in which a flipped bit is looked for; its checksum names one
 
 
 @final
@@ -79,25 +78,6 @@ def _mended(line: bytes) -> tuple[bytes | None, str]:
         return line, ""
     if before := transported(line):
         return before, "its ends are as they were written"
-    if before := _flipped_back(line):
+    if before := flipped_back(line):
         return before, "one flipped bit was found by its checksum"
     return None, ""
-
-
-def _flipped_back(line: bytes) -> bytes | None:
-    """The line with the one bit flipped back that makes it whole; None where there is none.
-
-    The checksum tells all lines apart that differ in up to three bits, at these lengths; chance
-    finds a bit in a line that is damaged otherwise once in 100,000 times.
-    """
-    if len(line) > LONGEST:
-        return None
-    tried = bytearray(line)
-    for place in range(len(tried)):
-        for bit in range(8):
-            tried[place] ^= 1 << bit
-            found = bytes(tried)
-            if all(decode(one) is not None for one in lines_of(found)):
-                return found
-            tried[place] ^= 1 << bit
-    return None
