@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
@@ -89,7 +90,8 @@ def main(folder: Path) -> None:
     data, said = folder / "data", folder / "said"
     paint(data, 14)
     words = ["search", str(data), *NETWORKS, "--out", str(folder / "alone")]
-    command(words, said, lambda _: None)  # here: it loads what comes late too
+    with patch("veduta.cli.main.install"):  # its thread would stay
+        command(words, said, lambda _: None)  # here: it loads what comes late too
     expect_one_thread()
     kills = killed(data, folder / "killed", said)
     models = [folder / name / "model" / "model.safetensors" for name in ("alone", "killed")]

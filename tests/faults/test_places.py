@@ -84,6 +84,7 @@ def test_c2_a_place_that_cannot_be_written_is_refused_before_anything_is_done(
     out = place(tmp_path, kind)
     words = ["search", str(colours), "--grid", "lr=1,2", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["veduta", *words])
+    monkeypatch.setattr("veduta.cli.main.install", lambda: None)  # signals are pytest's here
     with those_of_a_user(), pytest.raises(SystemExit) as ended:
         main()
     said = capsys.readouterr()

@@ -36,6 +36,7 @@ ALLOWED = {
     "models/unpickle.py": ({"TemporaryDirectory", "replace", "save_file"}, "waited for"),
     "models/weights.py": ({"download_url_to_file"}, "torch's own: beside its place, renamed"),
     "runs/journal.py": ({"open", "truncate"}, "appended, and waited for"),
+    "runtime/crashes.py": ({"open"}, "for the last words of a process"),
     "runtime/disk.py": ({"TemporaryDirectory", "fdopen", "open", "rename", "replace"}, "these"),
     "runtime/environment.py": ({"TemporaryDirectory"}, "serves once"),
     "tracking/tensorboard.py": ({"SummaryWriter", "write_bytes"}, "drawn again from the journal"),

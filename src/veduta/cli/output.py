@@ -47,7 +47,10 @@ def prepare_streams() -> None:
 def _prepared(stream: TextIO) -> TextIO:
     if not isinstance(stream, io.TextIOWrapper):  # it is somebody's own, or there is none
         return stream
-    raw = _Forgiving(stream.fileno(), "wb", closefd=False)
+    try:
+        raw = _Forgiving(stream.fileno(), "wb", closefd=False)
+    except io.UnsupportedOperation:  # it goes to no file
+        return stream
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=stream.encoding,
