@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from markupsafe import escape
 
+from tests.faults.rights import those_of_a_user
 from veduta.errors import InputError
 from veduta.foundations.checks import Outcome, run
 from veduta.foundations.equations import INDEX
@@ -149,9 +150,9 @@ def test_a_page_is_never_overwritten(tmp_path: Path, outcomes: dict[str, list[Ou
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"page\.html: Not a directory"):
-        page.write(tmp_path / "file" / "page.html", "text")
+    tmp_path.chmod(0o500)
+    with those_of_a_user(), pytest.raises(InputError, match=r"page\.html: Permission denied"):
+        page.write(tmp_path / "page.html", "text")
 
 
 def browse(page_file: Path, *options: str) -> str:
