@@ -410,7 +410,7 @@ def test_a5_the_command_says_what_it_did(finished: Path) -> None:
     assert done.exit_code == 0, done.output
     told = done.output
     assert "made        2 files: epochs.csv, summary.json; 10 were there as the journal" in told
-    assert f"differed    1 are in {finished / 'before-1'} as they were" in told
+    assert f"differed    1, kept as they were in {finished / 'before-1'}" in told
     assert json.loads((finished / "summary.json").read_text())["folds"] == 2
 
 

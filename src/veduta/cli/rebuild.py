@@ -53,7 +53,7 @@ def say(found: "Rebuilt", console: "Console") -> None:
     made, same = f"{len(found.made)} files", f"{found.same} were there as the journal says"
     console.say(f"made        {made}{_named(found.made)}; {same}")
     if found.before:
-        console.say(f"differed    {len(found.differed)} are in {found.before} as they were")
+        console.say(f"differed    {len(found.differed)}, kept as they were in {found.before}")
     run, on = found.directory.path, way_on(found.command, found.directory.path)
     if found.missing:
         console.warn(

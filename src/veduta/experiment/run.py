@@ -8,7 +8,8 @@ artefact   the winner as files that predict
 """
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,8 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     warn_of_room(plan, parts, console)
 
     directory, journal = earlier.reopened() if earlier else begun(plan.place)
-    on = way_on(plan.command, directory.path)
     with (
-        goes_on_with(on),
+        goes_on_with(way_on(plan.command, directory.path)),
         crash_log(directory.crash),
         expect_room(directory.path),
         journal,
@@ -92,40 +92,41 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         records.write_start(directory, plan, gate, start=start)
         records.keep_lists(directory, journal)
         data = Data(plan, parts, materials)
-        try:
-            resident = _residency(plan, parts)
-            study = _study(plan, data, resident, place=directory, journal=journal, console=console)
+        with _tables_written(directory, journal):
+            study = _study(plan, data, parts, place=directory, journal=journal, console=console)
             winner, best, ties = _searched(plan, study, data, console=console)
-        except BaseException:
-            with suppress(OSError):  # what went wrong first is what is reported
-                write_tables(directory, journal)
-            raise
-        write_tables(directory, journal)
 
         network = _final_network(study, winner, best, data) if plan.refit else best.network
         made = Made(directory, plan, winner, network, materials)
         sealed = SealedTest(parts["test"], journal, cache, gate.conflicting)
         summary = _judged(made, study, best, ties=ties, sealed=sealed, parts=parts)
         write_winner(made, data, console)
-        seconds = {**materials.seconds, "training": study.seconds}
-        seconds["total"] = time.perf_counter() - started
+        total = time.perf_counter() - started
+        seconds = {**materials.seconds, "training": study.seconds, "total": total}
         write_end(directory, journal, summary, materials=materials, seconds=seconds)
     return directory
 
 
+@contextmanager
+def _tables_written(directory: RunDirectory, journal: Journal) -> Iterator[None]:
+    """Write the tables when what is inside ends, however it does."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # what went wrong first is what is reported
+            write_tables(directory, journal)
+        raise
+    write_tables(directory, journal)
+
+
 def _study(
-    plan: Plan,
-    data: Data,
-    resident: Residency,
-    *,
-    place: RunDirectory,
-    journal: Journal,
-    console: Console,
+    plan: Plan, data: Data, parts: Parts, *, place: RunDirectory, journal: Journal, console: Console
 ) -> Study:
     """The trials of a plan, those of earlier attempts taken over.
 
     The first features are made here, so that trials have a progress of their own.
     """
+    resident = _residency(plan, parts)
     past = plan.earlier.past(plan.trials, console) if plan.earlier else Past()
     data(plan.trials[0])
     announce(resident, journal, console)

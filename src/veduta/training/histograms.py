@@ -1,6 +1,5 @@
 """What the weights of a network are like after an epoch: a small histogram of each layer."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +47,3 @@ def histograms(network: nn.Module) -> dict[str, dict[str, Any]]:
 def as_plain(histogram: Histogram) -> dict[str, Any]:
     """As the journal keeps it."""
     return {name: getattr(histogram, name) for name in Histogram.__slots__}
-
-
-def from_plain(content: Mapping[str, Any]) -> Histogram:
-    """What `as_plain` was made of."""
-    return Histogram(**content)
