@@ -21,24 +21,21 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from tests.contracts.courses import expect_resumed, run
 from veduta.config.settings import Settings
 from veduta.foundations import adaptive, momentum
 from veduta.foundations.adaptive import Moments
 from veduta.models.heads import HeadNetwork, build_head, head_of
 from veduta.optim.optimizers import OPTIMIZERS
 from veduta.optim.schedules import SCHEDULES
-from veduta.runs.checkpoints import Checkpoints
 from veduta.runtime.streams import mix
-from veduta.search.course import Finished
-from veduta.search.keeper import Keeper
-from veduta.search.selection import Outcome
-from veduta.search.serial import Way, run_alone, run_trial
+from veduta.search.serial import Way, run_trial
 from veduta.search.space import Trial, trial_of
 from veduta.training.folds import Fold, undivided
 from veduta.training.loop import Epoch, Training, shuffled
 from veduta.training.loss import Batch
 from veduta.training.state import Examples, See
-from veduta.training.step import NotFiniteError, dropout_noise
+from veduta.training.step import dropout_noise
 
 IMAGES, FEATURES, CLASSES, BATCH, EPOCHS = 12, 2, 3, 4, 3
 STEPS = IMAGES // BATCH * EPOCHS
@@ -352,16 +349,6 @@ def images_of(technique: Technique, *, on: bool) -> Examples:
     return found
 
 
-def run(one: Trial, train: Examples, **how: Any) -> tuple[list[Epoch], Finished | None]:
-    epochs: list[Epoch] = []
-    ends = []
-    for came in run_alone((one,), folds_of(train), way=Way(CLASSES), **how):
-        epochs += [epoch for _, epoch in came.epochs]
-        ends += [end for _, end in came.ended]
-    assert not any(isinstance(end, NotFiniteError) for end in ends)
-    return epochs, ends[0] if ends else None
-
-
 def trained(settings: Settings, train: Examples) -> Weights:
     """What is measured after the last epoch."""
     training = Training(start_of(settings), train, settings)
@@ -396,9 +383,9 @@ def test_off_equals_absent(technique: Technique) -> None:
 def test_its_effect_is_that_by_hand(technique: Technique) -> None:
     one, train = trial(technique, technique.on), images_of(technique, on=True)
     if isinstance(technique.effect, Ends):
-        everything, _ = run(trial(technique, technique.off), train)
+        everything, _ = run(trial(technique, technique.off), folds_of(train), Way(CLASSES))
         ends = [technique.effect.holds(everything[:n]) for n in range(1, len(everything) + 1)]
-        stopped, end = run(one, train)
+        stopped, end = run(one, folds_of(train), Way(CLASSES))
         assert 1 < len(stopped) == ends.index(True) + 1 < len(everything)
         assert end is not None
         assert end.reason in technique.on
@@ -419,29 +406,4 @@ def test_saved_and_resumed_it_is_the_training_that_never_stopped(
     technique: Technique, steps: int, tmp_path: Path
 ) -> None:
     one, train = trial(technique, technique.on), images_of(technique, on=True)
-    expected, reference = run(one, train)
-    made = 0
-
-    def beat(_: int) -> bool:
-        nonlocal made
-        made += 1
-        return made < steps
-
-    def keeper() -> Keeper:
-        return Keeper(Checkpoints(tmp_path, "trial"))
-
-    _, left = run(one, train, keeper=keeper(), beat=beat)
-    assert left is None
-    found, end = run(one, train, keeper=keeper())
-    assert end is not None
-    assert reference is not None
-    for mine, theirs in zip(found, expected, strict=True):
-        same = ("number", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr_now")
-        assert [getattr(mine, n) for n in same] == [getattr(theirs, n) for n in same]
-        assert mine.gradient_norm == theirs.gradient_norm
-    weights = end.network.state_dict()
-    assert all(torch.equal(weights[n], w) for n, w in reference.network.state_dict().items())
-    assert end.reason == reference.reason
-    figures = [name for name in Outcome.FIGURES if name != "seconds"]
-    for name in figures:
-        assert getattr(end.outcome, name) == getattr(reference.outcome, name)
+    expect_resumed(one, folds_of(train), Way(CLASSES), after=steps, folder=tmp_path)

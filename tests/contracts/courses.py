@@ -1,0 +1,63 @@
+"""A trial trained to its end or left on the way: what the tables of techniques check alike."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from veduta.runs.checkpoints import Checkpoints
+from veduta.search.course import Finished
+from veduta.search.keeper import Keeper
+from veduta.search.selection import Outcome
+from veduta.search.serial import Way, run_alone
+from veduta.search.space import Trial
+from veduta.training.folds import Fold
+from veduta.training.loop import Epoch
+from veduta.training.step import NotFiniteError
+
+SAME = ("number", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr_now")
+SAME += ("gradient_norm",)
+
+
+def run(
+    trial: Trial, folds: Sequence[Fold], way: Way, **how: Any
+) -> tuple[list[Epoch], Finished | None]:
+    """The epochs of a trial; its end, where it was not left before."""
+    epochs: list[Epoch] = []
+    ends = []
+    for came in run_alone((trial,), folds, way=way, **how):
+        epochs += [epoch for _, epoch in came.epochs]
+        ends += [end for _, end in came.ended]
+    assert not any(isinstance(end, NotFiniteError) for end in ends)
+    return epochs, ends[0] if ends else None
+
+
+def expect_resumed(
+    trial: Trial, folds: Sequence[Fold], way: Way, *, after: int, folder: Path
+) -> None:
+    """Left after so many steps and gone on from its checkpoint, it is as if never stopped."""
+    expected, reference = run(trial, folds, way)
+    made = 0
+
+    def beat(_: int) -> bool:
+        nonlocal made
+        made += 1
+        return made < after
+
+    def keeper() -> Keeper:
+        return Keeper(Checkpoints(folder, "trial"))
+
+    _, left = run(trial, folds, way, keeper=keeper(), beat=beat)
+    assert left is None
+    found, end = run(trial, folds, way, keeper=keeper())
+    assert end is not None
+    assert reference is not None
+    for mine, theirs in zip(found, expected, strict=True):
+        assert [getattr(mine, name) for name in SAME] == [getattr(theirs, name) for name in SAME]
+    weights = end.network.state_dict()
+    assert all(torch.equal(weights[n], w) for n, w in reference.network.state_dict().items())
+    assert end.reason == reference.reason
+    for name in Outcome.FIGURES:
+        if name != "seconds":
+            assert getattr(end.outcome, name) == getattr(reference.outcome, name)
