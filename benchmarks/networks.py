@@ -38,7 +38,7 @@ NETWORKS: dict[str, dict[str, object]] = {
     "lite0 fine-tuned": TUNED,
 }
 EPOCHS = {
-    ("report_cnn", "intel"): 4,
+    ("report_cnn", "intel"): 3,
     ("report_cnn", "weather"): 16,
     ("cnn", "intel"): 20,
 }
