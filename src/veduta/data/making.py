@@ -5,11 +5,11 @@ content is not made again.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from numpy.typing import NDArray
 
@@ -25,10 +25,18 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is wanted of every image: where its row is kept, and how it is made."""
+    """What is wanted of every image, and where its row is kept.
+
+    Attributes:
+        store: Of the rows.
+        make: A picture to its row, in one of the threads.
+        finish: Where there is more to do that many images share: `make` gives what it needs, and
+            this makes of several such their rows.
+    """
 
     store: RowStore
-    make: Callable[[Picture], NDArray[Any]]
+    make: Callable[[Picture], Any]
+    finish: Callable[[Sequence[Any]], Iterable[NDArray[Any]]] | None = None
 
 
 def silent(done: int, total: int) -> None:
@@ -73,7 +81,8 @@ def make_rows(
     with ExitStack() as stack:
         stack.enter_context(calm())
         blocks = [stack.enter_context(one.store.fill(list(sources))) for one in wanted]
-        making = _filled(wanted, blocks, reader, sources, threads)
+        jobs = [_Job(one, block) for one, block in zip(wanted, blocks, strict=True)]
+        making = _filled(jobs, reader, sources, threads)
         for made in stack.enter_context(closing(making)):
             failures |= {key: error for key, error in made if error}
             done += sum(len(sources[key]) for key, _ in made)
@@ -82,27 +91,55 @@ def make_rows(
     return outcomes, [frozenset(block.keys) for block in blocks]
 
 
-def _filled(
-    wanted: Sequence[Wanted],
-    blocks: Sequence[Block],
-    reader: Reader,
-    sources: Mapping[str, Sequence[Path]],
-    threads: int,
-) -> Generator[list[tuple[str, DecodeError | None]], None, None]:
-    """Fill the rows of `blocks`; yields each key, and why it has no row where it has none."""
-    places = [{key: index for index, key in enumerate(block.keys)} for block in blocks]
-    keys = [key for key in sources if any(key in place for place in places)]
+@final
+class _Job:
+    """One of the wanted, and the block that its missing rows go to."""
 
-    def make(key: str) -> tuple[str, DecodeError | None]:
-        todo = [one for one in zip(wanted, blocks, places, strict=True) if key in one[2]]
+    def __init__(self, wanted: Wanted, block: Block) -> None:
+        self.places = {key: index for index, key in enumerate(block.keys)}
+        self._wanted, self._block = wanted, block
+
+    def take(self, key: str, picture: Picture) -> object:
+        """Write the row of a picture, where it is missing; or give what is to be finished."""
+        if key not in self.places:
+            return None
+        made = self._wanted.make(picture)
+        if self._wanted.finish is not None:
+            return made
+        self._block.write(self.places[key], made)
+        return None
+
+    def finish(self, made: Mapping[str, object]) -> None:
+        """Write the rows of what was given, by key."""
+        if made and self._wanted.finish is not None:
+            rows = self._wanted.finish(list(made.values()))
+            for key, row in zip(made, rows, strict=True):
+                self._block.write(self.places[key], row)
+
+    def drop(self, key: str) -> None:
+        """There is no row for a key."""
+        if key in self.places:
+            self._block.drop(self.places[key])
+
+
+def _filled(
+    jobs: Sequence[_Job], reader: Reader, sources: Mapping[str, Sequence[Path]], threads: int
+) -> Generator[list[tuple[str, DecodeError | None]], None, None]:
+    """Fill the rows of `jobs`; yields each key, and why it has no row where it has none."""
+
+    def make(key: str) -> tuple[str, DecodeError | None, list[object]]:
         try:
             picture = picture_of(reader.content(sources[key], key))
         except DecodeError as error:
-            for _, block, place in todo:
-                block.drop(place[key])
-            return key, error
-        for one, block, place in todo:
-            block.write(place[key], one.make(picture))
-        return key, None
+            for job in jobs:
+                job.drop(key)
+            return key, error, [None] * len(jobs)
+        return key, None, [job.take(key, picture) for job in jobs]
 
-    return in_chunks(make, keys, threads, name=lambda key: sources[key][0])
+    keys = [key for key in sources if any(key in job.places for job in jobs)]
+    with closing(in_chunks(make, keys, threads, name=lambda key: sources[key][0])) as chunks:
+        for chunk in chunks:
+            for number, job in enumerate(jobs):
+                held = {key: made[number] for key, _, made in chunk if made[number] is not None}
+                job.finish(held)
+            yield [(key, error) for key, error, _ in chunk]

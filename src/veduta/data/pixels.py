@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from veduta.data.decode import DECODER
-from veduta.data.inspect.traits import Traits, known_traits, to_row, trait_store
+from veduta.data.inspect.traits import Traits, known_traits, rows_of, sight_of, trait_store
 from veduta.data.making import Progress, Wanted, make_rows, silent
 from veduta.data.reading import Outcome
 from veduta.data.resize import Resize
@@ -99,7 +99,10 @@ def load_pixels(
         InputError: the disk has no room for the pixels, or the cache cannot be written.
     """
     store, traits = pixel_store(resize, cache), trait_store(cache)
-    wanted = [Wanted(store, lambda picture: resize(picture.pixels)), Wanted(traits, to_row)]
+    wanted = [
+        Wanted(store, lambda picture: resize(picture.pixels)),
+        Wanted(traits, sight_of, rows_of),
+    ]
     outcomes, fresh = make_rows(samples, wanted, progress=progress, threads=threads)
     images, rejected = gathered(samples, outcomes, traits)
     decoded = sum(image.digest in fresh[0] for image in images)

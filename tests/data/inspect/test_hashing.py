@@ -3,12 +3,13 @@
 import tracemalloc
 
 import numpy as np
+import pytest
 import scipy.fft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from veduta.data.inspect.hashing import BITS, MOST, SIDE, alike, perceptual_hash
+from veduta.data.inspect.hashing import BITS, MOST, SIDE, alike, averages, perceptual_hashes
 
 
 def all_pairs(hashes: NDArray[np.uint64], distance: int) -> list[list[int]]:
@@ -97,13 +98,17 @@ def test_a_film_takes_memory_by_its_frames_and_not_by_their_pairs() -> None:
     assert set(pairs[:, :2].ravel().tolist()) == set(range(len(still)))
 
 
+def hashed_alone(grey: np.ndarray) -> int:
+    return int(perceptual_hashes(grey[None])[0])
+
+
 def test_bits_say_which_of_the_lowest_frequencies_are_above_their_median() -> None:
     grey = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
     table = np.round(scipy.fft.dctn(grey.astype(float), type=2) / 4)  # SciPy takes sums twice
     places = sorted(np.ndindex(SIDE, SIDE), key=lambda p: (p[0] + p[1], p[0]))[1 : BITS + 1]
     lowest = np.array([table[place] for place in places])
     expected = int("".join("1" if value > np.median(lowest) else "0" for value in lowest), 2)
-    assert perceptual_hash(grey) == expected
+    assert hashed_alone(grey) == expected
 
 
 def test_brightness_contrast_and_noise_change_little() -> None:
@@ -111,8 +116,15 @@ def test_brightness_contrast_and_noise_change_little() -> None:
     small = generator.integers(40, 180, (6, 6)).astype(float)
     grey = np.kron(small, np.ones((6, 6)))[:SIDE, :SIDE]
     other = np.kron(generator.integers(40, 180, (6, 6)).astype(float), np.ones((6, 6)))
-    hashed = perceptual_hash(grey.astype(np.uint8))
+    hashed = hashed_alone(grey.astype(np.uint8))
     for changed in (grey * 0.7, grey + 60, grey + generator.normal(0, 2, grey.shape)):
-        found = perceptual_hash(changed.clip(0, 255).astype(np.uint8))
+        found = hashed_alone(changed.clip(0, 255).astype(np.uint8))
         assert (hashed ^ found).bit_count() <= 6
-    assert (hashed ^ perceptual_hash(other[:SIDE, :SIDE].astype(np.uint8))).bit_count() > 16
+    assert (hashed ^ hashed_alone(other[:SIDE, :SIDE].astype(np.uint8))).bit_count() > 16
+
+
+@pytest.mark.parametrize(("side", "cells"), [(32, 32), (128, 32), (50, 8), (5, 8), (1, 3)])
+def test_averages_are_those_of_pixels_cut_finely(side: int, cells: int) -> None:
+    values = np.random.default_rng(2).normal(size=side)
+    fine = np.repeat(values, cells).reshape(cells, side).mean(axis=1)
+    np.testing.assert_allclose(averages(side, cells) @ values, fine, atol=1e-6)

@@ -17,8 +17,9 @@ from veduta.data.inspect.traits import (
     Traits,
     from_rows,
     known_traits,
+    rows_of,
     sharpness,
-    to_row,
+    sight_of,
     trait_store,
     traits_of,
 )
@@ -97,7 +98,7 @@ def test_traits_come_back_from_the_store_as_they_went(
     data = saved(Image.fromarray(pixels if kind == "noise" else pixels * 0 + 9), "PNG")
     store = trait_store(tmp_path)
     with store.fill(["key"]) as block:
-        block.write(0, to_row(picture_of(data)))
+        block.write(0, *rows_of([sight_of(picture_of(data))]))
     assert known_traits(store, ["key"]) == [of(data)]
     assert from_rows(np.empty((0, RECORD.size), np.uint8)) == []
 
@@ -105,13 +106,29 @@ def test_traits_come_back_from_the_store_as_they_went(
 def test_sharpness_is_the_variance_of_scipys_laplacian() -> None:
     grey = RNG.integers(0, 256, (40, 50), dtype=np.uint8)
     edges = scipy.ndimage.laplace(grey.astype(float))[1:-1, 1:-1]
-    assert sharpness(grey) == pytest.approx(edges.var() / grey.var(), rel=1e-4)
     blurred = scipy.ndimage.gaussian_filter(grey.astype(float), 3).astype(np.uint8)
-    assert sharpness(blurred) < sharpness(grey) / 50
-    dim = (grey // 4).astype(np.uint8)
-    assert sharpness(dim) == pytest.approx(sharpness(grey), rel=0.05)
-    assert sharpness(grey[:15]) == math.inf
-    assert sharpness(np.full((20, 20), 7, np.uint8)) == math.inf
+    dim, flat = (grey // 4).astype(np.uint8), np.full((40, 50), 7, np.uint8)
+    found = sharpness(np.stack([grey, blurred, dim, flat]))
+    assert found[0] == pytest.approx(edges.var() / grey.var(), rel=1e-4)
+    assert found[1] < found[0] / 50
+    assert found[2] == pytest.approx(found[0], rel=0.05)
+    assert found[3] == math.inf
+    assert sharpness(grey[None, :15]) == math.inf
+
+
+def test_an_image_is_seen_in_company_as_alone() -> None:
+    sizes = [(128, 128), (40, 50), (300, 200), (7, 9), (128, 200), (1, 1)]
+    arrays = [RNG.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes * 3]
+    pictures = [picture_of(saved(Image.fromarray(one), "PNG")) for one in arrays]
+    together = from_rows(np.stack(rows_of([sight_of(one) for one in pictures])))
+    assert together == [traits_of(one) for one in pictures]
+
+
+def test_a_thumbnail_is_the_means_of_its_parts() -> None:
+    pixels = RNG.integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    found = np.frombuffer(of(saved(Image.fromarray(pixels), "PNG")).thumbnail, np.uint8)
+    means = pixels.reshape(8, 8, 8, 16, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(found.reshape(8, 8, 3), means, atol=0.5001)
 
 
 def test_brightness_contrast_and_blank() -> None:

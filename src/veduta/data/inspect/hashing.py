@@ -11,6 +11,7 @@ with it is bounded, so that memory and time grow with the images and not with th
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from typing import final
 
@@ -54,22 +55,39 @@ LOWEST = _lowest()
 COSINES = _cosines(int(LOWEST.max()) + 1)
 
 
-def perceptual_hash(grey: NDArray[np.uint8]) -> int:
-    """64 bits that change little with size, compression, brightness and contrast.
+def perceptual_hashes(greys: NDArray[np.uint8]) -> Hashes:
+    """64 bits an image that change little with size, compression, brightness and contrast.
 
     Args:
-        grey: (SIDE, SIDE). Of a flat image the bits are noise: compare no such.
+        greys: (n, height, width). Of a flat image the bits are noise: compare no such.
+
+    Returns:
+        (n,).
 
     >>> ramp = np.tile(np.arange(0, 128, 4, dtype=np.uint8), (32, 1))
-    >>> perceptual_hash(ramp) == perceptual_hash(ramp + 50)
+    >>> first, second = perceptual_hashes(np.stack([ramp, ramp + 50]))
+    >>> first == second
     True
     """
-    table = COSINES @ grey.astype(np.float32) @ COSINES.T
-    table = np.round(
-        table[LOWEST[:, 0], LOWEST[:, 1]]
-    )  # a frequency that is not there is 0, not what rounding left of it
-    bits = np.packbits(table > np.median(table))
-    return int.from_bytes(bits.tobytes(), "big")
+    down, across = (COSINES @ averages(side, SIDE) for side in greys.shape[1:])
+    table = np.matmul(down, greys.astype(np.float32) @ across.T)
+    table = np.round(  # a frequency that is not there is 0, not what rounding left of it
+        table[:, LOWEST[:, 0], LOWEST[:, 1]]
+    )
+    bits = np.packbits(table > np.median(table, axis=1, keepdims=True), axis=1)
+    return np.frombuffer(bits.tobytes(), ">u8").astype(np.uint64)
+
+
+@cache
+def averages(side: int, cells: int) -> NDArray[np.float32]:
+    """(cells, side): the mean of each of so many equal parts of a side, pixels that are cut too.
+
+    >>> averages(3, 2).tolist()
+    [[0.6666666865348816, 0.3333333432674408, 0.0], [0.0, 0.3333333432674408, 0.6666666865348816]]
+    """
+    edges, pixels = np.arange(cells + 1)[:, None] * side / cells, np.arange(side)
+    shared = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    return (shared.clip(0) * cells / side).astype(np.float32)
 
 
 def alike(

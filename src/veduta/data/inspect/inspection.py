@@ -10,7 +10,7 @@ from veduta.data.inspect.balance import class_findings
 from veduta.data.inspect.duplicates import Confirm, exact_findings, near_findings, serving
 from veduta.data.inspect.findings import Finding, counted, ordered
 from veduta.data.inspect.oddities import odd_findings
-from veduta.data.inspect.traits import to_row, trait_store
+from veduta.data.inspect.traits import rows_of, sight_of, trait_store
 from veduta.data.making import Progress, Wanted, make_rows, silent
 from veduta.data.pixels import Image, Rejection, gathered
 from veduta.data.sample import Folder
@@ -92,7 +92,7 @@ def inspect_folder(
         InputError: the cache cannot be written, or has no room.
     """
     store = trait_store(cache)
-    wanted = [Wanted(store, to_row)]
+    wanted = [Wanted(store, sight_of, rows_of)]
     outcomes, _ = make_rows(folder.samples, wanted, progress=progress, threads=threads)
     images, rejected = gathered(folder.samples, outcomes, store)
     findings = findings_of(images, rejected, folder, confirm=confirm, keep_leaks=keep_leaks)

@@ -7,22 +7,22 @@ that a run on known images need not decode them to judge them.
 import hashlib
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from veduta.data.decode import DECODER
-from veduta.data.inspect.hashing import SIDE, perceptual_hash
+from veduta.data.inspect.hashing import averages, perceptual_hashes
 from veduta.data.picture import Picture
 from veduta.data.rows import RowStore
 
-VERSION = 1  # grows when a trait of the same picture changes
+VERSION = 2  # grows when a trait of the same picture changes
 MOST_SIDE = 128  # pixels of the version that brightness and sharpness are measured on
 LEAST_SIDE = 16  # pixels from which sharpness says anything
 ONE_COLOUR = 8  # levels a channel may differ by in an image of one colour
@@ -77,66 +77,106 @@ class Traits:
 _values = attrgetter(*(field.name for field in fields(Traits)))
 
 
-def traits_of(picture: Picture) -> Traits:
-    """What is kept of a picture."""
+@final
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one picture gives at once; the rest is worked out of many small ones together.
+
+    Many short calls on one image each, in threads, would wait for each other.
+    """
+
+    kind: tuple[object, ...]  # fields of `Traits`, from `pixels` to `blank`, without `look`
+    small: NDArray[np.uint8]  # (height, width, 3), of at most `MOST_SIDE` pixels a side
+
+
+def sight_of(picture: Picture) -> Sight:
+    """Look at a picture."""
     pixels = np.ascontiguousarray(picture.pixels)
     height, width = pixels.shape[:2]
     digest = hashlib.sha256(f"{height} {width} ".encode())
     digest.update(pixels.data)
-    image = Image.fromarray(pixels)
     size = min(width, MOST_SIDE), min(height, MOST_SIDE)
-    grey = image.convert("L").resize(size, Image.Resampling.BOX, reducing_gap=2.0)
-    levels = np.asarray(grey)
-    brightness, variance = _moments(levels)
-    return Traits(
-        pixels=digest.hexdigest(),
-        look=perceptual_hash(np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR))),
-        width=width,
-        height=height,
-        format=picture.format,
-        mode=picture.mode,
-        orientation=picture.orientation,
-        deep=picture.deep,
-        transparent=picture.transparent,
-        animated=picture.animated,
-        blank=_is_blank(levels, pixels),
-        brightness=_single(brightness),
-        contrast=_single(math.sqrt(variance)),
-        sharpness=_single(sharpness(levels)),
-        thumbnail=_thumbnail(image),
+    small = Image.fromarray(pixels).resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+    kind = (
+        digest.digest(),
+        width,
+        height,
+        picture.format.encode(),
+        picture.mode.encode(),
+        picture.orientation,
+        picture.deep,
+        picture.transparent,
+        picture.animated,
+        _is_blank(small, pixels),
+    )
+    return Sight(kind, np.asarray(small))
+
+
+def rows_of(seen: Sequence[Sight]) -> list[NDArray[np.uint8]]:
+    """Rows of the store, of pictures that were looked at; each as if it were alone."""
+    rows: dict[int, NDArray[np.uint8]] = {}
+    sides = sorted({one.small.shape for one in seen})
+    for side in sides:
+        places = [place for place, one in enumerate(seen) if one.small.shape == side]
+        measured = _measured(np.stack([seen[place].small for place in places]))
+        for place, (look, *figures) in zip(places, measured, strict=True):
+            pixels, *kind = seen[place].kind
+            rows[place] = np.frombuffer(RECORD.pack(pixels, look, *kind, *figures), np.uint8)
+    return [rows[place] for place in range(len(seen))]
+
+
+def traits_of(picture: Picture) -> Traits:
+    """What is kept of a picture."""
+    (row,) = rows_of([sight_of(picture)])
+    (found,) = from_rows(row[None])
+    return found
+
+
+def _measured(small: NDArray[np.uint8]) -> Iterator[tuple[int, float, float, float, bytes]]:
+    """Of small images (n, height, width, 3): hash, brightness, contrast, sharpness, thumbnail."""
+    count, height, width, _ = small.shape
+    strip = Image.frombuffer("RGB", (width, count * height), small)
+    greys = np.asarray(strip.convert("L")).reshape(count, height, width)
+    brightness, variance = _moments(greys)
+    return zip(
+        perceptual_hashes(greys).tolist(),
+        brightness.tolist(),
+        np.sqrt(variance).tolist(),
+        sharpness(greys).tolist(),
+        map(bytes, _thumbnails(small)),
+        strict=True,
     )
 
 
-def sharpness(grey: NDArray[np.uint8]) -> float:
+def sharpness(greys: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Variance of the Laplacian over the variance: how much of what there is are edges.
 
     Args:
-        grey: (height, width). Below `LEAST_SIDE` pixels a side, and where all is of one level,
+        greys: (n, height, width). Below `LEAST_SIDE` pixels a side, and where all is of one level,
             nothing can be said: infinite.
+
+    Returns:
+        (n,).
 
     Source: J. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000 (its
     LAPV); divided by the variance here, so that fog is not taken for blur.
     """
-    if min(grey.shape) < LEAST_SIDE or not (variance := _moments(grey)[1]):
-        return math.inf
-    levels = grey.astype(np.int16)
-    around = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:]
-    return _moments(around - 4 * levels[1:-1, 1:-1])[1] / variance
+    if min(greys.shape[1:]) < LEAST_SIDE:
+        return np.full(len(greys), math.inf)
+    levels = greys.astype(np.int16)
+    edges = levels[:, :-2, 1:-1] + levels[:, 2:, 1:-1]
+    edges += levels[:, 1:-1, :-2]
+    edges += levels[:, 1:-1, 2:]
+    edges -= 4 * levels[:, 1:-1, 1:-1]
+    variance = _moments(greys)[1]
+    flat = variance == 0
+    return np.where(flat, math.inf, _moments(edges)[1] / np.where(flat, 1, variance))
 
 
 def trait_store(cache: Path) -> RowStore:
     """Where traits are kept: a record a file, by the SHA-256 of the file."""
     spec = {"decoder": DECODER, "version": VERSION}
     return RowStore(cache, "traits", spec, shape=(RECORD.size,), dtype="uint8")
-
-
-def to_row(picture: Picture) -> NDArray[np.uint8]:
-    """The traits of a picture as a row of the store."""
-    pixels, look, width, height, kind, mode, *others = _values(traits_of(picture))
-    record = RECORD.pack(
-        bytes.fromhex(pixels), look, width, height, kind.encode(), mode.encode(), *others
-    )
-    return np.frombuffer(record, np.uint8)
 
 
 def from_rows(rows: NDArray[np.uint8]) -> list[Traits]:
@@ -156,29 +196,27 @@ def _text(kept: bytes) -> str:
     return kept.rstrip(b"\0").decode()
 
 
-def _moments(values: NDArray[Any]) -> tuple[float, float]:
-    """Mean and variance of whole numbers: exact, so the same on every machine; no BLAS.
-
-    BLAS would share out these few numbers to threads, which costs more than all the rest.
-    """
-    flat = values.reshape(-1).astype(np.float64)
-    count, total, squares = len(flat), int(flat.sum()), int(np.einsum("i,i->", flat, flat))
+def _moments(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means and variances (n,) of whole numbers (n, ...): exact, so the same on every machine."""
+    wide = values.reshape(len(values), -1).astype(np.int32)
+    count, total = wide.shape[1], wide.sum(axis=1, dtype=np.int64)
+    wide *= wide
+    squares = wide.sum(axis=1, dtype=np.int64)
     return total / count, (count * squares - total * total) / count**2
 
 
-def _thumbnail(image: Image.Image) -> bytes:
-    """`THUMB` x `THUMB` pixels: by whole numbers first, which is several times as quick."""
-    factor = max(1, min(image.size) // (2 * THUMB))
-    return image.reduce(factor).resize((THUMB, THUMB), Image.Resampling.BOX).tobytes()
+def _thumbnails(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(n, THUMB, THUMB, 3): means of equal parts."""
+    count, height, width, _ = small.shape
+    lines = small.reshape(count, height, -1).astype(np.float32)
+    across = averages(height, THUMB) @ lines
+    cells = averages(width, THUMB) @ across.reshape(count, THUMB, width, 3)
+    return np.rint(cells).astype(np.uint8)
 
 
-def _is_blank(levels: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
+def _is_blank(small: Image.Image, pixels: NDArray[np.uint8]) -> bool:
     """Whether an image is of one colour; most are known not to be by their small version."""
-    if np.ptp(levels) > ONE_COLOUR:
+    ranges = cast("tuple[tuple[int, int], ...]", small.getextrema())  # one a channel
+    if any(high - low > ONE_COLOUR for low, high in ranges):
         return False
     return bool(np.ptp(pixels, axis=(0, 1)).max() <= ONE_COLOUR)
-
-
-def _single(value: float) -> float:
-    """Rounded as the store keeps it, so that known images are judged as new ones."""
-    return float(np.float32(value))
