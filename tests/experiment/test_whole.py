@@ -22,7 +22,7 @@ from veduta.runs import checkpoints
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.journal import read_journal
 from veduta.runs.lines import Event, encode
-from veduta.search import serial
+from veduta.search import keeper, serial
 from veduta.search.kept import read_finished
 from veduta.search.selection import Outcome
 from veduta.tracking.console import Console
@@ -112,15 +112,19 @@ def test_after_a_resume_the_kept_trial_is_read_back_whole(whole: Run, tmp_path: 
 def test_a_winner_trained_again_whole_predicts(
     colours: Path, tmp_path: Path, more: dict[str, Any]
 ) -> None:
-    """Killed in its last training, it is trained again to the same bits."""
+    """Killed behind its last training, or before that had a checkpoint: to the same bits."""
     run = train(colours, out=tmp_path / "run", **more)
     assert run.summary["winner"]["refit"]
     images = sorted(colours.rglob("*.png"))
     found = veduta.predict(run.directory.path, images[::7], out=tmp_path / "p", console=QUIET)
     assert len(found.table) == len(images[::7])
-    path = Path(shutil.copytree(run.directory.path, tmp_path / "again"))
-    cut(path, "selected")
-    expect_same(train(resume=path), run)
+    for name, lost in (("kept", False), ("lost", True)):
+        path = Path(shutil.copytree(run.directory.path, tmp_path / name))
+        cut(path, "selected")
+        (kept,) = (path / "checkpoints").glob("*.again.*")
+        if lost:
+            kept.unlink()
+        expect_same(train(resume=path), run)
 
 
 def test_an_interrupt_ends_the_workers_and_leaves_a_checkpoint(
@@ -169,6 +173,7 @@ def test_a_full_disk_ends_the_run_with_an_error_of_ours(
         real(path, *content)
 
     monkeypatch.setattr(checkpoints, "write_atomically", write)
+    monkeypatch.setattr(keeper, "SHARE", 0)  # or a slow disk would be spared
     with pytest.raises(VedutaError, match="have room until the work is done; No space left"):
         train(colours, out=tmp_path / "run")
     assert len([*(tmp_path / "run" / "checkpoints").iterdir()]) == 2

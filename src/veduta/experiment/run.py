@@ -33,6 +33,7 @@ from veduta.experiment.summary import corrected_of, summary_of, write_end, write
 from veduta.experiment.tensorboard import write_winner
 from veduta.experiment.unchanged import expect_same_backbones, expect_same_images
 from veduta.models.heads import HeadNetwork
+from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room
 from veduta.runs.journal import Journal
@@ -40,6 +41,8 @@ from veduta.runtime.crashes import crash_log
 from veduta.runtime.interruption import goes_on_with
 from veduta.runtime.process import threads_of
 from veduta.search.course import Finished
+from veduta.search.keeper import Keeper
+from veduta.search.progress import Meter
 from veduta.search.record import Places, Record
 from veduta.search.reloaded import Past
 from veduta.search.residency import Residency, Sizes, allowed_bytes, announce, residency
@@ -96,7 +99,9 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
             study = _study(plan, data, parts, place=directory, journal=journal, console=console)
             winner, best, ties = _searched(plan, study, data, console=console)
 
-        network = _final_network(study, winner, best, data) if plan.refit else best.network
+        network = best.network
+        if plan.refit:
+            network = _final_network(study, winner, best, data, console)
         made = Made(directory, plan, winner, network, materials)
         sealed = SealedTest(parts["test"], journal, cache, gate.conflicting)
         summary = _judged(made, study, best, ties=ties, sealed=sealed, parts=parts)
@@ -194,8 +199,19 @@ def _residency(plan: Plan, parts: Parts) -> Residency:
     return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory), apart=apart)
 
 
-def _final_network(study: Study, winner: Trial, best: Finished, data: Data) -> HeadNetwork:
+def _final_network(
+    study: Study, winner: Trial, best: Finished, data: Data, console: Console
+) -> HeadNetwork:
     """The winner trained anew on all images, for as many epochs as its best one had."""
-    way, epochs = alone(study.means, data, winner), best.outcome.best_epoch
-    with threads_of(study.means.threads):
-        return refit(winner, data.together(winner), way=way, epochs=epochs)
+    means, epochs, examples = study.means, best.outcome.best_epoch, data.together(winner)
+    kept = Checkpoints(study.record.places.checkpoints, f"{winner.id}.again", means.warn)
+    unit, each = ("images", len(examples)) if means.unit > 1 else ("epochs", 1)
+    with console.stage("training the winner again", unit) as advance, threads_of(means.threads):
+        return refit(
+            winner,
+            examples,
+            way=alone(means, data, winner),
+            epochs=epochs,
+            keeper=Keeper(kept, every=means.checkpoint_seconds),
+            meter=Meter({winner.id: epochs}, advance, each),
+        )
