@@ -8,8 +8,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from operator import attrgetter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -72,9 +71,6 @@ class Traits:
     contrast: float
     sharpness: float
     thumbnail: bytes
-
-
-_values = attrgetter(*(field.name for field in fields(Traits)))
 
 
 @final
