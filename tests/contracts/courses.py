@@ -9,6 +9,7 @@ import torch
 from veduta.runs.checkpoints import Checkpoints
 from veduta.search.course import Finished
 from veduta.search.keeper import Keeper
+from veduta.search.progress import Beat
 from veduta.search.selection import Outcome
 from veduta.search.serial import Way, run_alone
 from veduta.search.space import Trial
@@ -36,21 +37,29 @@ def run(
 def expect_resumed(
     trial: Trial, folds: Sequence[Fold], way: Way, *, after: int, folder: Path
 ) -> None:
-    """Left after so many steps and gone on from its checkpoint, it is as if never stopped."""
-    expected, reference = run(trial, folds, way)
+    """Left after so many beats and gone on from its checkpoint, it is as if never stopped."""
     made = 0
 
-    def beat(_: int) -> bool:
+    def beating(left: int = 10**9) -> Beat:
         nonlocal made
-        made += 1
-        return made < after
+        made = 0
+
+        def beat(_: int) -> bool:
+            nonlocal made
+            made += 1
+            return made < left
+
+        return beat
 
     def keeper() -> Keeper:
         return Keeper(Checkpoints(folder, "trial"))
 
-    _, left = run(trial, folds, way, keeper=keeper(), beat=beat)
+    expected, reference = run(trial, folds, way, beat=beating())
+    whole = made
+    _, left = run(trial, folds, way, keeper=keeper(), beat=beating(after))
     assert left is None
-    found, end = run(trial, folds, way, keeper=keeper())
+    found, end = run(trial, folds, way, keeper=keeper(), beat=beating())
+    assert made < whole, "it did not begin anew"
     assert end is not None
     assert reference is not None
     for mine, theirs in zip(found, expected, strict=True):

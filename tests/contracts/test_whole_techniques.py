@@ -293,11 +293,11 @@ def test_its_effect_is_that_by_hand(technique: Technique) -> None:
 
 
 @every
-@pytest.mark.parametrize("steps", [1, 3, 6, 8])
+@pytest.mark.parametrize("steps", [1, 3, 6, 8, 11, 13])  # of five beats an epoch
 def test_saved_and_resumed_it_is_the_training_that_never_stopped(
     technique: Technique, steps: int, tmp_path: Path
 ) -> None:
-    trial = trial_of(Settings(**{**BASE, **technique.on}))
+    trial = trial_of(Settings(**{**BASE, "momentum": 0.9, **technique.on}))
     way = way_of(technique, on=True)
     expect_resumed(trial, folds_of(trial.settings), way, after=steps, folder=tmp_path)
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,10 @@ from veduta.errors import InputError, VedutaError
 from veduta.experiment import means as decided
 from veduta.experiment.result import Run
 from veduta.runs import checkpoints
-from veduta.runs.checkpoints import Checkpoints
+from veduta.runs.checkpoints import Checkpoints, read_checkpoint
 from veduta.runs.journal import read_journal
 from veduta.runs.lines import Event, encode
-from veduta.search import keeper, serial
+from veduta.search import again, keeper, serial
 from veduta.search.kept import read_finished
 from veduta.search.selection import Outcome
 from veduta.tracking.console import Console
@@ -108,6 +110,29 @@ def test_after_a_resume_the_kept_trial_is_read_back_whole(whole: Run, tmp_path: 
     assert read_finished(path / "scores", outcome, event) is not None
 
 
+@contextmanager
+def interrupted(kind: type, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Ctrl-C in the fourth of six steps of an epoch, which a training tells of by its `pulse`."""
+    steps: list[int] = []
+    real = kind.pulse  # type: ignore[attr-defined]
+
+    def pulse(self: Any, images: int, *more: Any) -> None:
+        steps.append(images)
+        if len(steps) == 4:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.2)  # the main thread takes it
+        real(self, images, *more)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job ignores it
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(kind, "pulse", pulse)
+            with pytest.raises(KeyboardInterrupt):
+                yield steps
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("more", [{"refit": True}, {"folds": 2}], ids=str)
 def test_a_winner_trained_again_whole_predicts(
     colours: Path, tmp_path: Path, more: dict[str, Any]
@@ -121,42 +146,39 @@ def test_a_winner_trained_again_whole_predicts(
     for name, lost in (("kept", False), ("lost", True)):
         path = Path(shutil.copytree(run.directory.path, tmp_path / name))
         cut(path, "selected")
-        (kept,) = (path / "checkpoints").glob("*.again.*")
+        (kept,) = (path / "checkpoints").glob("*.again-*")
         if lost:
             kept.unlink()
         expect_same(train(resume=path), run)
 
 
+def test_an_interrupt_of_the_last_training_leaves_a_checkpoint(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(colours, out=tmp_path / "whole", refit=True)
+    with interrupted(again.Refit, monkeypatch) as steps:
+        train(colours, out=tmp_path / "run", checkpoint_seconds=1000, refit=True)
+    (kept,) = (tmp_path / "run" / "checkpoints").glob("*.again-*")
+    found = read_checkpoint(kept)
+    assert found is not None
+    (training,) = found.progress["trainings"]
+    assert (training["epoch"], training["step"]) == (1, len(steps))
+    expect_same(train(resume=tmp_path / "run"), whole)
+
+
 def test_an_interrupt_ends_the_workers_and_leaves_a_checkpoint(
     whole: Run, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = 0
-    real = serial._Work.pulse
-
-    def pulse(self: Any, images: int) -> None:
-        nonlocal made
-        made += 1
-        if made == 4:  # of six steps of an epoch
-            signal.raise_signal(signal.SIGINT)
-            time.sleep(0.2)  # the main thread takes it
-        real(self, images)
-
-    monkeypatch.setattr(serial._Work, "pulse", pulse)
     threads = threading.active_count()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job ignores it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(colours, out=tmp_path / "run", checkpoint_seconds=1000)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with interrupted(serial._Work, monkeypatch) as steps:
+        train(colours, out=tmp_path / "run", checkpoint_seconds=1000)
     assert threading.active_count() == threads
-    assert made <= 5, "the step under way is the last one"
+    assert len(steps) <= 5, "the step under way is the last one"
     trial = whole.summary["winner"]["trial"]
     found = Checkpoints(tmp_path / "run" / "checkpoints", trial).newest()
     assert found is not None
     (training,) = found.progress["trainings"]
-    assert (training["epoch"], training["step"]) == (1, made)
-    monkeypatch.undo()
+    assert (training["epoch"], training["step"]) == (1, len(steps))
     expect_same(train(resume=tmp_path / "run"), whole)
 
 

@@ -14,9 +14,10 @@ from veduta.models.backbones import Backbone, build_backbone
 from veduta.models.freezing import Prefix, Tail, TailNetwork
 from veduta.models.heads import build_head, head_of
 from veduta.runtime.streams import mix
+from veduta.search.again import refit_of
 from veduta.search.kept import read_finished, write_scores, write_weights
 from veduta.search.selection import Outcome
-from veduta.search.serial import Way, refit, run_alone, run_trial
+from veduta.search.serial import Way, run_alone, run_trial
 from veduta.search.space import Trial, trial_of
 from veduta.training.folds import Fold, divided, undivided
 from veduta.training.loop import Epoch, batches, shuffled
@@ -106,7 +107,9 @@ def test_two_epochs_are_those_of_a_plain_loop_over_the_whole_network(backbone: B
     train = examples(backbone, 25, 1, torch.float64)
     validation = examples(backbone, 11, 2, torch.float64)
     tail = tail_of(backbone)
-    network = refit(tried, train, way=Way(CLASSES, tail), epochs=2)
+    again = refit_of(tried, train, way=Way(CLASSES, tail), epochs=2)
+    list(again.run())
+    network = again.training.measured
     reference, head = plain_loop(backbone, tried.settings, images(25, 1)[0], train)
     assert isinstance(network, TailNetwork)
     state, theirs = network.state_dict(), reference.state_dict()

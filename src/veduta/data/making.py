@@ -84,8 +84,8 @@ def make_rows(
         jobs = [_Job(one, block) for one, block in zip(wanted, blocks, strict=True)]
         making = _filled(jobs, reader, sources, threads)
         for made in stack.enter_context(closing(making)):
-            failures |= {key: error for key, error in made if error}
-            done += sum(len(sources[key]) for key, _ in made)
+            failures |= {key: error for key, error, _ in made if error}
+            done += sum(len(sources[key]) for key, _, _ in made)
             progress(done, len(samples))
     outcomes = [failures.get(one, one) if isinstance(one, str) else one for one in outcomes]
     return outcomes, [frozenset(block.keys) for block in blocks]
@@ -122,12 +122,16 @@ class _Job:
             self._block.drop(self.places[key])
 
 
+Made = tuple[str, DecodeError | None, list[object]]
+"""Of a key: why it has no rows, where it has none, and what each job has to finish."""
+
+
 def _filled(
     jobs: Sequence[_Job], reader: Reader, sources: Mapping[str, Sequence[Path]], threads: int
-) -> Generator[list[tuple[str, DecodeError | None]], None, None]:
-    """Fill the rows of `jobs`; yields each key, and why it has no row where it has none."""
+) -> Generator[list[Made], None, None]:
+    """Fill the rows of `jobs`; yields what came of each key."""
 
-    def make(key: str) -> tuple[str, DecodeError | None, list[object]]:
+    def make(key: str) -> Made:
         try:
             picture = picture_of(reader.content(sources[key], key))
         except DecodeError as error:
@@ -136,10 +140,10 @@ def _filled(
             return key, error, [None] * len(jobs)
         return key, None, [job.take(key, picture) for job in jobs]
 
+    def finish(chunk: list[Made]) -> list[Made]:
+        for number, job in enumerate(jobs):
+            job.finish({key: made[number] for key, _, made in chunk if made[number] is not None})
+        return [(key, error, []) for key, error, _ in chunk]
+
     keys = [key for key in sources if any(key in job.places for job in jobs)]
-    with closing(in_chunks(make, keys, threads, name=lambda key: sources[key][0])) as chunks:
-        for chunk in chunks:
-            for number, job in enumerate(jobs):
-                held = {key: made[number] for key, _, made in chunk if made[number] is not None}
-                job.finish(held)
-            yield [(key, error) for key, error, _ in chunk]
+    return in_chunks(make, keys, threads, finish=finish, name=lambda key: sources[key][0])

@@ -80,6 +80,7 @@ def in_chunks(
     items: Sequence[Item],
     threads: int,
     *,
+    finish: Callable[[list[Result]], list[Result]] = lambda made: made,
     name: Callable[[Item], object] = lambda item: item,
 ) -> Generator[list[Result], None, None]:
     """Results of `function`, in order, `CHUNK` at a time; an interruption drops what is waiting.
@@ -90,12 +91,13 @@ def in_chunks(
         function: reads or decodes one file.
         items: what it takes.
         threads: how many call it.
+        finish: what the results of a chunk become, in the same thread.
         name: of the file of an item, for people.
 
     Raises:
         VedutaError: for `HANG` seconds no call has come back.
     """
-    crew = _Crew(function, items)
+    crew = _Crew(function, items, finish)
     pool = ThreadPoolExecutor(threads)
     ahead: deque[Future[list[Result]]] = deque()
     try:
@@ -114,9 +116,14 @@ def in_chunks(
 class _Crew(Generic[Item, Result]):
     """What the threads of `in_chunks` share."""
 
-    def __init__(self, function: Callable[[Item], Result], items: Sequence[Item]) -> None:
+    def __init__(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        finish: Callable[[list[Result]], list[Result]],
+    ) -> None:
         self.left = self.hung = False
-        self._function, self._items = function, items
+        self._function, self._items, self._finish = function, items, finish
         self._made = 0
         self._under_way: dict[int, Item] = {}
         self._idle = Idle()
@@ -131,7 +138,7 @@ class _Crew(Generic[Item, Result]):
             made.append(self._function(item))
             self._made += 1  # by any thread; a count that one loses is made up by the next
         self._under_way.pop(start, None)
-        return made
+        return self._finish(made)
 
     def result_of(
         self, chunk: Future[list[Result]], name: Callable[[Item], object]

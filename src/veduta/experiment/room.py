@@ -40,19 +40,26 @@ def expected_bytes(plan: Plan, parts: Parts) -> int:
     apart = plan.settings.halving is not None
     model = max(model_of(trial.settings).parameters for trial in plan.trials)
     trials = sum(_of(trial, images, classes, apart=apart) for trial in plan.trials)
-    return PICTURES + NUMBER * model + trials
+    again = max(_checkpoints(trial, classes) for trial in plan.trials) if plan.refit else 0
+    return PICTURES + NUMBER * model + trials + again
 
 
 def _of(trial: Trial, images: int, classes: int, *, apart: bool) -> int:
     """What is written of a trial."""
     settings = trial.settings
-    numbers = head_of(settings, model_of(settings).features, classes).parameters
-    if settings.freeze != "all":
-        model = model_of(settings)
-        numbers += tail_cost(model, settings.image_size, frozen_stages(settings)).numbers
     scores = images * (NUMBER * classes + settings.epochs // 8 + 1)
     written = scores + EVENTS * settings.epochs
     if apart or not fusable(settings):
-        copies = 2 + RULES[settings.optimizer].moments + (settings.ema > 0)  # and the best epoch
-        written += KEPT * copies * NUMBER * numbers * (settings.folds or 1)
+        written += _checkpoints(trial, classes) * (settings.folds or 1)
     return written
+
+
+def _checkpoints(trial: Trial, classes: int) -> int:
+    """Of one training: weights, moments, their average and the best epoch, in each generation."""
+    settings = trial.settings
+    model = model_of(settings)
+    numbers = head_of(settings, model.features, classes).parameters
+    if settings.freeze != "all":
+        numbers += tail_cost(model, settings.image_size, frozen_stages(settings)).numbers
+    copies = 2 + RULES[settings.optimizer].moments + (settings.ema > 0)
+    return KEPT * copies * NUMBER * numbers

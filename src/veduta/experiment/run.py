@@ -40,6 +40,7 @@ from veduta.runs.journal import Journal
 from veduta.runtime.crashes import crash_log
 from veduta.runtime.interruption import goes_on_with
 from veduta.runtime.process import threads_of
+from veduta.search.again import finished, refit_of
 from veduta.search.course import Finished
 from veduta.search.keeper import Keeper
 from veduta.search.progress import Meter
@@ -47,7 +48,6 @@ from veduta.search.record import Places, Record
 from veduta.search.reloaded import Past
 from veduta.search.residency import Residency, Sizes, allowed_bytes, announce, residency
 from veduta.search.selection import tied
-from veduta.search.serial import refit
 from veduta.search.space import Trial, differences
 from veduta.search.study import Study
 from veduta.tracking.console import Console
@@ -204,14 +204,15 @@ def _final_network(
 ) -> HeadNetwork:
     """The winner trained anew on all images, for as many epochs as its best one had."""
     means, epochs, examples = study.means, best.outcome.best_epoch, data.together(winner)
-    kept = Checkpoints(study.record.places.checkpoints, f"{winner.id}.again", means.warn)
+    name = f"{winner.id}.again-{epochs}"
+    kept = Checkpoints(study.record.places.checkpoints, name, means.warn)
+    refit = refit_of(
+        winner,
+        examples,
+        way=alone(means, data, winner),
+        epochs=epochs,
+        keeper=Keeper(kept, every=means.checkpoint_seconds),
+    )
     unit, each = ("images", len(examples)) if means.unit > 1 else ("epochs", 1)
-    with console.stage("training the winner again", unit) as advance, threads_of(means.threads):
-        return refit(
-            winner,
-            examples,
-            way=alone(means, data, winner),
-            epochs=epochs,
-            keeper=Keeper(kept, every=means.checkpoint_seconds),
-            meter=Meter({winner.id: epochs}, advance, each),
-        )
+    with console.stage("training the winner again", unit) as advance:
+        return finished(refit, means, Meter({winner.id: epochs}, advance, each))

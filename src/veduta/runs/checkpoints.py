@@ -113,7 +113,7 @@ class Checkpoints:
 
 
 def keep_only(folder: Path, name: str) -> None:
-    """Remove all checkpoints in a folder but those of one training."""
+    """Remove all checkpoints in a folder but those of one training, and of `name.` anything."""
     for path in folder.glob(f"*{SUFFIX}"):
         if not path.name.startswith(f"{name}."):
             path.unlink()

@@ -19,7 +19,7 @@ from veduta.search.course import HALVED, Course, Finished
 from veduta.search.fused import End, TileEpoch
 from veduta.search.groups import Tile
 from veduta.search.keeper import Keeper
-from veduta.search.progress import Beat, LeftError, Meter, unheard
+from veduta.search.progress import Beat, LeftError, unheard
 from veduta.search.space import Trial
 from veduta.search.workers import Epochs
 from veduta.training.folds import Fold, pooled, pooled_epoch
@@ -62,7 +62,7 @@ class _Work:
     def __post_init__(self) -> None:
         self.course = Course(self.trial)
         self.trainings = [
-            _training(self.trial.settings, fold.train, self.way) for fold in self.folds
+            fresh_training(self.trial.settings, fold.train, self.way) for fold in self.folds
         ]
         self.keeper.load(self.course, self.trainings)
 
@@ -178,46 +178,6 @@ def run_trial(
     return end
 
 
-def refit(
-    trial: Trial,
-    examples: Examples,
-    *,
-    way: Way,
-    epochs: int,
-    keeper: Keeper | None = None,
-    meter: Meter | None = None,
-) -> HeadNetwork:
-    """The network of `trial` after exactly `epochs` epochs on `examples`, from a fresh start.
-
-    Its schedule is that of the whole trial, so these epochs have the learning rates they had.
-
-    Args:
-        trial: whose settings it has.
-        examples: what it is trained on.
-        way: how.
-        epochs: how many.
-        keeper: of its checkpoints, from the last of which it goes on; None keeps nothing.
-        meter: told how far it is.
-    """
-    training, course = _training(trial.settings, examples, way), Course(trial)
-    keeper, meter = keeper or Keeper(), meter or Meter({trial.id: epochs}, lambda *_: None)
-    keeper.load(course, [training])
-    meter.epoch(trial.id, training.epoch - 1, fresh=False)
-
-    def pulse(images: int) -> None:
-        meter.images(trial.id, images)
-        if keeper.due:
-            keeper.save(course, [training])
-
-    while training.epoch <= epochs:
-        training.finish_epoch(pulse)
-        meter.epoch(trial.id, training.epoch)
-        training.next_epoch()
-    keeper.save(course, [training])
-    keeper.ended()
-    return training.measured
-
-
 def fresh_network(settings: Settings, like: Examples, way: Way) -> HeadNetwork:
     """The network of a trial as it starts: a new head, and a copy of the tail before it.
 
@@ -233,7 +193,8 @@ def fresh_network(settings: Settings, like: Examples, way: Way) -> HeadNetwork:
     return network.to(like.dtype)
 
 
-def _training(settings: Settings, train: Examples, way: Way) -> Training:
+def fresh_training(settings: Settings, train: Examples, way: Way) -> Training:
+    """A training of that network, before its first step."""
     return Training(fresh_network(settings, train, way), train, settings, autocast=way.autocast)
 
 
