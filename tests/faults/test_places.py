@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -194,7 +195,8 @@ def test_c6_too_little_room_is_said_before_the_work(
 
     room_of = room.expected_bytes
     monkeypatch.setattr(room, "expected_bytes", noted)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=10**5))
+    full = SimpleNamespace(disk_usage=lambda _: usage._replace(free=10**5))
+    monkeypatch.setattr(room, "shutil", full)  # the cache has room
     run = search(colours, tmp_path / "run", console=console, clip=1.0, refit=True)
     (line,) = [line for line in told if "room" in line]
     assert "100.0 kB free" in line
