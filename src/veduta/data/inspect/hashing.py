@@ -66,7 +66,7 @@ def perceptual_hashes(greys: NDArray[np.uint8]) -> Hashes:
 
     >>> ramp = np.tile(np.arange(0, 128, 4, dtype=np.uint8), (32, 1))
     >>> first, second = perceptual_hashes(np.stack([ramp, ramp + 50]))
-    >>> first == second
+    >>> bool(first == second)
     True
     """
     down, across = (COSINES @ averages(side, SIDE) for side in greys.shape[1:])
