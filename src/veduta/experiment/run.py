@@ -99,9 +99,7 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
             study = _study(plan, data, parts, place=directory, journal=journal, console=console)
             winner, best, ties = _searched(plan, study, data, console=console)
 
-        network = best.network
-        if plan.refit:
-            network = _final_network(study, winner, best, data, console)
+        network = _again(study, winner, best, data, console) if plan.refit else best.network
         made = Made(directory, plan, winner, network, materials)
         sealed = SealedTest(parts["test"], journal, cache, gate.conflicting)
         summary = _judged(made, study, best, ties=ties, sealed=sealed, parts=parts)
@@ -199,7 +197,7 @@ def _residency(plan: Plan, parts: Parts) -> Residency:
     return residency(plan.trials, sizes, allowed_bytes(plan.settings.memory), apart=apart)
 
 
-def _final_network(
+def _again(
     study: Study, winner: Trial, best: Finished, data: Data, console: Console
 ) -> HeadNetwork:
     """The winner trained anew on all images, for as many epochs as its best one had."""
