@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,12 @@ def search(folder: Path, place: Path, flags: dict[str, object]) -> tuple[dict[st
         print(done.stderr, file=sys.stderr)
     done.check_returncode()
     return json.loads(done.stdout), seconds
+
+
+def hold(turn: "Synchronized[int]") -> None:
+    """Give a worker, and the command that it starts, one processor of their own."""
+    free = sorted(os.sched_getaffinity(0))
+    with turn.get_lock():
+        number = turn.value
+        turn.value += 1
+    os.sched_setaffinity(0, {free[number % len(free)]})

@@ -1,26 +1,32 @@
 """Fine-tuning against the frozen head of the same network: is it better, and is it never worse?
 
-    python -m benchmarks.finetune [FOLDER] [--weather FOLDER] [--seeds 3] [--keep DIR]
+    python -m benchmarks.finetune [FOLDER] [--weather FOLDER] [--seeds 3] [--side-by-side 2]
+        [--keep DIR]
 
-intel     three seeds, each with a split and first weights of its own; both meet the same test
-          images, once each. The difference is that of the mean over seeds, its 95 % interval from
-          draws of images (an image is drawn with its answers of all seeds).
-weather   five folds: every image but the test's is judged once, by a training without it.
+intel     three seeds, each with folds and first weights of its own. Three folds: a training image
+          is judged by a training without it. The winner, trained again on all of them, meets the
+          test images once. Every image is so judged once a seed, by a network that has not seen it.
+weather   five folds, one seed.
 
-Both see the same augmented views. The frozen head is the best of three learning rates on
-validation; the fine-tuned network has one recipe for both data sets (`TUNED`): its head alone
-first, then the last stages with it, the earliest of them at a third of the head's rate.
+The difference is that of the mean over seeds, its 95 % interval from draws of images (an image is
+drawn with its answers of all seeds). Both see the same augmented views. The frozen head is the best
+of three learning rates out of fold; the fine-tuned network has one recipe for both data sets
+(`TUNED`): its head alone first, then the last stages with it, the earliest of them at a lower rate.
+Runs go side by side, one processor each; those that are in DIR already are not made again.
 """
 
 import argparse
+import json
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.command import search
+from benchmarks.command import hold, search
 
 SHARED: dict[str, object] = {
     "model": "efficientnet_lite0", "image_size": 150, "views": 8, "augment": "crop+flip",
@@ -31,31 +37,33 @@ TUNED = {
     **SHARED, "freeze": 4, "freeze_epochs": 2, "backbone_lr_scale": 0.3, "lr": [5e-4],
     "warmup": 0.5, "ema": 0.99, "weight_decay": 0.02, "epochs": 8,
 }  # fmt: skip
+KINDS = {"frozen": FROZEN, "tuned": TUNED}
 DRAWS = 10_000
 Hits = NDArray[np.bool_]
 
 
-def run(folder: Path, place: Path, flags: dict[str, object]) -> dict[str, Any]:
-    """One search; what it printed, and what it said of each image."""
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "cache").symlink_to(
-        (place.parent.parent / "cache").absolute(), target_is_directory=True
-    )
-    summary, seconds = search(folder, place, flags)
-    return {**summary, "whole": seconds, "place": place / "run"}
+def run(job: tuple[Path, Path, dict[str, object]]) -> dict[str, Any]:
+    """One search of a folder into a place, or what it left there: its summary and seconds."""
+    folder, place, flags = job
+    kept = place / "figures.json"
+    if not kept.is_file():
+        place.mkdir(parents=True, exist_ok=True)
+        summary, seconds = search(folder, place, flags)
+        kept.write_text(json.dumps({**summary, "whole": seconds}))
+    found: dict[str, Any] = json.loads(kept.read_text())
+    return {**found, "scores": place / "run" / "scores"}
 
 
-def test_hits(found: dict[str, Any]) -> dict[str, bool]:
-    """By name, whether the winner got a test image right."""
-    with np.load(found["place"] / "scores" / "test.npz") as kept:
-        right = kept["logits"].argmax(1) == kept["truth"]
-        return dict(zip(map(str, kept["paths"]), right.tolist(), strict=True))
+def test_hits(found: dict[str, Any]) -> Hits:
+    """(images,) whether the winner got a test image right, in order of their names."""
+    with np.load(found["scores"] / "test.npz") as kept:
+        hits: Hits = (kept["logits"].argmax(1) == kept["truth"])[np.argsort(kept["paths"])]
+    return hits
 
 
 def fold_hits(found: dict[str, Any]) -> Hits:
     """(images,) whether the winner got an image right, out of fold, in canonical order."""
-    trial = found["winner"]["trial"]
-    with np.load(found["place"] / "scores" / f"{trial}.npz") as kept:
+    with np.load(found["scores"] / f"{found['winner']['trial']}.npz") as kept:
         hits = np.unpackbits(kept["hits"], axis=1, count=int(kept["images"])).astype(bool)
         best: Hits = hits[int(kept["best_epoch"]) - 1]
     return best
@@ -70,14 +78,25 @@ def difference(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float,
     return float(gained.mean()), float(low), float(high)
 
 
-def tell(name: str, frozen: dict[str, Any], tuned: dict[str, Any]) -> None:
-    """One pair of runs."""
-    for kind, found in (("frozen", frozen), ("tuned", tuned)):
-        print(
-            f"{name:10} {kind:7} validation {found['validation']['accuracy']:.1%}  "
-            f"test {found['test']['accuracy']:.1%}  {found['whole']:.0f} s",
-            flush=True,
+def tell(data: str, pairs: list[dict[str, dict[str, Any]]]) -> None:
+    """What each run came to, and what was gained: out of fold, on the test, on both together."""
+    for number, pair in enumerate(pairs):
+        for kind, found in pair.items():
+            print(
+                f"{data} {number} {kind:7} out of fold {found['validation']['accuracy']:.1%}  "
+                f"test {found['test']['accuracy']:.1%}  {found['whole']:.0f} s"
+            )
+    hits = {
+        kind: (
+            np.array([fold_hits(pair[kind]) for pair in pairs]),
+            np.array([test_hits(pair[kind]) for pair in pairs]),
         )
+        for kind in KINDS
+    }
+    for name, parts in {"out of fold": [0], "test": [1], "both": [0, 1]}.items():
+        both = (np.concatenate([hits[kind][part] for part in parts], axis=1) for kind in KINDS)
+        mean, low, high = difference(*both)
+        print(f"{data} gained, {name:11} {mean:+.1%} ({low:+.1%} to {high:+.1%})", flush=True)
 
 
 def main() -> None:
@@ -86,30 +105,29 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("../shared/data/intel"))
     parser.add_argument("--weather", type=Path, default=Path("../shared/data/weather"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--side-by-side", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="where the runs shall stay")
     given = parser.parse_args()
+    context = get_context("spawn")
     with tempfile.TemporaryDirectory() as scratch:
-        place = given.keep or Path(scratch)
-        (place / "cache").mkdir(parents=True, exist_ok=True)
-        before, after = [], []
-        for seed in range(given.seeds):
-            pair = [
-                run(given.folder, place / f"intel-{seed}" / kind, {**flags, "seed": seed})
-                for kind, flags in (("frozen", FROZEN), ("tuned", TUNED))
-            ]
-            tell(f"intel {seed}", *pair)
-            frozen, tuned = map(test_hits, pair)
-            before.append([frozen[name] for name in sorted(frozen)])
-            after.append([tuned[name] for name in sorted(frozen)])
-        mean, low, high = difference(np.array(before), np.array(after))
-        print(f"intel      gained {mean:+.1%} ({low:+.1%} to {high:+.1%})", flush=True)
-        pair = [
-            run(given.weather, place / "weather" / kind, {**flags, "folds": 5})
-            for kind, flags in (("frozen", FROZEN), ("tuned", TUNED))
+        keep = given.keep or Path(scratch)
+        plans = {
+            "intel": (given.folder, {"folds": 3}, range(given.seeds)),
+            "weather": (given.weather, {"folds": 5}, range(1)),
+        }
+        jobs = [
+            (folder, keep / f"{data}-{seed}-{kind}", {**flags, **folds, "seed": seed})
+            for data, (folder, folds, seeds) in plans.items()
+            for seed in seeds
+            for kind, flags in KINDS.items()
         ]
-        tell("weather", *pair)
-        mean, low, high = difference(*(fold_hits(found)[None] for found in pair))
-        print(f"weather    gained {mean:+.1%} ({low:+.1%} to {high:+.1%}), five folds")
+        turn = context.Value("i", 0)
+        with ProcessPoolExecutor(
+            given.side_by_side, mp_context=context, initializer=hold, initargs=(turn,)
+        ) as pool:
+            found = pool.map(run, jobs)
+            for data, (_, _, seeds) in plans.items():
+                tell(data, [{kind: next(found) for kind in KINDS} for _ in seeds])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ DIR are not made again.
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import tempfile
@@ -23,11 +22,10 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import search
+from benchmarks.command import hold, search
 from benchmarks.finetune import TUNED
 
 BUDGET = 600.0  # seconds of one processor
@@ -81,15 +79,6 @@ def measured(run: Run) -> dict[str, Any]:
         kept.write_text(json.dumps(figures))
     found: dict[str, Any] = json.loads(kept.read_text())
     return found
-
-
-def hold(turn: "Synchronized[int]") -> None:
-    """Give a worker, and the command that it starts, one processor of their own."""
-    free = sorted(os.sched_getaffinity(0))
-    with turn.get_lock():
-        number = turn.value
-        turn.value += 1
-    os.sched_setaffinity(0, {free[number % len(free)]})
 
 
 def spread(values: list[float]) -> str:
