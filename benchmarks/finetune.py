@@ -3,15 +3,17 @@
     python -m benchmarks.finetune [FOLDER] [--weather FOLDER] [--seeds 3] [--side-by-side 2]
         [--keep DIR]
 
-intel     three seeds, each with folds and first weights of its own. Three folds: a training image
-          is judged by a training without it. The winner, trained again on all of them, meets the
-          test images once. Every image is so judged once a seed, by a network that has not seen it.
+intel     three seeds, each with folds and first weights of its own. Two folds: a training image
+          is judged by a training on the other half. The winner, trained again on all of them, meets
+          the test images once. So every image is judged once a seed, by a network that has not
+          seen it.
 weather   five folds, one seed.
 
 The difference is that of the mean over seeds, its 95 % interval from draws of images (an image is
 drawn with its answers of all seeds). Both see the same augmented views. The frozen head is the best
 of three learning rates out of fold; the fine-tuned network has one recipe for both data sets
-(`TUNED`): its head alone first, then the last stages with it, the earliest of them at a lower rate.
+(`TUNED`): its head alone first, then the last stages with it, the earliest of them at a lower rate,
+and maps mixed in front of them (MixUp, CutMix).
 Runs go side by side, one processor each; those that are in DIR already are not made again.
 """
 
@@ -29,13 +31,16 @@ from numpy.typing import NDArray
 from benchmarks.command import hold, search
 
 SHARED: dict[str, object] = {
-    "model": "efficientnet_lite0", "image_size": 150, "views": 8, "augment": "crop+flip",
-    "label_smoothing": 0.1, "optimizer": "adamw", "schedule": "cosine", "batch_size": 32,
+    "model": "efficientnet_lite0", "image_size": 150, "views": 8, "label_smoothing": 0.1,
+    "optimizer": "adamw", "schedule": "cosine", "batch_size": 32,
 }  # fmt: skip
-FROZEN = {**SHARED, "lr": [3e-4, 1e-3, 3e-3], "weight_decay": 1e-4, "epochs": 20}
+FROZEN = {
+    **SHARED, "augment": "crop+flip", "lr": [3e-4, 1e-3, 3e-3], "weight_decay": 1e-4, "epochs": 20,
+}  # fmt: skip
 TUNED = {
-    **SHARED, "freeze": 4, "freeze_epochs": 2, "backbone_lr_scale": 0.3, "lr": [5e-4],
-    "warmup": 0.5, "ema": 0.99, "weight_decay": 0.02, "epochs": 8,
+    **SHARED, "augment": "crop+flip+mixup+cutmix", "freeze": 4, "freeze_epochs": 2,
+    "backbone_lr_scale": 0.3, "lr": [1e-3], "warmup": 0.5, "ema": 0.99, "weight_decay": 0.02,
+    "epochs": 12,
 }  # fmt: skip
 KINDS = {"frozen": FROZEN, "tuned": TUNED}
 DRAWS = 10_000
@@ -112,7 +117,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         keep = given.keep or Path(scratch)
         plans = {
-            "intel": (given.folder, {"folds": 3}, range(given.seeds)),
+            "intel": (given.folder, {"folds": 2}, range(given.seeds)),
             "weather": (given.weather, {"folds": 5}, range(1)),
         }
         jobs = [

@@ -1,10 +1,12 @@
 """MixUp and CutMix: an image and its partner become one, and share the label as they do the pixels.
 
-They mix pairs of training images, so they hold only where nothing is frozen. A pair, its share and
-its place are pure functions of (seed, epoch, sample); who pairs with whom depends on the set of
+They mix what the stages that train are given: pixels where nothing is frozen, else the feature maps
+of the frozen stages, which are made once and kept for one image each. A pair, its share and its
+place are pure functions of (seed, epoch, sample); who pairs with whom depends on the set of
 training images too, never on batches. The loss is share * C(label) + (1 - share) * C(partner's).
 
-Sources: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization; Yun et al. 2019, CutMix.
+Sources: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization; Yun et al. 2019, CutMix; of
+maps Verma et al. 2019, Manifold Mixup.
 """
 
 from collections.abc import Collection
@@ -16,11 +18,13 @@ from scipy.special import betaincinv
 
 from veduta.augment.matrices import Array
 from veduta.augment.registry import mix_names
-from veduta.augment.sampling import Pixels
 from veduta.runtime.streams import Keys, order, stream, uniforms
 
+Grids = NDArray[np.uint8] | NDArray[np.float32]
+"""(n, S, S, C): pixels of images, or feature maps with their channels last."""
+
 ALPHA: Final = {"mixup": 0.2, "cutmix": 1.0}  # the share is drawn from Beta(alpha, alpha)
-PARTS: Final = 256  # a share of MixUp is a whole number of them, so the sum of pixels is exact
+PARTS: Final = 256  # a share of MixUp is a whole number of them, so a sum of pixels is exact
 
 
 def partners(
@@ -48,12 +52,12 @@ def partners(
 
 
 def mix(
-    pixels: Pixels, others: Pixels, keys: Keys, *, names: Collection[str], seed: int, epoch: int
-) -> tuple[Pixels, NDArray[np.float32]]:
+    own: Grids, others: Grids, keys: Keys, *, names: Collection[str], seed: int, epoch: int
+) -> tuple[Grids, NDArray[np.float32]]:
     """Images mixed with their partners, each by one of `names` that its own coin takes.
 
     Args:
-        pixels: uint8 (n, S, S, 3), views of images.
+        own: (n, S, S, C), views of images: uint8 pixels, or float32 maps.
         others: the like, of their partners.
         keys: (n,), one 64-bit number an image.
         names: of the setting `augment`.
@@ -61,13 +65,13 @@ def mix(
         epoch: from 1.
 
     Returns:
-        Mixed images, uint8 (n, S, S, 3), and the share (n,) that each keeps of itself: 1 where
-        `names` mix nothing.
+        Mixed images, (n, S, S, C), and the share (n,) that each keeps of itself: 1 where `names`
+        mix nothing.
     """
-    shares = np.ones(len(pixels), np.float32)
+    shares = np.ones(len(own), np.float32)
     if not (known := mix_names(names)):
-        return pixels, shares
-    out = pixels.copy()
+        return own, shares
+    out = own.copy()
     coins = uniforms(stream(seed, "augment", "mixes", epoch), keys, 1)[:, 0]
     taken = (coins * len(known)).astype(int)
     for number, name in enumerate(known):
@@ -84,12 +88,14 @@ def mix(
 
 
 def mixup(
-    pixels: Pixels, others: Pixels, parts: Array, *, chosen: NDArray[np.intp]
+    own: Grids, others: Grids, parts: Array, *, chosen: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """The weighted mean of the `chosen` images and of their partners, in place of them.
 
+    That of pixels is rounded.
+
     Args:
-        pixels: uint8 (n, S, S, 3); changed.
+        own: (n, S, S, C), uint8 or float32; changed.
         others: the like.
         parts: (m,), how many of `PARTS` each keeps of itself.
         chosen: (m,), indices.
@@ -97,9 +103,10 @@ def mixup(
     Returns:
         The shares that they keep, (m,).
     """
-    for index, own in zip(chosen, parts.astype(np.uint16), strict=True):
-        mixed = pixels[index] * own + others[index] * (np.uint16(PARTS) - own)
-        pixels[index] = (mixed + np.uint16(PARTS // 2)) // np.uint16(PARTS)
+    whole = own.dtype.kind == "u"
+    for index, part in zip(chosen, parts.astype(np.uint16 if whole else np.float32), strict=True):
+        mixed = own[index] * part + others[index] * (part.dtype.type(PARTS) - part)
+        own[index] = (mixed + PARTS // 2) // PARTS if whole else mixed / PARTS
     return parts / PARTS
 
 
@@ -114,12 +121,12 @@ def boxes(shares: Array, u: Array, size: int) -> NDArray[np.intp]:
 
 
 def cutmix(
-    pixels: Pixels, others: Pixels, places: NDArray[np.intp], *, chosen: NDArray[np.intp]
+    own: Grids, others: Grids, places: NDArray[np.intp], *, chosen: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """A box of each of the `chosen` images replaced by that of its partner.
 
     Args:
-        pixels: uint8 (n, S, S, 3); changed.
+        own: (n, S, S, C), uint8 or float32; changed.
         others: the like.
         places: (m, 4): left, top, right, bottom.
         chosen: (m,), indices.
@@ -128,6 +135,6 @@ def cutmix(
         The shares that they keep, (m,): of the real area.
     """
     for index, (left, top, right, bottom) in zip(chosen, places.tolist(), strict=True):
-        pixels[index, top:bottom, left:right] = others[index, top:bottom, left:right]
+        own[index, top:bottom, left:right] = others[index, top:bottom, left:right]
     width, height = (places[:, 2:] - places[:, :2]).T
-    return np.asarray(1 - width * height / pixels.shape[1] ** 2)
+    return np.asarray(1 - width * height / own.shape[1] ** 2)

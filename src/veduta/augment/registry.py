@@ -45,7 +45,7 @@ Then the image is resampled, blurred, and a patch of it erased.
 MIXES: Final = ("cutmix", "mixup")
 """What `augment` may name besides: they change an image together with another one, and its label.
 
-So they are of no use where frozen stages see one image at a time; `mixing` holds them.
+They act behind frozen stages, which see one image at a time; `mixing` holds them.
 """
 
 

@@ -156,7 +156,7 @@ class Settings(BaseModel):
     augment: fields.Words = setting(
         ("colour", "crop", "flip"),
         "what changes a training image: crop, flip, vertical_flip, rotation, perspective, colour, "
-        "blur, erasing; where nothing is frozen also mixup, cutmix",
+        "blur, erasing; where more than the head trains also mixup, cutmix",
         "names joined by +, such as crop+flip",
     )
     patience: OptionalCount = setting(

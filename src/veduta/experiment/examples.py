@@ -14,7 +14,7 @@ from veduta.data.splits import fold_of
 from veduta.experiment.materials import Materials
 from veduta.experiment.parts import Parts
 from veduta.experiment.plan import Plan
-from veduta.experiment.recipes import Recipe, canonical, recipe_of, views_of
+from veduta.experiment.recipes import Recipe, canonical, fresh_of, recipe_of, views_of
 from veduta.models.freezing import Tail
 from veduta.runtime.streams import sample_keys
 from veduta.search.space import Trial
@@ -32,13 +32,14 @@ class Data:
         self._parts = parts
         self._materials = materials
         self.training_images = len(parts["train"]) * ((plan.settings.folds or 2) - 1)  # an epoch
-        self._kept: tuple[tuple[Recipe, Views], Sequence[Fold]] | None = None
+        self._kept: tuple[tuple[Recipe, Views, tuple[str, ...]], Sequence[Fold]] | None = None
 
     def __call__(self, trial: Trial) -> Sequence[Fold]:
         """Those of the trial's folds; one where nothing is divided."""
-        recipe = recipe_of(trial.settings), views_of(trial.settings)
+        settings = trial.settings
+        recipe = recipe_of(settings), views_of(settings), fresh_of(settings)
         if self._kept is None or self._kept[0] != recipe:
-            self._kept = recipe, self._examples(trial.settings)
+            self._kept = recipe, self._examples(settings)
         return self._kept[1]
 
     def together(self, trial: Trial) -> Examples:
@@ -90,7 +91,7 @@ def examples(
             torch.tensor([number[str(image.sample.label)] for image in group]),
             sample_keys([image.digest for image in group]),
             next(views) if place in training else (),
-            settings.augment if settings.freeze == "none" and place in training else (),
+            fresh_of(settings) if place in training else (),
             settings.seed,
         )
         for place, group in enumerate(ordered)

@@ -194,10 +194,10 @@ def _view_faults(settings: Settings) -> list[str]:
             f"views need an augmentation that makes them; got views={settings.views} with "
             f"augment={as_text(names)}: give names such as augment=crop+flip, or leave views out"
         )
-    if (mixes := mix_names(names)) and settings.freeze != "none":
+    if (mixes := mix_names(names)) and settings.freeze == "all":
         faults.append(
-            "two images are mixed before the network sees them, so nothing of it may be frozen; "
-            f"got augment={as_text(names)} with freeze={settings.freeze}: give freeze=none, or "
+            "two images are mixed before stages that train, and here the head trains alone; got "
+            f"augment={as_text(names)} with freeze=all: give freeze=none or fewer stages, or "
             f"leave out {' and '.join(mixes)}"
         )
     return faults

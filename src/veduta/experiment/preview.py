@@ -2,6 +2,7 @@
 
 The images are those of the training part, and the way from them to a batch is the training's own;
 so the pictures of an epoch are what the network is given in it, mixed ones with their partners.
+Where stages are frozen their maps are mixed: the pictures show the same shares and places.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from veduta.augment.registry import mix_names
 from veduta.augment.sampling import Pixels
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, pixel_store
@@ -135,14 +137,18 @@ def _sheet(
     epochs = range(1, min(EPOCHS, settings.epochs) + 1)
     again = settings.views if settings.freeze != "none" else None
     turn = f", {again} {'view' if again == 1 else 'views'} in turn" if again else ""
-    batches = [examples.seen_in(epoch % again if again else epoch)(chosen) for epoch in epochs]
+    maps = settings.freeze != "none" and mix_names(settings.augment)
+    behind = ", mixed as maps behind the frozen stages" if maps else ""
+    batches = [
+        examples.seen_in(epoch, like=epoch % again if again else epoch)(chosen) for epoch in epochs
+    ]
     plain = replace(examples, augment=()).seen_in(1)(chosen)
     pixels = np.stack([batch.features.numpy() for batch in (plain, *batches)], axis=1)
     notes = zip(*(_notes(batch, classes) for batch in (plain, *batches)), strict=True)
     labels = [classes[label] for label in plain.labels.tolist()]
     return Sheet(
         " + ".join(name.replace("_", " ") for name in settings.augment),
-        detail + turn,
+        detail + turn + behind,
         ("image", *(f"epoch {epoch}" for epoch in epochs)),
         tuple(Row(*row) for row in zip(labels, pixels, notes, strict=True)),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from veduta.augment.registry import mix_names
 from veduta.augment.views import Augmented, View
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Resize
@@ -24,6 +25,11 @@ def views_of(settings: Settings) -> tuple[View, ...]:
     """What `settings` show frozen stages of an image in training besides the image itself."""
     numbers = range(0 if settings.freeze == "none" else settings.views or 0)
     return tuple(Augmented(settings.augment, settings.seed, number) for number in numbers)
+
+
+def fresh_of(settings: Settings) -> tuple[str, ...]:
+    """What changes the images afresh in every epoch: where stages are frozen, what mixes alone."""
+    return settings.augment if settings.freeze == "none" else mix_names(settings.augment)
 
 
 def resize_of(settings: Settings) -> Resize:

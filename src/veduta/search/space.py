@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from veduta.augment.registry import mix_names
 from veduta.config.fields import as_text, plain
 from veduta.config.parsing import Grid
 from veduta.config.settings import OF_A_TRIAL, Settings
@@ -54,7 +55,7 @@ def unused(settings: Settings) -> frozenset[str]:
         idle |= {"freeze_epochs", "backbone_lr_scale"}
     if settings.freeze == "none":
         idle |= {"views"}
-    elif not settings.views:
+    elif not (settings.views or mix_names(settings.augment)):
         idle |= {"augment"}
     return frozenset(idle)
 

@@ -22,6 +22,10 @@ See = Callable[[NDArray[np.intp]], Batch]
 """What an epoch shows of the images at some places."""
 
 
+Look = Callable[[NDArray[np.intp]], Tensor]
+"""What images at some places look like, (n, ...)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Examples:
     """Images as a network sees them, in canonical order.
@@ -32,7 +36,8 @@ class Examples:
         labels: (N,) int64.
         keys: (N,) one 64-bit number an image, from its content.
         views: features (N, ...) of augmented images, where there are any.
-        augment: what changes pixels afresh in every epoch, by name.
+        augment: what changes the images afresh in every epoch, by name; those that mix two of them
+            mix maps (N, C, S, S) too.
         seed: of these changes.
     """
 
@@ -67,39 +72,57 @@ class Examples:
             views=tuple(_among(view, places) for view in self.views),
         )
 
-    def seen_in(self, epoch: int) -> See:
+    def seen_in(self, epoch: int, *, like: int | None = None) -> See:
         """What an epoch (from 1) trains on, for the images at places that it is asked for.
+
+        `like` another epoch images are shown, where that is given, before any are mixed.
 
         Of K views epoch e sees view e mod K: with as many views as epochs, every epoch augments
         afresh. Pixels are augmented when they are asked for, in a way that depends on (seed,
-        epoch, image) alone; where images are mixed, who is mixed with whom depends on the epoch
-        and on which images there are.
+        epoch, image) alone; where images or their maps are mixed, who is mixed with whom depends
+        on the epoch and on which images there are.
         """
-        if self.augment:
-            pairs = partners(self.keys, names=self.augment, seed=self.seed, epoch=epoch)
-            return partial(self._fresh, epoch, pairs)
-        table = self.views[epoch % len(self.views)] if self.views else self.features
-        return lambda chosen: Batch(_rows(table, chosen), self._labels(chosen))
-
-    def _fresh(self, epoch: int, pairs: NDArray[np.intp] | None, chosen: NDArray[np.intp]) -> Batch:
-        pixels = self._view(epoch, chosen)
+        pairs = partners(self.keys, names=self.augment, seed=self.seed, epoch=epoch)
+        view = partial(self._view, epoch if like is None else like)
         if pairs is None:
-            return Batch(torch.from_numpy(pixels), self._labels(chosen))
+            return lambda chosen: Batch(view(chosen), self._labels(chosen))
+        return partial(self._mixed, epoch, view, pairs)
+
+    def _mixed(
+        self, epoch: int, view: Look, pairs: NDArray[np.intp], chosen: NDArray[np.intp]
+    ) -> Batch:
+        """The images at `chosen` mixed with those that `pairs` give them."""
         others = pairs[chosen]
+        own, theirs = view(chosen), view(others)
+        channels = 3 if self._pixels else 1
         mixed, shares = mix(
-            pixels,
-            self._view(epoch, others),
+            own.movedim(channels, -1).numpy(),
+            theirs.movedim(channels, -1).numpy(),
             self.keys[chosen],
             names=self.augment,
             seed=self.seed,
             epoch=epoch,
         )
-        labels, theirs = self._labels(chosen), self._labels(others)
-        return Batch(torch.from_numpy(mixed), labels, theirs, torch.from_numpy(shares))
+        return Batch(
+            torch.from_numpy(mixed).movedim(-1, channels),
+            self._labels(chosen),
+            self._labels(others),
+            torch.from_numpy(shares),
+        )
 
-    def _view(self, epoch: int, chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
-        pixels = _rows(self.features, chosen).numpy()
-        return Augmented(self.augment, self.seed, epoch).of(pixels, self.keys[chosen])
+    @property
+    def _pixels(self) -> bool:
+        """Whether the features are pixels, since nothing is frozen."""
+        return _rows(self.features, np.arange(0)).dtype == torch.uint8
+
+    def _view(self, epoch: int, chosen: NDArray[np.intp]) -> Tensor:
+        """What an epoch shows of the images at places, before any are mixed."""
+        table = self.views[epoch % len(self.views)] if self.views else self.features
+        found = _rows(table, chosen)
+        if not (self.augment and self._pixels):
+            return found
+        augmented = Augmented(self.augment, self.seed, epoch)
+        return torch.from_numpy(augmented.of(found.numpy(), self.keys[chosen]))
 
     def _labels(self, chosen: NDArray[np.intp]) -> Tensor:
         return self.labels[torch.from_numpy(chosen)]
