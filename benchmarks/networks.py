@@ -29,22 +29,15 @@ from benchmarks.command import hold, search
 from benchmarks.finetune import SHARED
 
 BUDGET = 600.0  # seconds of one processor
+TUNED = {
+    **SHARED, "augment": "crop+flip", "freeze": 4, "freeze_epochs": 2, "backbone_lr_scale": 0.3,
+    "lr": [5e-4], "warmup": 0.5, "ema": 0.99, "weight_decay": 0.02, "epochs": 8,
+}  # fmt: skip
 NETWORKS: dict[str, dict[str, object]] = {
     "mlp": {"model": "mlp", "lr": [1e-3]},
     "report_cnn": {"model": "report_cnn", "lr": [3e-4]},
     "cnn": {"model": "cnn", "lr": [0.2]},
-    "lite0 fine-tuned": {
-        **SHARED,
-        "augment": "crop+flip",
-        "freeze": 4,
-        "freeze_epochs": 2,
-        "backbone_lr_scale": 0.3,
-        "lr": [5e-4],
-        "warmup": 0.5,
-        "ema": 0.99,
-        "weight_decay": 0.02,
-        "epochs": 8,
-    },  # fmt: skip
+    "lite0 fine-tuned": TUNED,
 }
 EPOCHS = {
     ("report_cnn", "intel"): 3,
