@@ -51,6 +51,21 @@ def test_mixup_is_its_equation_to_a_rounding() -> None:
     assert abs(weight * ours + (1 - weight) * theirs - found).max() <= 0.5
 
 
+def test_maps_are_mixed_unrounded_with_the_shares_of_pixels() -> None:
+    ours = np.array([0, 0.5, -2, 8], np.float32).reshape(1, 2, 2, 1)
+    theirs = np.array([4, 0.5, 2, 0], np.float32).reshape(1, 2, 2, 1)
+    share = mixup(ours, theirs, np.array([64.0]), chosen=np.array([0]))
+    assert share.tolist() == [0.25]
+    assert ours.ravel().tolist() == [3, 0.5, 1, 2]
+    pixels, kept = mixed()
+    maps = [half.astype(np.float32) for half in np.split(noise(2 * COUNT, SIZE), 2)]
+    found, shares = mix(maps[0], maps[1], KEYS, names=BOTH, seed=0, epoch=1)
+    np.testing.assert_array_equal(shares, kept)
+    assert found.dtype == np.float32
+    assert 0 < abs(found - pixels).max() <= 0.5
+    np.testing.assert_array_equal(maps[0], noise(2 * COUNT, SIZE)[:COUNT])  # not changed
+
+
 def test_boxes_by_hand() -> None:
     # 0.75 of the area is kept: half a side of 8 is cut out, about (4, 4), and about a corner
     found = boxes(np.array([0.75, 0.75, 1.0, 0.0]), np.array([[0.5, 0.5], [0, 0.99], [0.3, 0.3],

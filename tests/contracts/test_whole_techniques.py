@@ -48,6 +48,7 @@ BASE: dict[str, Any] = {
     "optimizer": "sgd", "momentum": 0.0, "lr": LR, "batch_size": BATCH, "epochs": EPOCHS,
     "nesterov": False, "augment": (), "seed": 3,
 }  # fmt: skip
+MAPS = {"freeze": 1}  # the stem, which makes of an image maps of (6, 4, 4)
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 See = Callable[[Pixels, Examples, int], Pixels]
 
@@ -98,16 +99,20 @@ def erased(pixels: Pixels, train: Examples, epoch: int) -> Pixels:
 
 
 def drawn_mix(train: Examples, epoch: int, name: str) -> tuple[list[int], list[float], Tensor]:
-    """Of each image: its partner and its share, and the pixels of a white image mixed with black.
+    """Of each image: its partner and its share, and how much of each place a white one keeps.
 
-    They show what was drawn: how much an image keeps, and where.
+    It is mixed with black, which shows what was drawn: how much an image keeps, and where.
     """
     how: Any = {"names": (name,), "seed": BASE["seed"], "epoch": epoch}
+    pixels = train.features.dtype == torch.uint8
     white = np.full((IMAGES, SIZE, SIZE, 3), 255, np.uint8)
+    if not pixels:
+        white = np.ones((IMAGES, *train.shape[1:], 1), np.float32)
     kept, shares = mixing.mix(white, 0 * white, train.keys, **how)
     found = mixing.partners(train.keys, **how)
     assert found is not None
-    return found.tolist(), shares.tolist(), torch.from_numpy(kept)
+    part = torch.from_numpy(kept).double() / float(white.max())
+    return found.tolist(), shares.tolist(), part if pixels else part.movedim(-1, 1)
 
 
 # ---- a loop that has never heard of techniques, and what a row may change of it
@@ -134,7 +139,7 @@ class Plainly:
     def weights_after(self, network: nn.Module, train: Examples, epochs: int) -> dict[str, Tensor]:
         """What is measured after the last step."""
         assert isinstance(network, TailNetwork)
-        pixels = np.asarray(train.features)
+        pixels = np.asarray(train.features)  # or maps
         for epoch in range(1, epochs + 1):
             network.train()
             if epoch < self.opened:
@@ -158,13 +163,14 @@ class Plainly:
         with self.inside():
             if not self.mixed:
                 return cross_entropy(network(x).float(), y)
-            partners, shares, white = drawn_mix(train, epoch, self.mixed)
+            partners, shares, kept = drawn_mix(train, epoch, self.mixed)
             own = torch.tensor(shares)[chosen]
             others = [partners[place] for place in chosen]
-            part = white[chosen].double() / 255
+            part = kept[chosen]
             if self.mixed == "mixup":  # white is rounded; the share is not
                 part = own[:, None, None, None].double()
-            x = (part * x + (1 - part) * seen[others] + 1e-9).round().to(torch.uint8)
+            found = part * x + (1 - part) * seen[others]
+            x = found.float() if seen.is_floating_point() else (found + 1e-9).round().byte()
             logits = network(x)
             theirs = cross_entropy(logits, train.labels[others], reduction="none")
             return (own * cross_entropy(logits, y, reduction="none") + (1 - own) * theirs).mean()
@@ -182,13 +188,20 @@ def bf16() -> AbstractContextManager[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Technique:
-    """One row: settings that switch it on, those at which it does nothing, its effect."""
+    """One row: settings that switch it on, those at which it does nothing, its effect.
+
+    `base` is what else it is tried with.
+    """
 
     on: dict[str, Any]
     off: dict[str, Any]
     effect: Plainly
     tolerance: float = 1e-6
     way: dict[str, Any] = field(default_factory=dict)
+    base: dict[str, Any] = field(default_factory=dict)
+
+    def settings(self, values: dict[str, Any]) -> Settings:
+        return Settings(**{**BASE, **self.base, **values})
 
 
 def of_pixels(name: str, see: See, tolerance: float = 1e-6) -> Technique:
@@ -208,6 +221,12 @@ WHOLE: dict[str, Technique] = {
         name: Technique({"augment": (name,)}, {"augment": ()}, Plainly(mixed=name))
         for name in MIXES
     },
+    **{
+        f"{name} of maps": Technique(
+            {"augment": (name,)}, {"augment": ()}, Plainly(mixed=name), base=MAPS
+        )
+        for name in MIXES
+    },
     "freeze_epochs": Technique({"freeze_epochs": 2}, {"freeze_epochs": 0}, Plainly(opened=3)),
     "backbone_lr_scale": Technique(
         {"backbone_lr_scale": 0.3}, {"backbone_lr_scale": 1.0}, Plainly(rates=stage_rates)
@@ -220,24 +239,25 @@ every = pytest.mark.parametrize("technique", WHOLE.values(), ids=WHOLE)
 
 
 @cache
-def tiny() -> Tail:
-    found = Networks(0, Path()).tail(Settings(**BASE))
+def tiny(freeze: int | str) -> Tail:
+    found = Networks(0, Path()).tail(Settings(**{**BASE, "freeze": freeze}))
     assert found is not None
     return found
 
 
 def way_of(technique: Technique, *, on: bool) -> Way:
-    return Way(CLASSES, tiny(), **(technique.way if on else {}))
+    return Way(CLASSES, tiny(technique.settings({}).freeze), **(technique.way if on else {}))
 
 
 def examples(settings: Settings, count: int, seed: int, *, train: bool = True) -> Examples:
-    """Noise, a little brighter in the channel that is the label."""
+    """Noise, a little brighter in the channel that is the label: pixels, or maps of a stem."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, CLASSES, count)
     pixels = generator.integers(0, 200, (count, SIZE, SIZE, 3))
     pixels[np.arange(count), :, :, labels] += 20
+    maps = torch.from_numpy(pixels[:, :4, :8].reshape(count, 6, 4, 4)).float() / 100
     return Examples(
-        torch.from_numpy(pixels.astype(np.uint8)),
+        torch.from_numpy(pixels.astype(np.uint8)) if settings.freeze == "none" else maps,
         torch.from_numpy(labels),
         mix(np.arange(count, dtype=np.uint64) + np.uint64(100 * seed)),
         augment=settings.augment if train else (),
@@ -251,7 +271,7 @@ def folds_of(settings: Settings) -> Sequence[Fold]:
 
 
 def trained(technique: Technique, values: dict[str, Any], *, on: bool) -> dict[str, Tensor]:
-    settings, way = Settings(**{**BASE, **values}), way_of(technique, on=on)
+    settings, way = technique.settings(values), way_of(technique, on=on)
     train = examples(settings, IMAGES, 1)
     training = Training(fresh_network(settings, train, way), train, settings, autocast=way.autocast)
     for _ in range(EPOCHS):
@@ -260,10 +280,13 @@ def trained(technique: Technique, values: dict[str, Any], *, on: bool) -> dict[s
     return training.measured.state_dict()
 
 
-def by_hand(effect: Plainly, epochs: int = EPOCHS) -> dict[str, Tensor]:
-    train = examples(Settings(**BASE), IMAGES, 1)
-    start = fresh_network(Settings(**BASE), train, Way(CLASSES, tiny()))
-    return effect.weights_after(start, train, epochs)
+def by_hand(
+    technique: Technique, effect: Plainly | None = None, epochs: int = EPOCHS
+) -> dict[str, Tensor]:
+    plain = technique.settings({})
+    train = examples(plain, IMAGES, 1)
+    start = fresh_network(plain, train, Way(CLASSES, tiny(plain.freeze)))
+    return (effect or technique.effect).weights_after(start, train, epochs)
 
 
 def farthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
@@ -277,17 +300,18 @@ def test_everything_that_changes_pixels_has_a_row() -> None:
 
 @every
 def test_off_equals_absent(technique: Technique) -> None:
-    trial = trial_of(Settings(**{**BASE, **technique.off}))
+    trial = trial_of(technique.settings(technique.off))
     end = run_trial(
         trial, folds_of(trial.settings), way=way_of(technique, on=False), record=lambda _: None
     )
-    assert farthest(end.network.state_dict(), by_hand(Plainly(), end.outcome.best_epoch)) == 0
+    expected = by_hand(technique, Plainly(), end.outcome.best_epoch)
+    assert farthest(end.network.state_dict(), expected) == 0
 
 
 @every
 def test_its_effect_is_that_by_hand(technique: Technique) -> None:
     found = trained(technique, technique.on, on=True)
-    assert farthest(found, by_hand(technique.effect)) <= technique.tolerance
+    assert farthest(found, by_hand(technique)) <= technique.tolerance
     without = trained(technique, technique.off, on=False)
     assert farthest(found, without) > 3 * technique.tolerance
 
@@ -297,7 +321,7 @@ def test_its_effect_is_that_by_hand(technique: Technique) -> None:
 def test_saved_and_resumed_it_is_the_training_that_never_stopped(
     technique: Technique, steps: int, tmp_path: Path
 ) -> None:
-    trial = trial_of(Settings(**{**BASE, "momentum": 0.9, **technique.on}))
+    trial = trial_of(technique.settings({"momentum": 0.9, **technique.on}))
     way = way_of(technique, on=True)
     expect_resumed(trial, folds_of(trial.settings), way, after=steps, folder=tmp_path)
 
@@ -305,7 +329,10 @@ def test_saved_and_resumed_it_is_the_training_that_never_stopped(
 HEAD = {"freeze": "all", "weights": "none", "image_size": 32, "lr": 0.01, "epochs": 3}
 EXPORTED = {
     **{name: {**row.base, **HEAD, **row.on} for name, row in TECHNIQUES.items()},
-    **{name: {**BASE, **row.on} for name, row in WHOLE.items()},
+    **{
+        name: {**HEAD, "freeze": 7, **row.on} if row.base else {**BASE, **row.on}
+        for name, row in WHOLE.items()
+    },
     "tta": {**HEAD, "tta": "flip"},
     "views": {**HEAD, "views": 2},
 }

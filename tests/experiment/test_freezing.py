@@ -108,3 +108,15 @@ def test_every_fault_is_found_before_anything_starts(colours: Path, tmp_path: Pa
     assert len(caught.value.faults) == 2
     assert "below the 9 stages of efficientnet_lite0" in caught.value.faults[0]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("freeze", ["none", 3])
+def test_trials_that_differ_in_what_is_mixed_train_on_what_is_theirs(
+    colours: Path, tmp_path: Path, freeze: str | int
+) -> None:
+    how = {**BASE, "freeze": freeze, "weights": "none", "lr": 1e-4, "epochs": 1}
+    how |= {} if freeze == "none" else {"views": 1}
+    grid = {"augment": ["crop", "crop+mixup", "crop+cutmix"], "clip": [1e3, 1e4]}
+    table = veduta.search(colours, grid=grid, out=tmp_path / "run", **how).trials
+    assert (table.groupby("augment")["train_loss"].nunique() == 1).all()
+    assert table["train_loss"].nunique() == 3

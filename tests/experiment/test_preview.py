@@ -86,6 +86,22 @@ def test_mixed_images_are_those_of_training(split_colours: Path) -> None:
                 assert row.notes[epoch].startswith(f"+ {1 - share:.0%} ")
 
 
+def test_views_of_frozen_stages_are_mixed_anew_in_every_epoch(colours: Path) -> None:
+    how = {"freeze": 7, "views": 2, "epochs": 5, "validation": 0.5}
+    (plain,) = sheets(colours, augment="crop", **how)
+    (sheet,) = sheets(colours, augment="crop+mixup", **how)
+    assert "mixed as maps behind the frozen stages" in sheet.detail
+    assert "mixed" not in plain.detail
+    again = 0
+    for row, alone in zip(sheet.rows, plain.rows, strict=True):
+        for epoch, note in enumerate(row.notes):
+            if not note:  # of itself nearly all
+                worst = abs(row.pixels[epoch].astype(int) - alone.pixels[epoch]).max()
+                assert worst <= 2
+        again += row.notes[1] != row.notes[3]
+    assert again
+
+
 def test_a_grid_gives_a_sheet_an_augmentation(colours: Path, tmp_path: Path) -> None:
     paths = veduta.preview(
         colours, grid={"augment": ["crop", "flip", "none"], "lr": [1e-3, 1e-2]}, freeze="none",

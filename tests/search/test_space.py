@@ -73,6 +73,13 @@ def test_mixed_values_have_an_order() -> None:
     assert set(found[0].parameters) == set(OF_A_TRIAL)
 
 
+def test_maps_are_mixed_without_views_too() -> None:
+    mixing, changing = (
+        unused(Settings(freeze=3, augment=names)) for names in (("cutmix",), ("crop",))
+    )
+    assert ("augment" in mixing, "augment" in changing) == (False, True)
+
+
 def test_pixels_augmented_afresh_need_no_views() -> None:
     whole, frozen = (unused(Settings(freeze=freeze)) for freeze in ("none", "all"))
     assert ("views" in whole, "augment" in whole) == (True, False)
