@@ -23,7 +23,7 @@ from veduta.experiment.judgement import judge, write_judgement
 from veduta.experiment.materials import Materials
 from veduta.experiment.means import alone, means_of
 from veduta.experiment.outcome import Made, score_test, write_model
-from veduta.experiment.parts import Parts, gate_of
+from veduta.experiment.parts import Gate, Parts, gate_of
 from veduta.experiment.picturing import picture_run
 from veduta.experiment.plan import Plan
 from veduta.experiment.recipes import recipe_of
@@ -68,16 +68,11 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
     started = time.perf_counter()
     settings = plan.settings
     materials = Materials(plan.engine, settings.seed, cache, console, precision=settings.precision)
-    gate = gate_of(plan, materials)
+    plan, gate, start = _settled(plan, materials)
     parts = gate.parts
-    materials.training = parts["train"]
-    backbones = materials.expect_backbones(trial.settings for trial in plan.trials)
-    measured = materials.settle_engine(plan.trials[0].settings)
-    plan = replace(plan, engine=materials.engine)
-    start = {**records.start_of(plan, gate), "backbones": backbones, **measured}
     if earlier is not None:
         expect_same_images(earlier, parts, start["data_fingerprint"])
-        expect_same_backbones(earlier, backbones)
+        expect_same_backbones(earlier, start["backbones"])
         if done:
             return earlier.concluded(console)
     announce_plan(plan, start, console)
@@ -108,6 +103,16 @@ def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:
         seconds = {**materials.seconds, "training": study.seconds, "total": total}
         write_end(directory, journal, summary, materials=materials, seconds=seconds)
     return directory
+
+
+def _settled(plan: Plan, materials: Materials) -> tuple[Plan, Gate, dict[str, Any]]:
+    """The plan with the engine that it runs on, what the gate found, and how the journal starts."""
+    gate = gate_of(plan, materials)
+    materials.training = gate.parts["train"]
+    backbones = materials.expect_backbones(trial.settings for trial in plan.trials)
+    measured = materials.settle_engine(plan.trials[0].settings)
+    plan = replace(plan, engine=materials.engine)
+    return plan, gate, {**records.start_of(plan, gate), "backbones": backbones, **measured}
 
 
 @contextmanager
