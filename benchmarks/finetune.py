@@ -19,6 +19,7 @@ Runs go side by side, one processor each; those that are in DIR already are not 
 
 import argparse
 import json
+import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -51,10 +52,11 @@ def run(job: tuple[Path, Path, dict[str, object]]) -> dict[str, Any]:
     """One search of a folder into a place, or what it left there: its summary and seconds."""
     folder, place, flags = job
     kept = place / "figures.json"
-    if not kept.is_file():
+    if not kept.is_file() or json.loads(kept.read_text())["flags"] != flags:
+        shutil.rmtree(place / "run", ignore_errors=True)  # of other flags, or broken off
         place.mkdir(parents=True, exist_ok=True)
         summary, seconds = search(folder, place, flags)
-        kept.write_text(json.dumps({**summary, "whole": seconds}))
+        kept.write_text(json.dumps({**summary, "whole": seconds, "flags": flags}))
     found: dict[str, Any] = json.loads(kept.read_text())
     return {**found, "scores": place / "run" / "scores"}
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.augment.test_matrices import noise
 from veduta.augment.mixing import PARTS, boxes, cutmix, mix, mixup, partners
+from veduta.augment.views import Augmented
 from veduta.runtime.streams import mix as scrambled
 
 COUNT, SIZE = 37, 12
@@ -159,3 +160,10 @@ def test_partners_depend_on_epoch_and_on_contents_not_on_places() -> None:
     assert (pairs(KEYS, epoch=2) != found).mean() > 0.8
     order = np.random.default_rng(0).permutation(COUNT)
     np.testing.assert_array_equal(KEYS[order][pairs(KEYS[order])], KEYS[found][order])
+
+
+def test_a_view_that_is_kept_does_not_hang_on_what_is_mixed() -> None:
+    crop, mixing, flip = (
+        Augmented(names, 0, 1).spec() for names in (("crop",), ("mixup", "crop"), ("flip",))
+    )
+    assert crop == mixing != flip

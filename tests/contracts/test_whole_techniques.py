@@ -330,7 +330,7 @@ HEAD = {"freeze": "all", "weights": "none", "image_size": 32, "lr": 0.01, "epoch
 EXPORTED = {
     **{name: {**row.base, **HEAD, **row.on} for name, row in TECHNIQUES.items()},
     **{
-        name: {**HEAD, "freeze": 7, **row.on} if row.base else {**BASE, **row.on}
+        name: {**HEAD, "freeze": 3, **row.on} if row.base else {**BASE, **row.on}
         for name, row in WHOLE.items()
     },
     "tta": {**HEAD, "tta": "flip"},

@@ -147,6 +147,9 @@ def test_images_are_mixed_only_where_stages_train(colours: Path, tmp_path: Path)
     (fault,) = faults_of(colours, tmp_path / "run", freeze="all", augment="flip+mixup+cutmix")
     assert "augment=cutmix+flip+mixup with freeze=all" in fault
     assert "give freeze=none or fewer stages, or leave out cutmix and mixup" in fault
+    (fault,) = faults_of(colours, tmp_path / "run", freeze=3, augment="flip+mixup+crop")
+    assert "augment=crop+flip+mixup with freeze=3" in fault
+    assert "give views, or leave out crop and flip" in fault
 
 
 def test_views_that_cannot_be_are_told_together(colours: Path, tmp_path: Path) -> None:

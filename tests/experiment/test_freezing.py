@@ -115,8 +115,18 @@ def test_trials_that_differ_in_what_is_mixed_train_on_what_is_theirs(
     colours: Path, tmp_path: Path, freeze: str | int
 ) -> None:
     how = {**BASE, "freeze": freeze, "weights": "none", "lr": 1e-4, "epochs": 1}
-    how |= {} if freeze == "none" else {"views": 1}
+    how |= {} if freeze == "none" else {"views": 1}  # all of them the same ones
     grid = {"augment": ["crop", "crop+mixup", "crop+cutmix"], "clip": [1e3, 1e4]}
     table = veduta.search(colours, grid=grid, out=tmp_path / "run", **how).trials
     assert (table.groupby("augment")["train_loss"].nunique() == 1).all()
     assert table["train_loss"].nunique() == 3
+
+
+def test_a_box_that_cannot_be_cut_is_told(
+    colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = {**BASE, "epochs": 1, "console": Console(), "augment": "cutmix"}
+    for freeze, told in ((7, True), (3, False)):  # maps of 1 x 1, and of 4 x 4
+        veduta.train(colours, out=tmp_path / str(freeze), freeze=freeze, **how)
+        said = " ".join("".join(capsys.readouterr()).split())
+        assert ("cutmix changes nothing here" in said) == told

@@ -92,14 +92,26 @@ def test_views_of_frozen_stages_are_mixed_anew_in_every_epoch(colours: Path) -> 
     (sheet,) = sheets(colours, augment="crop+mixup", **how)
     assert "mixed as maps behind the frozen stages" in sheet.detail
     assert "mixed" not in plain.detail
-    again = 0
+    again = checked = 0
     for row, alone in zip(sheet.rows, plain.rows, strict=True):
         for epoch, note in enumerate(row.notes):
-            if not note:  # of itself nearly all
+            if epoch and not note:  # of itself nearly all
+                checked += 1
                 worst = abs(row.pixels[epoch].astype(int) - alone.pixels[epoch]).max()
                 assert worst <= 2
         again += row.notes[1] != row.notes[3]
     assert again
+    assert checked
+
+
+def test_maps_mixed_without_views_are_shown_of_plain_images(
+    colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sheet,) = sheets(colours, freeze=7, augment="mixup", validation=0.5)
+    assert "mixed as maps" in sheet.detail
+    assert any(any(row.notes) for row in sheet.rows)
+    veduta.preview(colours, out=tmp_path / "one", freeze=7, augment="mixup", **SMALL)
+    assert "plain images" not in "".join(capsys.readouterr())
 
 
 def test_a_grid_gives_a_sheet_an_augmentation(colours: Path, tmp_path: Path) -> None:

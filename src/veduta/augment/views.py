@@ -6,6 +6,7 @@ from typing import Final, final
 
 import numpy as np
 
+from veduta.augment.registry import image_names
 from veduta.augment.sampling import CODE, Pixels, augment
 from veduta.runtime.streams import Keys
 
@@ -68,9 +69,9 @@ class Augmented(View):
     number: int
 
     def spec(self) -> object:
-        """Names, seed, number, and the version of the code."""
+        """Names of what changes a view, seed, number, and the version of the code."""
         return {
-            "augment": sorted(self.names),
+            "augment": sorted(image_names(self.names)),
             "seed": self.seed,
             "number": self.number,
             "code": CODE,

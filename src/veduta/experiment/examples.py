@@ -84,6 +84,11 @@ def examples(
     ordered = [canonical(group, number) for group in groups]
     trained = [group for place, group in enumerate(ordered) if place in training]
     plain = _tables(materials, ordered, settings, views=(PLAIN,))
+    if "cutmix" in fresh_of(settings) and plain[0][0].shape[1:][-2:] == (1, 1):
+        materials.console.warn(
+            "cutmix changes nothing here: the maps of the frozen stages are of 1 x 1; freeze fewer "
+            "stages, or give a larger image_size"
+        )
     views = iter(_tables(materials, trained, settings, views=views_of(settings)))
     return [
         Examples(

@@ -189,7 +189,9 @@ def _view_faults(settings: Settings) -> list[str]:
     names = settings.augment
     known = {*AUGMENTATIONS, *MIXES}
     faults = [unknown("augmentation", name, known) for name in names if name not in known]
-    if settings.freeze != "none" and settings.views and not (faults or image_names(names)):
+    if faults:
+        return faults
+    if settings.freeze != "none" and settings.views and not image_names(names):
         faults.append(
             f"views need an augmentation that makes them; got views={settings.views} with "
             f"augment={as_text(names)}: give names such as augment=crop+flip, or leave views out"
@@ -199,6 +201,14 @@ def _view_faults(settings: Settings) -> list[str]:
             "two images are mixed before stages that train, and here the head trains alone; got "
             f"augment={as_text(names)} with freeze=all: give freeze=none or fewer stages, or "
             f"leave out {' and '.join(mixes)}"
+        )
+    elif (
+        mixes and settings.freeze != "none" and not settings.views and (idle := image_names(names))
+    ):
+        faults.append(
+            "frozen stages see the plain image unless there are views of it; got "
+            f"augment={as_text(names)} with freeze={settings.freeze}: give views, or leave out "
+            f"{' and '.join(idle)}"
         )
     return faults
 

@@ -2,7 +2,8 @@
 
 The images are those of the training part, and the way from them to a batch is the training's own;
 so the pictures of an epoch are what the network is given in it, mixed ones with their partners.
-Where stages are frozen their maps are mixed: the pictures show the same shares and places.
+Where stages are frozen their maps are mixed: the pictures show the same partners and shares; boxes
+of CutMix, and their share, are those of pixels, which maps take to their own coarser grid.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from veduta.errors import InputError
 from veduta.experiment.materials import Materials
 from veduta.experiment.parts import gate_of
 from veduta.experiment.plan import Plan
-from veduta.experiment.recipes import canonical, resize_of
+from veduta.experiment.recipes import canonical, fresh_of, resize_of
 from veduta.features.quantised import drawn
 from veduta.runtime.streams import sample_keys
 from veduta.tracking.console import Console
@@ -79,7 +80,7 @@ def sheets_of(plan: Plan, *, cache: Path, console: Console) -> list[Sheet]:
             "a preview needs something that changes images; got augment=none: give names such as "
             "augment=crop+flip"
         )
-    if not any(settings.views or settings.freeze == "none" for settings in wanted.values()):
+    if not any(settings.views or fresh_of(settings) for settings in wanted.values()):
         console.warn(
             "this run trains on the plain images: its backbone is frozen and no --views are given; "
             "shown is what --views would add"

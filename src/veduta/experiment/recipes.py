@@ -28,7 +28,9 @@ def views_of(settings: Settings) -> tuple[View, ...]:
 
 
 def fresh_of(settings: Settings) -> tuple[str, ...]:
-    """What changes the images afresh in every epoch: where stages are frozen, what mixes alone."""
+    """What changes the images afresh in every epoch: where some stages are frozen, what mixes."""
+    if settings.freeze == "all":
+        return ()
     return settings.augment if settings.freeze == "none" else mix_names(settings.augment)
 
 

@@ -21,7 +21,6 @@ Table = Tensor | Rows
 See = Callable[[NDArray[np.intp]], Batch]
 """What an epoch shows of the images at some places."""
 
-
 Look = Callable[[NDArray[np.intp]], Tensor]
 """What images at some places look like, (n, ...)."""
 
