@@ -14,7 +14,7 @@ from PIL import Image
 import veduta
 from tests.faults.hostile import contents
 from tests.faults.hostile import veduta as commands
-from tests.report.test_equations_page import FETCHING, Reader, browse
+from tests.support.pages import URL_ATTRIBUTES, ElementParser, browse
 from veduta.errors import InputError
 from veduta.tracking.console import Console
 
@@ -172,9 +172,11 @@ def page(done: Done, folder: str) -> str:
 
 def test_the_page_shows_pairs_side_by_side_and_needs_nothing_else(done: Done) -> None:
     html = page(done, "strict")
-    elements = Reader(html).elements
+    elements = ElementParser(html).elements
     assert not {tag for tag, _ in elements} & {"script", "link", "iframe"}
-    fetched = [a[name] for _, a in elements for name in a if name.rpartition(":")[2] in FETCHING]
+    fetched = [
+        a[name] for _, a in elements for name in a if name.rpartition(":")[2] in URL_ATTRIBUTES
+    ]
     assert all(one.startswith(("#", "data:image/webp;base64,")) for one in fetched)
     leak = html[html.index('id="leak"') :].partition("</figure>")[0]
     assert leak.count("<img") == 2
@@ -236,3 +238,39 @@ def test_python_has_tables(done: Done, tmp_path: Path) -> None:
     assert "<bdi>near leak</bdi>" in found._repr_html_()
     with pytest.raises(InputError, match="out exists"):
         veduta.inspect(done.folder / "clean", out=tmp_path / "out", console=quiet)
+
+
+def test_what_is_no_set_of_classes_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    for part in ("Part 1", "Part 2"):
+        for label in ("flu", "well"):
+            (tmp_path / "lungs" / part / label).mkdir(parents=True)
+            scene(1).save(tmp_path / "lungs" / part / label / "1.png")
+    rows = [f"lungs/Part {part}/flu/1.png,{label}" for part, label in ((1, "Flu"), (2, "flu"))]
+    (tmp_path / "twins.csv").write_text("\n".join(["image_path,label", *rows]))
+    codes, _, err = commands([("inspect", "lungs"), ("inspect", "twins.csv")], cwd=tmp_path)
+    assert codes == [2, 2]
+    first, second = [line for line in err.decode().splitlines() if line.startswith("error: ")]
+    assert "'Part 1', 'Part 2' hold 'flu', 'well' each" in first
+    assert "got 'Flu' and 'flu'" in second
+    assert not (tmp_path / "runs").exists()
+
+
+def test_splits_in_other_words_are_splits(tmp_path: Path) -> None:
+    clean(tmp_path / "data")
+    (tmp_path / "data" / "train").rename(tmp_path / "data" / "Training")
+    (tmp_path / "data" / "test").rename(tmp_path / "data" / "Testing")
+    found = veduta.inspect(tmp_path / "data", out=tmp_path / "out", console=Console(quiet=True))
+    counts = {"test": {"a": 3, "b": 3}, "train": {"a": 12, "b": 12}}
+    assert found.inspection.counts == counts
+
+
+def test_a_space_behind_a_label_makes_no_class(tmp_path: Path) -> None:
+    clean(tmp_path)
+    rows = [
+        f"{path.relative_to(tmp_path)},{path.parent.name}{' ' * (number % 2)}"
+        for number, path in enumerate(sorted(tmp_path.rglob("*.png")))
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(["image_path,label", *rows]))
+    quiet = Console(quiet=True)
+    found = veduta.inspect(tmp_path / "list.csv", out=tmp_path / "out", console=quiet)
+    assert found.inspection.counts == {"all": {"a": 15, "b": 15}}

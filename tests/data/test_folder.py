@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from veduta.data.folder import read_folder, read_images
+from veduta.data.sample import split_of
 from veduta.errors import InputError
 
 INTEL = Path(__file__).parents[2] / "../shared/data/intel"
@@ -78,6 +79,82 @@ GOOD = {  # files; classes; (name, label, split) of each sample in order
             ("seg_train/seg_train/a/1.jpg", "a", "train"),
             ("seg_train/seg_train/b/1.jpg", "b", "train"),
         ],
+    ),
+    "spelt at length": (
+        ["Training/a/1.jpg", "Training/b/2.jpg", "Testing/b/3.jpg", "dev-set/a/4.jpg"],
+        ["a", "b"],
+        [
+            ("Testing/b/3.jpg", "b", "test"),
+            ("Training/a/1.jpg", "a", "train"),
+            ("Training/b/2.jpg", "b", "train"),
+            ("dev-set/a/4.jpg", "a", "validation"),
+        ],
+    ),
+    "doubled": (
+        [
+            "training_set/training_set/cats/1.jpg",
+            "training_set/training_set/dogs/1.jpg",
+            "test_set/test_set/cats/1.jpg",
+        ],
+        ["cats", "dogs"],
+        [
+            ("test_set/test_set/cats/1.jpg", "cats", "test"),
+            ("training_set/training_set/cats/1.jpg", "cats", "train"),
+            ("training_set/training_set/dogs/1.jpg", "dogs", "train"),
+        ],
+    ),
+    "named after the data": (
+        [
+            "asl_alphabet_train/asl_alphabet_train/A/1.jpg",
+            "asl_alphabet_train/asl_alphabet_train/B/1.jpg",
+            "asl_alphabet_test/B/1.jpg",
+        ],
+        ["A", "B"],
+        [
+            ("asl_alphabet_test/B/1.jpg", "B", "test"),
+            ("asl_alphabet_train/asl_alphabet_train/A/1.jpg", "A", "train"),
+            ("asl_alphabet_train/asl_alphabet_train/B/1.jpg", "B", "train"),
+        ],
+    ),
+    "classes with a word that means a split": (
+        ["bullet train/1.jpg", "steam train/1.jpg", "test tube/1.jpg"],
+        ["bullet train", "steam train", "test tube"],
+        [
+            ("bullet train/1.jpg", "bullet train", None),
+            ("steam train/1.jpg", "steam train", None),
+            ("test tube/1.jpg", "test tube", None),
+        ],
+    ),
+    "one folder of the same name in each class": (
+        ["cat/images/1.jpg", "dog/images/1.jpg"],
+        ["cat", "dog"],
+        [("cat/images/1.jpg", "cat", None), ("dog/images/1.jpg", "dog", None)],
+    ),
+    "some folders of the same name": (
+        ["cat/young/1.jpg", "cat/old/1.jpg", "dog/young/1.jpg", "dog/grey/1.jpg"],
+        ["cat", "dog"],
+        [
+            ("cat/old/1.jpg", "cat", None),
+            ("cat/young/1.jpg", "cat", None),
+            ("dog/grey/1.jpg", "dog", None),
+            ("dog/young/1.jpg", "dog", None),
+        ],
+    ),
+    "an image beside folders of the same names": (
+        ["cat/x/1.jpg", "cat/y/1.jpg", "dog/x/1.jpg", "dog/y/1.jpg", "dog/1.jpg"],
+        ["cat", "dog"],
+        [
+            ("cat/x/1.jpg", "cat", None),
+            ("cat/y/1.jpg", "cat", None),
+            ("dog/1.jpg", "dog", None),
+            ("dog/x/1.jpg", "dog", None),
+            ("dog/y/1.jpg", "dog", None),
+        ],
+    ),
+    "letters in both cases": (
+        ["A/1.jpg", "a/1.jpg", "\u00c9/1.jpg", "\u00e9/1.jpg"],
+        ["A", "a", "\u00c9", "\u00e9"],
+        [(f"{name}/1.jpg", name, None) for name in "Aa\u00c9\u00e9"],
     ),
     "strange classes": (
         ["nan/1.jpg", "007/1.jpg", "1e5/1.jpg", "true/1.jpg", "=cmd()/1.jpg", "é😀/<b>,\n.jpg"],
@@ -162,9 +239,53 @@ BAD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # files; a piece of eac
             "validation has 'z', which they lack; add it to them, or take it out",
         ],
     ),
+    "classes that differ in case": (
+        ["Cat/1.jpg", "cat/1.jpg", "CAT/1.jpg", "dog/1.jpg"],
+        ["in more than case, * got 'CAT' and 'Cat' and 'cat'; * rename one of them"],
+    ),
+    "classes that differ in space": (
+        ["polar bear/1.jpg", "polar bear /1.jpg", "polar  bear/1.jpg", "dog/1.jpg"],
+        ["got 'polar  bear' and 'polar bear' and 'polar bear '; give their"],
+    ),
+    "classes that differ in how a letter is encoded": (
+        ["caf\u00e9/1.jpg", "cafe\u0301/1.jpg", "bar/1.jpg"],
+        [r"got 'cafe\u0301' and 'caf\xe9'; give their"],
+    ),
+    "the same for a letter alone": (
+        ["\u00e9/1.jpg", "e\u0301/1.jpg", "\u00c9/1.jpg"],
+        [r"got 'e\u0301' and '\xc9' and '\xe9'; give their"],
+    ),
+    "many classes that differ in case": (
+        [f"{name}{number}/1.jpg" for number in range(5) for name in ("cat", "Cat")],
+        [*(f"got 'Cat{number}' and 'cat{number}'" for number in range(3)), "2 more groups"],
+    ),
     "misspelt split": (
         ["train/a/1.jpg", "train/b/1.jpg", "tset/a/1.jpg", "docs/x.txt"],
-        ["beside train/ stand only splits; got tset/; did you mean 'test'?"],
+        ["beside train/ stand only splits; got tset/; did you mean 'test'?; * in a .csv file"],
+    ),
+    "splits of which nothing is known": (
+        ["Part 1/a/1.jpg", "Part 1/b/1.jpg", "Part 2/a/1.jpg", "Part 2/b/1.jpg"],
+        ["'Part 1', 'Part 2' hold 'a', 'b' each; * call them train/"],
+    ),
+    "one of these lacks a class, another is doubled": (
+        ["one/a/1.jpg", "one/b/1.jpg", "one/c/1.jpg", "two/two/a/1.jpg", "two/two/c/1.jpg"],
+        ["'one', 'two' hold 'a', 'c' each"],
+    ),
+    "splits below the classes": (
+        [f"{label}/{part}/1.jpg" for label in ("cat", "dog") for part in ("train", "test")],
+        ["'cat', 'dog' hold 'test', 'train' each; put the splits above the classes: test/cat/"],
+    ),
+    "images and masks of each class": (
+        [f"{label}/{kind}/1.jpg" for label in ("flu", "well") for kind in ("images", "masks")],
+        ["'flu', 'well' hold 'images', 'masks' each; * name that of each image in a .csv file"],
+    ),
+    "sources in the training folder": (
+        [f"train/{place}/{label}/1.jpg" for place in ("web", "camera") for label in "ab"],
+        ["in train/ 'camera', 'web' hold 'a', 'b' each"],
+    ),
+    "two spellings of a split": (
+        ["train/a/1.jpg", "train/b/1.jpg", "Training-Set/a/1.jpg"],
+        ["a split has one folder; Training-Set/ and train/ both mean train; keep one"],
     ),
     "two of a split": (
         ["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "valid/b/1.jpg"],
@@ -252,10 +373,26 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
 def test_images_to_predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path, "in/2.jpg", "in/1.jpg", "in/deep/0.png", "in/x.txt", "z.dat", "a.jpg")
     monkeypatch.chdir(tmp_path)
-    samples = read_images(["z.dat", "in", Path("a.jpg"), "./a.jpg"])
+    samples = read_images(["z.dat", "in", Path("a.jpg")])
     assert [s.name for s in samples] == ["z.dat", "in/1.jpg", "in/2.jpg", "in/deep/0.png", "a.jpg"]
     assert {(s.label, s.split) for s in samples} == {(None, None)}
     assert all(s.path.is_file() for s in samples)
+
+
+def test_what_is_given_twice_is_there_twice_in_the_order_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path, "in/2.jpg", "in/1.jpg", "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    samples = read_images(["a.jpg", "in", Path("a.jpg"), "./a.jpg", "in/2.jpg", "in"])
+    inside = ["in/1.jpg", "in/2.jpg"]
+    assert [s.name for s in samples] == ["a.jpg", *inside, "a.jpg", "a.jpg", "in/2.jpg", *inside]
+
+
+def test_paths_may_come_one_at_a_time(tmp_path: Path) -> None:
+    tree(tmp_path, "1.jpg", "2.jpg")
+    samples = read_images(tmp_path / name for name in ("2.jpg", "1.jpg"))
+    assert [s.path.name for s in samples] == ["2.jpg", "1.jpg"]
 
 
 def test_nothing_to_predict(tmp_path: Path) -> None:
@@ -266,6 +403,21 @@ def test_nothing_to_predict(tmp_path: Path) -> None:
         read_images([tmp_path / "a.jpg", tmp_path / "empty"])
     with pytest.raises(InputError, match="no path was given"):
         read_images([])
+
+
+@pytest.mark.parametrize(
+    ("split", "names"),
+    [
+        ("train", "train Train TRAINING training_set train-set trainset TrainingData seg_train"),
+        ("validation", "val VALID validation validation_set val.images valset dev dev_set"),
+        ("test", "test Testing test_set test-images testset TestSet seg_test"),
+        ("predict", "pred predict predictions seg_pred"),
+        (None, "cats set data images retest trainer test_3 train_val contest setter"),
+    ],
+)
+def test_names_of_splits(split: str | None, names: str) -> None:
+    assert {name: split_of(name) for name in names.split()} == dict.fromkeys(names.split(), split)
+    assert split_of("training set") == "train"
 
 
 def test_intel() -> None:

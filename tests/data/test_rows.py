@@ -186,9 +186,7 @@ def test_c5_kill_in_the_middle_of_filling(tmp_path: Path) -> None:
     assert [name[:7] for name in visible(tmp_path)] == ["partial"]
     one = store(tmp_path)
     assert one.missing(["1", "2"]) == ["1", "2"]
-    began = time.monotonic()
-    fill(one, ["1", "2"])
-    assert time.monotonic() - began < 10  # the lock died with its holder
+    fill(one, ["1", "2"])  # which would wait for ever, had the lock not died with its holder
     expect(one, ["2", "1"])
     assert [name[:5] for name in visible(tmp_path)] == ["shard"]  # the orphan is gone
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import veduta
+from tests.faults.hostile import veduta as commands
 from veduta.errors import InputError
 from veduta.tracking.console import Console
 
@@ -50,6 +51,47 @@ def test_each_image_has_a_row_and_a_picture(
     layer = "block2.activation" if method == "gradcam" else None
     assert found.summary["layer"] == layer
     assert found.summary["images"] == 2
+
+
+def test_what_is_given_twice_is_answered_twice_in_order(
+    run: Path, colours: Path, tmp_path: Path
+) -> None:
+    red, blue = colours / "red" / "000.png", colours / "blue" / "000.png"
+    images = [red, blue, red, red.parent / "." / red.name, blue]
+    expected = [str(path) for path in (red, blue, red, red, blue)]
+    model = veduta.load(run)
+    said, once = model.predict(images), model.predict([red, blue])
+    assert list(said["path"]) == expected
+    alone = once.iloc[[0, 1, 0, 0, 1]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(said, alone, rtol=1e-5)
+    found = veduta.explain(run, images, out=tmp_path / "explained", console=QUIET)
+    assert list(found.table["path"]) == expected
+    assert list(found.table["label"]) == list(said["label"])
+    assert (
+        len({(found.directory / name).resolve(strict=True) for name in found.table["overlay"]}) == 5
+    )
+
+
+def test_what_is_given_twice_is_twice_in_the_files_of_the_commands(
+    run: Path, colours: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"x")
+    red, blue = (str(colours / name / "000.png") for name in ("red", "blue"))
+    paths = (red, str(broken), red, blue, f"{colours}/./red/000.png", str(broken))
+    codes, _, err = commands(
+        [
+            ("predict", str(run), *paths, "--out", "predicted"),
+            ("explain", str(run), *paths, "--out", "explained"),
+        ],
+        cwd=tmp_path,
+    )
+    assert codes == [3, 3], err
+    for name in ("predicted/predictions.csv", "explained/explanations.csv"):
+        table = pd.read_csv(tmp_path / name)
+        assert list(table["path"]) == [red, red, blue, red]
+        left_out = pd.read_csv(tmp_path / Path(name).parent / "rejected.csv")
+        assert list(left_out["path"]) == [str(broken)] * 2
 
 
 def test_another_class_layer_maps_and_kernels(run: Path, colours: Path, tmp_path: Path) -> None:

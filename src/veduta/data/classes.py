@@ -31,7 +31,27 @@ def class_faults(data: Folder) -> list[str]:
             f"a classifier needs at least two classes; {data.root} has only {data.classes[0]!r}; "
             + (f"did you mean {str(inner)!r}?" if deeper else "add another")
         )
-    return faults + _stranger_faults(data)
+    return faults + _twin_faults(data.classes) + _stranger_faults(data)
+
+
+def _twin_faults(classes: Sequence[str]) -> list[str]:
+    """Classes whose names a person would take for one; of many, the first few.
+
+    Letters that differ in case are classes of their own, as in pictures of handwriting.
+    """
+    rule = "classes must differ in more than case, spaces and how their letters are encoded"
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(_folded(name), []).append(name)
+    twins = [names for names in groups.values() if len(names) > 1 and not _are_letters(names)]
+    faults = [
+        f"{rule}; got {' and '.join(map(ascii if _look_alike(names) else repr, names))}; give "
+        "their images one label, or rename one of them"
+        for names in twins[:SHOWN]
+    ]
+    if len(twins) > SHOWN:
+        faults.append(f"{rule}; {len(twins) - SHOWN} more groups of classes do not")
+    return faults
 
 
 def _stranger_faults(data: Folder) -> list[str]:
@@ -66,10 +86,25 @@ def _cure(label: str, classes: Sequence[str]) -> str:
     close = twins or get_close_matches(label, classes, n=1)
     if not close:
         return "add it to them, or take it out"
-    same = normalize("NFC", close[0]) == normalize("NFC", label)
+    same = _look_alike([close[0], label])
     how = f" They look alike, but {close[0]!a} is not {label!a}" if same else ""
     return f"did you mean {close[0]!r}?{how}"
 
 
+def _look_alike(names: Sequence[str]) -> bool:
+    """Whether some of these names differ in nothing that can be seen."""
+    return len({_normalized(name) for name in names}) < len(names)
+
+
+def _are_letters(names: Sequence[str]) -> bool:
+    """Whether these names are different single characters."""
+    return not _look_alike(names) and all(len(_normalized(name)) == 1 for name in names)
+
+
+def _normalized(name: str) -> str:
+    """A name with each letter and each space written in one way."""
+    return " ".join(normalize("NFC", name).split())
+
+
 def _folded(name: str) -> str:
-    return normalize("NFC", name).casefold()
+    return _normalized(name).casefold()

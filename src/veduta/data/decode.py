@@ -2,7 +2,8 @@
 
 Pillow decodes. What it does silently and wrongly is put right here: orientation is applied, values
 of 16 bits are scaled instead of clipped, transparency is laid on white, a damaged file is refused
-instead of filled with grey. Colour profiles are not applied; an animation is its first frame.
+instead of filled with grey; kinds of TIFF files that it mistakes are corrected in `data.tiff`.
+Colour profiles are not applied; an animation is its first frame.
 """
 
 import errno
@@ -21,18 +22,18 @@ from PIL import Image
 
 from veduta.data.limits import MOST_PIXELS, expect_little, expect_size
 from veduta.data.picture import Picture, Pixels
+from veduta.data.tiff import gray_levels, prepare
 from veduta.errors import DecodeError, VedutaError
 
 __all__ = ["DECODER", "FORMATS", "MOST_BYTES", "MOST_PIXELS", "calm", "decode", "read_file"]
 
-DECODER = f"pillow-{PIL.__version__}/1"
+DECODER = f"pillow-{PIL.__version__}/2"
 """Part of every cache key; the number after the slash grows when this module changes pixels."""
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MOST_BYTES = 256 * 2**20
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # of the machine, whatever the file is
 STRIP = 2**20  # pixels converted at a time: large images need no second full copy
-NARROW = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 16 bits to 8: 65535 = 255 * 257
 
 DEEP = (";16B", ";16L", ";16N")  # how Pillow names what it reads with 16 bits a channel
 
@@ -94,6 +95,7 @@ def picture_of(data: bytes) -> Picture:
     try:
         with calm(), Image.open(BytesIO(data), formats=FORMATS) as image:
             expect_little(image, data)
+            prepare(image)
             mode = image.mode
             deep = mode.startswith("I") or any(name in str(image.tile[:1]) for name in DEEP)
             image.load()
@@ -148,7 +150,7 @@ def _convert(strip: Image.Image, whole: Image.Image) -> Pixels:
     """A part of an image as RGB; `whole` knows about transparency, which a part may have lost."""
     if strip.mode.startswith("I"):
         wide = np.asarray(strip)
-        grey = NARROW[wide]
+        grey = gray_levels(whole)[wide]
         if (clear := whole.info.get("transparency")) is not None:
             grey[wide == clear] = 255
         return np.broadcast_to(grey[..., None], (*grey.shape, 3))

@@ -1,22 +1,33 @@
 """Labelled images as people keep them, found and named; all that is wrong is said at once.
 
 DATA/class/image.jpg                          class folders
-DATA/train/class/image.jpg, DATA/test/...     split folders (Kaggle's seg_train/seg_train too)
+DATA/train/class/image.jpg, DATA/test/...     split folders (training_set/training_set, too)
 DATA.csv with image_path,label[,split]        a table
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from veduta.config.parsing import suggestion
 from veduta.data.classes import class_faults
-from veduta.data.sample import CLASS_FOLDERS, SPLIT_FOLDERS, SPLITS, Folder, Sample, some, split_of
+from veduta.data.sample import (
+    CLASS_FOLDERS,
+    SPLIT_FOLDERS,
+    SPLITS,
+    Folder,
+    Sample,
+    some,
+    split_of,
+    splits_of,
+)
 from veduta.data.table import read_table
 from veduta.data.walk import below, exists, look
 from veduta.errors import InputError
 
 __all__ = ["Folder", "Sample", "read_folder", "read_images"]
+
+TABLE = "name that of each image in a .csv file with the columns image_path,label"
 
 
 @dataclass(slots=True)
@@ -72,32 +83,35 @@ def read_folder(root: str | Path, *, classes: Sequence[str] | None = None) -> Fo
     return data if classes is None else replace(data, classes=tuple(classes))
 
 
-def read_images(paths: Sequence[str | Path]) -> tuple[Sample, ...]:
+def read_images(paths: Iterable[str | Path]) -> tuple[Sample, ...]:
     """Images to be predicted: files as given, and every image below the folders given.
 
     Names are the paths as a user would type them; order is the given one, sorted within a folder.
+    What is given twice stands in the result twice, so that it can be laid beside what was given.
 
     Raises:
         InputError: some paths do not exist, or there is no image among them.
     """
-    missing = [str(path) for path in paths if not exists(Path(path))]
-    if missing:
+    typed = list(paths)
+    if missing := [str(path) for path in typed if not exists(Path(path))]:
         raise InputError(f"every path must exist; not so: {some(missing)}; correct the paths")
-    samples: dict[str, Sample] = {}
-    faults: list[str] = []
-    for path in map(Path, paths):
-        found = [path]
-        if path.is_dir():
-            listing = below(path)
-            found, faults = listing.images, faults + listing.faults
-            if not found:
-                faults.append(f"a folder to predict must hold images; {path} holds none")
-        samples |= {one.as_posix(): Sample(one, one.as_posix(), None, None) for one in found}
-    if not samples and not faults:
+    given = list(map(Path, typed))
+    listings = {path: below(path) for path in dict.fromkeys(given) if path.is_dir()}
+    faults = [fault for listing in listings.values() for fault in listing.faults]
+    faults += [
+        f"a folder to predict must hold images; {path} holds none"
+        for path, listing in listings.items()
+        if not listing.images
+    ]
+    if not given:
         faults.append("there must be something to predict; no path was given")
     if error := InputError.unless_empty(faults):
         raise error
-    return tuple(samples.values())
+    return tuple(
+        Sample(image, image.as_posix(), None, None)
+        for path in given
+        for image in (listings[path].images if path in listings else [path])
+    )
 
 
 def _read_tree(root: Path) -> tuple[Folder, list[str]]:
@@ -105,10 +119,11 @@ def _read_tree(root: Path) -> tuple[Folder, list[str]]:
     top = look(root)
     found.ignored += top.ignored
     found.faults += top.faults
-    splits = [folder for folder in top.folders if split_of(folder.name)]
-    if splits:
+    named = splits_of([folder.name for folder in top.folders])
+    if named:
         layout = SPLIT_FOLDERS
         found.ignored += len(top.images)
+        splits = {folder: named[folder.name] for folder in top.folders if folder.name in named}
         _read_splits(found, splits, [folder for folder in top.folders if folder not in splits])
     else:
         layout = CLASS_FOLDERS
@@ -119,15 +134,15 @@ def _read_tree(root: Path) -> tuple[Folder, list[str]]:
     return Folder(root, layout, classes, tuple(samples), found.ignored), found.faults
 
 
-def _read_splits(found: _Found, folders: Sequence[Path], others: Sequence[Path]) -> None:
+def _read_splits(found: _Found, splits: Mapping[Path, str], others: Sequence[Path]) -> None:
     by_split: dict[str, list[Path]] = {}
-    for folder in folders:
-        by_split.setdefault(str(split_of(folder.name)), []).append(folder)
+    for folder, split in splits.items():
+        by_split.setdefault(split, []).append(folder)
     for folder in others:
         if below(folder).images:
             found.faults.append(
-                f"beside {folders[0].name}/ stand only splits; got {folder.name}/; "
-                f"{suggestion(folder.name.lower(), SPLITS)}"
+                f"beside {next(iter(splits)).name}/ stand only splits; got {folder.name}/; "
+                f"{suggestion(folder.name.lower(), SPLITS)}; where they are classes, {TABLE}"
             )
         else:
             found.ignored += 1
@@ -142,10 +157,13 @@ def _read_splits(found: _Found, folders: Sequence[Path], others: Sequence[Path])
 
 
 def _undoubled(folder: Path) -> Path:
-    """Kaggle's seg_train/seg_train: the inner one, where the outer holds nothing else."""
+    """The inner one of Kaggle's seg_train/seg_train, where the outer one holds nothing else."""
     listing = look(folder)
-    inner = [one for one in listing.folders if split_of(one.name) == split_of(folder.name)]
-    return inner[0] if inner and len(listing.folders) == 1 and not listing.images else folder
+    if len(listing.folders) != 1 or listing.images:
+        return folder
+    inner = listing.folders[0]
+    same = inner.name.casefold() == folder.name.casefold()
+    return inner if same or split_of(inner.name) == (split_of(folder.name) or "") else folder
 
 
 def _read_classes(found: _Found, folder: Path, split: str | None) -> None:
@@ -157,6 +175,9 @@ def _read_classes(found: _Found, folder: Path, split: str | None) -> None:
         cure = "or call the folder predict/" if split == "test" else "and name each after its class"
         found.faults.append(f"{where} must hold one folder a class; {loose}; make them, {cure}")
         return
+    if split in {None, "train"} and (inner := _shared_folders(listing.folders)):
+        found.faults.append(_no_classes(str(where), listing.folders, inner))
+        return
     found.ignored += len(listing.images) + (listing.ignored if split else 0)
     empty = [one.name for one in listing.folders if not found.add(one, one.name, split)]
     if empty and split in {None, "train"}:
@@ -164,3 +185,38 @@ def _read_classes(found: _Found, folder: Path, split: str | None) -> None:
             f"every class folder in {where} must hold an image; none in {some(empty)}; add images, "
             "or remove the folders"
         )
+
+
+def _shared_folders(folders: Sequence[Path]) -> list[str]:
+    """Names of the folders, two or more, in each of `folders`; none if these are classes.
+
+    Folders of which each holds nothing but folders, and the same ones, are splits, sources or
+    kinds of image. Those of the one with the fewest count: a split may lack a class.
+    """
+    names: list[set[str]] = []
+    for folder in folders:
+        listing = look(folder)
+        while len(listing.folders) == 1 and not listing.images:
+            listing = look(listing.folders[0])
+        if listing.images:
+            return []
+        names.append({inner.name for inner in listing.folders})
+    shared = set[str].intersection(*names)
+    fewest = min(map(len, names))
+    return sorted(shared) if len(names) > 1 and len(shared) == fewest > 1 else []
+
+
+def _no_classes(where: str, folders: Sequence[Path], inner: Sequence[str]) -> str:
+    """Why `folders`, of which each holds folders called `inner`, are no classes."""
+    names = [folder.name for folder in folders]
+    if all(split_of(name) for name in inner):
+        cure = f"put the splits above the classes: {inner[0]}/{names[0]}/"
+    else:
+        cure = (
+            "where they are splits, call them train/, validation/ and test/; where they are "
+            f"classes, {TABLE}"
+        )
+    return (
+        f"folders of classes must not all hold the same folders; in {where} {some(names)} hold "
+        f"{some(inner)} each; {cure}"
+    )

@@ -15,17 +15,18 @@ NEEDED, OPTIONAL = ("image_path", "label"), ("split",)
 def read_table(path: Path) -> tuple[Folder, list[str]]:
     """The samples of a CSV file, and the faults of its rows; paths are relative to its folder.
 
+    White space around a label, a split or a path is dropped; around the path of a file that exists
+    under this very name, it stays.
+
     Raises:
         InputError: it is no such table.
     """
     header, rows = _rows(path)
     if faults := _header_faults(path, header):
         raise InputError(*faults)
-    records = [
-        (line, dict(zip(header, row, strict=True))) for line, row in rows if len(row) == len(header)
-    ]
-    faults = _row_faults(path, header, rows, [record for _, record in records])
-    samples = [_sample(path.parent, record) for _, record in records]
+    records = [_record(path.parent, header, row) for _, row in rows if len(row) == len(header)]
+    faults = _row_faults(path, header, rows, records)
+    samples = [_sample(path.parent, record) for record in records]
     trained = {sample.label for sample in samples if sample.split in {None, "train"}}
     classes = tuple(sorted(label for label in trained if label is not None))
     ordered = tuple(sorted(samples, key=lambda sample: sample.name))
@@ -44,6 +45,15 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         ) from error
     header = [name.strip() for name in rows[0][1]] if rows else []
     return header, rows[1:]
+
+
+def _record(root: Path, header: list[str], row: list[str]) -> dict[str, str]:
+    """The fields of a row by the names of their columns."""
+    record = {name: value.strip() for name, value in zip(header, row, strict=True)}
+    written = row[header.index("image_path")]
+    if written != record["image_path"] and written.strip() and exists(root / written):
+        record["image_path"] = written
+    return record
 
 
 def _header_faults(path: Path, header: list[str]) -> list[str]:

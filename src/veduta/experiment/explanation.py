@@ -70,7 +70,7 @@ def explain(
 
     Args:
         path: the run directory.
-        images: files, or folders of images.
+        images: files, or folders of images; what is given twice is answered twice.
         question: what is asked.
         place: where the new directory shall stand.
         draw: what makes pictures of the answers.
@@ -82,7 +82,9 @@ def explain(
             cannot be made.
         VedutaError: it has no room.
     """
-    explainer = checked(place, lambda: Explainer(load_classifier(Path(path)), question))
+    explainer = checked(
+        place, lambda: Explainer(load_classifier(Path(path), warn=console.warn), question)
+    )
     samples = read_images(images)
     directory = create(place)
     rows: list[tuple[object, ...]] = []

@@ -71,7 +71,7 @@ def predict(
 
     Args:
         classifier: labels them.
-        samples: the images.
+        samples: the images; one that stands there twice has two rows.
         top_k: how many labels an image.
         console: shows progress.
         max_error: the error that shall be left among images that are not `abstained`; the table

@@ -8,7 +8,6 @@ import pytest
 from tests.data.inspect.looks import made_up
 from veduta.data.inspect import duplicates
 from veduta.data.inspect.duplicates import (
-    Confirm,
     conflicting,
     copies,
     exact_findings,
@@ -102,22 +101,6 @@ def test_flat_images_and_other_colours_do_not_look_alike() -> None:
     assert len(near_findings([shades[0], replace(shades[0], sample=shades[1].sample)])) == 0
     alike = made_up("4", "a/4", look=7, thumbnail=red)
     assert len(near_findings([*shades, alike])) == 1
-
-
-def test_who_knows_more_is_asked_and_believed() -> None:
-    images = [made_up(name, f"a/{name}", look=7) for name in "xyz"]
-    asked: list[tuple[str, str]] = []
-
-    def confirm(pairs: Sequence[tuple[Image, Image]]) -> list[bool]:
-        asked.extend((one.sample.name, other.sample.name) for one, other in pairs)
-        return ["a/z" in {one.sample.name, other.sample.name} for one, other in pairs]
-
-    asks: Confirm = confirm
-    assert [[s.name for s in f.samples] for f in near_findings(images, asks)] == [
-        ["a/x", "a/z"],
-        ["a/y", "a/z"],
-    ]
-    assert asked == [("a/x", "a/y"), ("a/x", "a/z"), ("a/y", "a/z")]
 
 
 def test_thumbnails_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 import scipy.ndimage
 from PIL import Image
 
-from veduta.data.decode import picture_of
+from veduta.data.decode import Picture, picture_of
 from veduta.data.inspect.traits import (
     MOST_SIDE,
     RECORD,
@@ -21,7 +21,6 @@ from veduta.data.inspect.traits import (
     sharpness,
     sight_of,
     trait_store,
-    traits_of,
 )
 
 RNG = np.random.default_rng(0)
@@ -32,6 +31,12 @@ def saved(image: Image.Image, kind: str, **how: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **how)
     return buffer.getvalue()
+
+
+def traits_of(picture: Picture) -> Traits:
+    """What is kept of a picture that is looked at alone."""
+    (found,) = from_rows(np.stack(rows_of([sight_of(picture)])))
+    return found
 
 
 def of(data: bytes) -> Traits:

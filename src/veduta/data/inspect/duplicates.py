@@ -1,7 +1,7 @@
 """Images that stand in the data more than once: identical ones, and ones that look alike."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,6 @@ DISTANCE = 8  # bits of 64 in which the hashes of images that look alike may dif
 COLOURS = 20.0  # levels in which their thumbnails may differ, in the mean
 FLAT = 4.0  # contrast below which a hash is noise
 PART = 2**14  # pairs compared at a time
-
-Confirm = Callable[[Sequence[tuple[Image, Image]]], Sequence[bool]]
-"""Whether the images of each pair are alike, asked of somebody who knows more than hashes."""
 
 
 def copies(images: Sequence[Image]) -> list[list[Image]]:
@@ -88,7 +85,6 @@ def exact_findings(images: Sequence[Image], *, keep_leaks: bool = False) -> list
 
 def near_findings(
     images: Sequence[Image],
-    confirm: Confirm | None = None,
     came: Mapping[str, Sample] | None = None,
 ) -> list[Finding]:
     """A finding for each pair of images that look alike and are not identical.
@@ -98,8 +94,6 @@ def near_findings(
 
     Args:
         images: With their traits.
-        confirm: Asked about the pairs whose hashes and thumbnails are close; what it denies is no
-            finding.
         came: The samples by name, as they came, where `images` have been divided since: a division
             of our own makes no leak of what looks alike.
     """
@@ -113,12 +107,10 @@ def near_findings(
         rank=_ranking(before, now, [one.pixels for one in traits]),
         agree=_same_colours(traits),
     )
-    close = [(shaped[i], shaped[j]) for i, j, _ in pairs.tolist()]
-    yes = confirm(close) if confirm is not None and close else [True] * len(close)
     findings = []
-    for (i, j, bits), agreed in zip(pairs.tolist(), yes, strict=True):
+    for i, j, bits in pairs.tolist():
         asked, samples = (before[i], before[j]), (now[i], now[j])
-        for problem in kinds(asked) if agreed else ():
+        for problem in kinds(asked):
             told = _among(problem, asked)
             if problem == DUPLICATE and LEAK in kinds(samples):
                 told = f" and were divided{_among(LEAK, samples)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 from veduta.data.inspect.balance import class_findings
-from veduta.data.inspect.duplicates import Confirm, exact_findings, near_findings, serving
+from veduta.data.inspect.duplicates import exact_findings, near_findings, serving
 from veduta.data.inspect.findings import Finding, counted, ordered
 from veduta.data.inspect.oddities import odd_findings
 from veduta.data.inspect.traits import rows_of, sight_of, trait_store
@@ -75,7 +75,6 @@ def inspect_folder(
     cache: Path,
     progress: Progress = silent,
     threads: int,
-    confirm: Confirm | None = None,
     keep_leaks: bool = False,
 ) -> Inspection:
     """Look at every file of a folder, images to be predicted too; nothing of it is changed.
@@ -85,7 +84,6 @@ def inspect_folder(
         cache: Where traits are kept: a file whose content is known is only hashed.
         progress: Called with (files done, files in all).
         threads: How many threads read and decode; they do not change the result.
-        confirm: Asked about pairs that seem to look alike; see `near_findings`.
         keep_leaks: Whether a training would keep images that stand in test too.
 
     Raises:
@@ -95,7 +93,7 @@ def inspect_folder(
     wanted = [Wanted(store, sight_of, rows_of)]
     outcomes, _ = make_rows(folder.samples, wanted, progress=progress, threads=threads)
     images, rejected = gathered(folder.samples, outcomes, store)
-    findings = findings_of(images, rejected, folder, confirm=confirm, keep_leaks=keep_leaks)
+    findings = findings_of(images, rejected, folder, keep_leaks=keep_leaks)
     return Inspection(folder, images, rejected, findings)
 
 
@@ -104,7 +102,6 @@ def findings_of(
     rejected: Sequence[Rejection],
     folder: Folder,
     *,
-    confirm: Confirm | None = None,
     keep_leaks: bool = False,
 ) -> tuple[Finding, ...]:
     """All that is wrong with images that were looked at; arguments as for `inspect_folder`.
@@ -116,7 +113,7 @@ def findings_of(
         [
             *(Finding(r.problem, (samples[r.name],), r.detail, r.action) for r in rejected),
             *exact_findings(images, keep_leaks=keep_leaks),
-            *near_findings(images, confirm, samples),
+            *near_findings(images, samples),
             *class_findings(images if keep_leaks else serving(images), folder.classes),
             *odd_findings(images),
         ]

@@ -121,13 +121,6 @@ def rows_of(seen: Sequence[Sight]) -> list[NDArray[np.uint8]]:
     return [rows[place] for place in range(len(seen))]
 
 
-def traits_of(picture: Picture) -> Traits:
-    """What is kept of a picture."""
-    (row,) = rows_of([sight_of(picture)])
-    (found,) = from_rows(row[None])
-    return found
-
-
 def _measured(small: NDArray[np.uint8]) -> Iterator[tuple[int, float, float, float, bytes]]:
     """Of small images (n, height, width, 3): hash, brightness, contrast, sharpness, thumbnail."""
     count, height, width, _ = small.shape
