@@ -6,6 +6,8 @@ VedutaError            exit code 1   the work failed
     WeightsError       exit code 2   weights are missing, damaged or of another architecture
     EngineError        exit code 2   the inference engine asked for is not installed
   DecodeError          (recorded)    one file is not an image we read; never fatal by itself
+
+`VersionWarning` is a warning, not an error: the answers of a model may differ from the tested ones.
 """
 
 from collections.abc import Sequence
@@ -50,6 +52,13 @@ class WeightsError(InputError):
 
 class EngineError(InputError):
     """The inference engine asked for is not installed here."""
+
+
+class VersionWarning(UserWarning):
+    """A model was trained with another version of a library that can change its answers.
+
+    `warnings.simplefilter("error", VersionWarning)` refuses such a model instead.
+    """
 
 
 class DecodeError(VedutaError):

@@ -14,9 +14,10 @@ import torch
 
 import veduta
 from veduta.data.folder import read_images
-from veduta.errors import ArtefactError, EngineError, InputError
+from veduta.errors import ArtefactError, EngineError, InputError, VersionWarning
 from veduta.experiment.result import Run
 from veduta.features import agreement, quantised
+from veduta.features.engines import engine_version
 from veduta.features.store import compute_features
 from veduta.inference.classifier import Classifier, load_classifier
 from veduta.runs.journal import read_journal
@@ -89,7 +90,20 @@ def test_what_was_decided_is_written_down(int8: Run) -> None:
     assert 0.5 < check["smallest_cosine"] < 1
     manifest = json.loads((int8.directory.model / "model.json").read_text())
     assert (manifest["engine"], manifest["precision"]) == ("openvino", "int8")
+    assert manifest["engine_version"] == engine_version("openvino")
     assert {file["role"] for file in manifest["files"]} == {"weights", "ir"}
+
+
+def test_a_model_in_int8_of_another_openvino_is_warned_about(int8: Run, tmp_path: Path) -> None:
+    """Its kernels may round elsewhere; in float32 versions agree up to rounding."""
+    shutil.copytree(int8.directory.model, tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "engine_version": "2020.1 cpu"}))
+    with pytest.warns(VersionWarning, match=r"openvino.*2020\.1 cpu") as caught:
+        veduta.load(tmp_path / "model")
+    (warning,) = caught
+    assert content["engine_version"] in str(warning.message)
 
 
 def test_the_next_run_has_the_same_network_without_calibrating(
@@ -171,9 +185,7 @@ def test_a_network_of_another_model_is_refused(int8: Run, colours: Path, tmp_pat
 def test_int8_on_torch_is_refused(int8: Run, tmp_path: Path) -> None:
     shutil.copytree(int8.directory.model, tmp_path / "model")
     path = tmp_path / "model" / "model.json"
-    path.write_text(
-        path.read_text().replace('"engine": "openvino",\n  "prec', '"engine": "torch",\n  "prec')
-    )
+    path.write_text(json.dumps({**json.loads(path.read_text()), "engine": "torch"}))
     with pytest.raises(ArtefactError, match=r"int8 must run on openvino; it names torch"):
         load_classifier(tmp_path / "model")
 

@@ -1,4 +1,4 @@
-"""Rows F1 to F5 and F7: a model file that is not what was written is refused, soon, in a line."""
+"""Rows F1 to F5 and F7: a model file that is not what was written is refused in a line."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from veduta.models.unpickle import as_safetensors
 from veduta.runtime.disk import digest_of
 
 ROOT = Path(__file__).parents[2]
-SECONDS, BYTES = 1, 200 * 2**20
+CALLS, BYTES = 10**6, 200 * 2**20  # of functions, of memory
 TREES = {"models": MODELS, "files": FILES, "paths": PATHS, "paths of weights": PATHS}
 CASES = [(kind, name) for kind, cases in TREES.items() for name in cases]
 
@@ -43,7 +43,7 @@ def told(work: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
-def test_f1_to_f7_each_is_refused_in_one_line_and_no_time(
+def test_f1_to_f7_each_is_refused_in_one_line_and_few_steps(
     told: dict[str, Any], kind: str, name: str
 ) -> None:
     one = told[kind][name]
@@ -52,7 +52,7 @@ def test_f1_to_f7_each_is_refused_in_one_line_and_no_time(
     assert one["error"].count("\n") == 1, one["error"]
     assert one["error"].startswith("error: ")
     assert expected in one["error"]
-    assert one["seconds"] < SECONDS
+    assert one["calls"] < CALLS
     assert one["bytes"] < BYTES
     assert one["events"] == []
 
@@ -74,10 +74,8 @@ def test_f5_the_payload_and_the_watch_are_no_dummies(tmp_path: Path) -> None:
 
 def test_f5_a_pickle_that_would_hash_for_ever_is_stopped(tmp_path: Path) -> None:
     many_hashes(tmp_path / "w.pt")
-    began = time.monotonic()
-    with pytest.raises(WeightsError, match="breaks the limits"):
+    with pytest.raises(WeightsError, match="breaks the limits"):  # of CPU time, in the child
         as_safetensors(tmp_path / "w.pt", digest_of(tmp_path / "w.pt"), tmp_path / "cache")
-    assert time.monotonic() - began < 60
 
 
 WAITS = """

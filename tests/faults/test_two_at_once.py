@@ -26,18 +26,6 @@ journal.append("resumed", pid=os.getpid())
 print("ready", flush=True)
 time.sleep(600)
 """
-SECOND = """
-import sys, time
-from veduta import api
-from veduta.cli.main import main
-started = time.perf_counter()
-try:
-    main()
-finally:
-    print(time.perf_counter() - started)
-"""
-
-
 BOTH = """
 import os
 from veduta import api
@@ -86,29 +74,29 @@ def test_a9_a_second_process_ends_with_2_and_names_the_first(
     path, first = held
     before = tree(path)
     done = subprocess.run(
-        [sys.executable, "-c", SECOND, "search", "--resume", str(path)],
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "veduta.cli.main", "search", "--resume", str(path)],
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: a run is written by one process at a time; {path} is")
     assert f"process {first.pid}: wait" in done.stderr, "not that of the process before it"
-    assert float(done.stdout.split()[-1]) < 2
     assert tree(path) == before
+    assert first.poll() is None, "it did not wait for the first"
 
 
 def test_a9_after_a_kill_the_next_start_does_not_wait(
-    held: tuple[Path, subprocess.Popen[str]],
+    held: tuple[Path, subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, first = held
     with pytest.raises(InputError, match=f"process {first.pid}"):
         Journal.reopened(path / "journal.jsonl")
     first.send_signal(signal.SIGKILL)
     first.wait()
-    started = time.perf_counter()
-    with Journal.reopened(path / "journal.jsonl") as journal:
-        assert time.perf_counter() - started < 1
-        pids = [event["pid"] for event in journal.events if "pid" in event]
-        assert pids[-1] == first.pid, "the number of a process that is gone does not hold anybody"
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "sleep", lambda _: pytest.fail("nothing is waited for"))
+        with Journal.reopened(path / "journal.jsonl") as journal:
+            pids = [event["pid"] for event in journal.events if "pid" in event]
+    assert pids[-1] == first.pid, "the number of a process that is gone does not hold anybody"
     assert resume(path).summary["resumed"] == 2
 
 
@@ -142,7 +130,7 @@ def test_a11_a_new_run_does_not_go_into_an_old_directory(
     assert tree(path) == before
 
 
-def test_a8_a_finished_search_has_nothing_to_do_within_two_seconds(
+def test_a8_a_finished_search_has_nothing_to_do(
     whole: Run, monkeypatch: pytest.MonkeyPatch, tree: Callable[[Path], dict[str, bytes]]
 ) -> None:
     def never(*_: object, **__: object) -> None:
@@ -151,7 +139,5 @@ def test_a8_a_finished_search_has_nothing_to_do_within_two_seconds(
     monkeypatch.setattr("veduta.experiment.run.gate_of", never)
     monkeypatch.setattr("veduta.experiment.run.begun", never)
     before = tree(whole.directory.path)
-    started = time.perf_counter()
     resume(whole.directory.path)
-    assert time.perf_counter() - started < 2
     assert tree(whole.directory.path) == before

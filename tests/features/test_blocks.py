@@ -20,7 +20,7 @@ def test_blocks_of_any_size_are_the_whole(tmp_path: Path, view: View, size: int)
     found = list(blocks(pixels, places, digests=digests, view=view, size=size))
     assert [part.start for part, _ in found] == list(range(0, 10, size))
     assert found[-1][0].stop == 10
-    whole = view.of(pixels.take(np.array(places)), sample_keys(digests))
+    whole = view.apply(pixels.take(np.array(places)), sample_keys(digests))
     np.testing.assert_array_equal(np.concatenate([shown for _, shown in found]), whole)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from veduta.data.rows import Rows, RowStore, listing
 from veduta.data.sample import Sample
 from veduta.features import quantised as subject
 from veduta.features.engines import open_engine
+from veduta.features.openvino_engine import import_openvino
 from veduta.features.quantised import Quantised, drawn, quantised
 from veduta.features.store import Extractor
 from veduta.models.backbones import Backbone, build_backbone
@@ -109,6 +111,18 @@ def test_it_is_calibrated_once(make: Make, counting: Counting, tmp_path: Path) -
     assert first.network == FAKE
     (entry,) = listing(tmp_path / "cache")
     assert (entry.kind, entry.spec["spec"]["precision"]) == ("networks", "int8")
+
+
+def test_another_overflow_fix_makes_another(
+    make: Make, counting: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make()
+    (entry,) = listing(tmp_path / "cache")
+    assert entry.spec["spec"]["overflow_fix"] == "ENABLE"
+    monkeypatch.setattr(subject, "OVERFLOW_FIX", "FIRST_LAYER")
+    make()
+    assert counting.calls == 2
+    assert len(listing(tmp_path / "cache")) == 2
 
 
 @pytest.mark.parametrize(
@@ -216,6 +230,12 @@ def test_its_weights_are_whole_numbers(made: Network, backbone: Backbone) -> Non
     assert made.operations.count(b'element_type="i8"') > 40  # a convolution each
 
 
+def smallest_cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Smallest cosine of the angle between two rows."""
+    a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
+    return float((a.astype(float) * b).sum(1).min())
+
+
 @needs_nncf
 def test_its_features_are_near_and_not_equal_to_those_in_float32(
     made: Network, backbone: Backbone
@@ -225,6 +245,65 @@ def test_its_features_are_near_and_not_equal_to_those_in_float32(
     ours, reference = run(engine, pixels), backbone(torch.from_numpy(pixels)).numpy()
     assert (engine.name, engine.precision) == ("openvino", "int8")
     assert 1e-3 < difference(ours, reference) < 0.5
+    assert smallest_cosine(ours, reference) > 0.9
+
+
+def features_in_float(network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Features of the same quantized graph, its rounding simulated in float32: no int8 kernel."""
+    core = import_openvino().Core()
+    graph = core.read_model(network.operations, network.constants)
+    settings = {"LP_TRANSFORMS_MODE": "NO", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(graph, "CPU", settings)
+    kernels = {
+        str(operation.get_rt_info()["primitiveType"].astype(str))
+        for operation in compiled.get_runtime_model().get_ordered_ops()
+        if operation.get_rt_info()["layerType"].astype(str) == "Convolution"
+    }
+    assert kernels
+    assert not [name for name in kernels if name.endswith("I8")]
+    return np.concatenate([compiled({0: one[None]})[0] for one in pixels])
+
+
+@needs_nncf
+def test_its_kernels_compute_what_the_quantized_graph_says(
+    made: Network, backbone: Backbone
+) -> None:
+    """Sums that saturate would not: 0.90 on CPUs without VNNI where weights use the full range."""
+    pixels = photographs(SIZE)
+    engine = open_engine("openvino", backbone, threads=2, network=made)
+    assert smallest_cosine(run(engine, pixels), features_in_float(made, pixels)) > 0.995
+
+
+BELOW = {"OV_CPU_MAX_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}  # no VNNI, where OpenVINO heeds it
+ON_ANOTHER_TYPE = """
+import sys
+from pathlib import Path
+import numpy as np
+from tests.features.test_quantised import SIZE, open_engine, photographs, run
+from veduta.models.backbones import build_backbone
+from veduta.runs.network import Network
+work = Path(sys.argv[2])
+backbone = build_backbone("efficientnet_lite0", image_size=SIZE, cache=Path(sys.argv[1]))
+network = Network((work / "model.xml").read_bytes(), (work / "model.bin").read_bytes())
+engine = open_engine("openvino", backbone, threads=1, network=network)
+np.save(work / "features.npy", run(engine, photographs(SIZE)))
+"""
+
+
+@needs_nncf
+@pytest.mark.slow
+def test_it_has_the_same_features_on_a_cpu_without_vnni(
+    made: Network, backbone: Backbone, cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "model.xml").write_bytes(made.operations)
+    (tmp_path / "model.bin").write_bytes(made.constants)
+    subprocess.run(
+        [sys.executable, "-c", ON_ANOTHER_TYPE, str(cache), str(tmp_path)],
+        check=True, cwd=Path(__file__).parents[2], env={**os.environ, **BELOW},
+    )  # fmt: skip
+    engine = open_engine("openvino", backbone, threads=2, network=made)
+    there = np.load(tmp_path / "features.npy")
+    assert smallest_cosine(run(engine, photographs(SIZE)), there) > 0.999
 
 
 @needs_nncf

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from veduta.augment.views import Augmented, Mirror, View
+from veduta.augment.views import Augmented, HorizontalFlip, View
 from veduta.data.pixels import Image, Resize
 from veduta.data.rows import Rows, RowStore
 from veduta.data.sample import Sample
@@ -196,7 +196,7 @@ def test_everything_that_decides_a_feature_is_in_its_key(
         replace(extractor, resize=Resize(SIZE, "bilinear")).spec(),
         replace(extractor, resize=Resize(SIZE, fit="crop")).spec(),
         replace(extractor, resize=Resize(SIZE + 1)).spec(),
-        extractor.spec(Mirror()),
+        extractor.spec(HorizontalFlip()),
         extractor.spec(Augmented(("flip",), 0, 0)),
         extractor.spec(Augmented(("flip",), 0, 1)),
     ]
@@ -210,7 +210,7 @@ def test_everything_that_decides_a_feature_is_in_its_key(
 
 
 @pytest.mark.parametrize(
-    "view", [Mirror(), Augmented(("crop", "colour"), 0, 1)], ids=["mirror", "augmented"]
+    "view", [HorizontalFlip(), Augmented(("crop", "colour"), 0, 1)], ids=["mirror", "augmented"]
 )
 def test_a_view_is_computed_from_the_pixels_that_it_shows(
     tmp_path: Path,
@@ -224,7 +224,7 @@ def test_a_view_is_computed_from_the_pixels_that_it_shows(
     images, pixels = data(20, tmp_path, copies=1)
     plain = load_features(images, pixels, extractor, cache=tmp_path)
     found = load_features(images, pixels, extractor, cache=tmp_path, view=view)
-    shown = view.of(pixels.take(), sample_keys([image.digest for image in images]))
+    shown = view.apply(pixels.take(), sample_keys([image.digest for image in images]))
     wanted = extractor.backbone(torch.from_numpy(shown)).numpy()
     np.testing.assert_allclose(found.rows.take(), wanted, atol=1e-4, rtol=1e-4)
     assert abs(found.rows.take() - plain.rows.take()).max() > 1e-2

@@ -30,7 +30,7 @@ def blocks(
     def block(start: int) -> Block:
         part = slice(start, min(start + size, len(places)))
         taken = pixels.take(np.asarray(places[part]))
-        return part, view.of(taken, sample_keys(digests[part]))
+        return part, view.apply(taken, sample_keys(digests[part]))
 
     with ThreadPoolExecutor(1) as pool:
         ahead = None

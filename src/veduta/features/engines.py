@@ -7,6 +7,7 @@ torch gets batches of a size that the image size alone decides, the last one fil
 """
 
 import copy
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Literal, Protocol
@@ -34,6 +35,7 @@ Precision = Literal["f32", "int8"]
 
 TORCH, FASTEST = "torch", "fastest"
 BATCH = {"cpu": 16, "cuda": 64}
+GLOBAL_SETTINGS = threading.Lock()  # held while torch's thread count and cuDNN flags are changed
 BATCH_SIDE = 512  # pixels: of larger images fewer are in a batch; EfficientNet-Lite0 takes 2.5 GB
 
 
@@ -144,16 +146,24 @@ class TorchEngine:
         self._backbone = own.to(memory_format=torch.channels_last)
 
     def features(self, pixels: Pixels, out: Rows, progress: Progress) -> None:
-        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, ...)."""
+        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, ...).
+
+        Threads may call it at the same time; one batch is computed at a time, on all its threads.
+        """
         size = max(1, min(BATCH[self._device], self._room // pixels.shape[1] ** 2))
         batch = torch.zeros((size, *pixels.shape[1:]), dtype=torch.uint8)
-        with _torch_threads(self._threads), torch.inference_mode(), _full_precision():
-            for start in range(0, len(pixels), size):
-                count = min(size, len(pixels) - start)
-                batch.numpy()[:count] = pixels[start : start + count]
+        for start in range(0, len(pixels), size):
+            count = min(size, len(pixels) - start)
+            batch.numpy()[:count] = pixels[start : start + count]
+            with (
+                GLOBAL_SETTINGS,
+                _torch_threads(self._threads),
+                _full_precision(),
+                torch.inference_mode(),
+            ):
                 rows = self._backbone(batch.to(self._device))
                 out[start : start + count] = rows[:count].cpu().numpy()
-                progress(count)
+            progress(count)
 
 
 @contextmanager

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from veduta.data.decode import calm
 from veduta.errors import ArtefactError, EngineError
 from veduta.models.backbones import Backbone
 from veduta.runs.network import Network
 from veduta.runtime.environment import installed
+from veduta.runtime.process import TRACING
 
 Pixels = NDArray[np.uint8]
 Rows = NDArray[np.float32]
@@ -49,10 +51,14 @@ def openvino_version() -> str:
 
 
 def convert(backbone: Backbone) -> Any:  # noqa: ANN401
-    """The backbone as a graph of OpenVINO: uint8 (1, S, S, 3) in, float32 (1, features) out."""
+    """Return the backbone as an OpenVINO graph: uint8 (1, S, S, 3) in, float32 (1, features) out.
+
+    One thread at a time converts; others wait.
+    """
     openvino = import_openvino()
     size = backbone.preprocessing.image_size
-    with warnings.catch_warnings(), _hidden("nncf"):
+    # inside calm(), no other thread changes the warning filters
+    with TRACING, calm(), warnings.catch_warnings(), _hidden("nncf"):
         warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
         return openvino.convert_model(
             backbone,
@@ -89,25 +95,34 @@ class OpenVINOEngine:
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,  # two runs pinned to the same core would share it
         }
-        compiled = core.compile_model(graph, "CPU", settings)
-        self._queue = openvino.AsyncInferQueue(compiled, 2 * threads)
+        self._compiled = core.compile_model(graph, "CPU", settings)
+        self._requests = 4 * threads  # of a call: enough that no stream waits for the caller
 
     def features(self, pixels: Pixels, out: Rows, progress: Progress) -> None:
-        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, ...)."""
+        """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, ...).
 
-        def keep(request: Any, index: int) -> None:  # noqa: ANN401
-            out[index] = request.get_output_tensor(0).data[0]
-
-        self._queue.set_callback(keep)
+        Threads may call it at the same time: each call has a queue of its own, and all calls share
+        the streams of the compiled network. The queue has no Python callback, because a stream
+        would need the interpreter lock to release it, which a thread that deletes the engine holds
+        while it waits for the streams to end.
+        """
+        queue = import_openvino().AsyncInferQueue(
+            self._compiled, max(1, min(self._requests, len(pixels)))
+        )
+        running: dict[int, int] = {}  # request number -> image number
         reported = 0
-        try:
-            for index in range(len(pixels)):
-                self._queue.start_async({0: pixels[index : index + 1]}, index)
-                if index - reported >= REPORT:
-                    progress(REPORT)
-                    reported += REPORT
-        finally:
-            self._queue.wait_all()
+        for index in range(len(pixels)):
+            number = queue.get_idle_request_id()  # waits; the next start takes this request
+            if number in running:
+                out[running[number]] = queue[number].get_output_tensor(0).data[0]
+            running[number] = index
+            queue.start_async({0: pixels[index : index + 1]})
+            if index - reported >= REPORT:
+                progress(REPORT)
+                reported += REPORT
+        queue.wait_all()
+        for number, index in running.items():
+            out[index] = queue[number].get_output_tensor(0).data[0]
         progress(len(pixels) - reported)
 
 

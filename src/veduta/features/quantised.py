@@ -3,6 +3,9 @@
 NNCF measures the range of every activation on calibration images, rounds weights to whole numbers
 and corrects the bias that this leaves. The result is another extractor of features: a head is
 fitted on its features, never on those of the network in float32.
+
+Weights use half of the int8 range (NNCF's overflow fix). CPUs without VNNI add pairs of products in
+16 bits; over the full range these sums saturate, and the features then depend on the CPU type.
 """
 
 import io
@@ -34,6 +37,7 @@ from veduta.runtime.streams import order, sample_keys, stream
 KIND = "networks"  # of what the cache holds
 IMAGES = 300  # that calibrate, where there are as many
 OPERATIONS, CONSTANTS = "network.xml", "network.bin"
+OVERFLOW_FIX = "ENABLE"  # name in nncf.OverflowFix: half the int8 range for all weights
 
 Progress = Callable[[int, int], None]
 
@@ -84,7 +88,13 @@ def quantised(
     """
     digests = "".join(image.digest for image in images)
     calibration = sha256(digests.encode()).hexdigest()
-    full = {**spec, "precision": INT8, "calibration": calibration, "nncf": version("nncf")}
+    full = {
+        **spec,
+        "precision": INT8,
+        "calibration": calibration,
+        "nncf": version("nncf"),
+        "overflow_fix": OVERFLOW_FIX,
+    }
     text = json.dumps({"spec": full}, sort_keys=True, separators=(",", ":"))
     folder = cache / KIND / sha256(text.encode()).hexdigest()[:16]
     try:
@@ -123,7 +133,7 @@ def _write(folder: Path, spec: Mapping[str, object], network: Network) -> None:
 
 
 def _quantise(backbone: Backbone, pixels: NDArray[np.uint8], progress: Progress) -> Network:
-    """NNCF's post-training quantisation with its defaults; the same pixels give the same bytes."""
+    """Quantise a backbone by NNCF's post-training quantization; equal pixels give equal bytes."""
     graph = convert(backbone)
     done = 0
 
@@ -136,7 +146,14 @@ def _quantise(backbone: Backbone, pixels: NDArray[np.uint8], progress: Progress)
     with _quiet(), tempfile.TemporaryDirectory() as scratch:
         nncf = import_nncf()
         _number(graph)
-        found = nncf.quantize(graph, nncf.Dataset(pixels, told), subset_size=len(pixels))
+        found = nncf.quantize(
+            graph,
+            nncf.Dataset(pixels, told),
+            subset_size=len(pixels),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=nncf.OverflowFix[OVERFLOW_FIX]
+            ),
+        )
         _number(found)
         path = Path(scratch) / OPERATIONS
         import_openvino().save_model(found, path, compress_to_fp16=False)

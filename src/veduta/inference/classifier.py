@@ -4,7 +4,8 @@ Files go through in chunks: while the engine works on one, the next are decoded 
 ahead, so memory stays flat however many there are.
 """
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,11 +16,18 @@ from numpy.typing import NDArray
 
 from veduta.augment.views import TTA, View
 from veduta.config.parsing import unknown
-from veduta.data.decode import calm, decode, read_file
+from veduta.data.decode import DECODER, calm, decode, read_file
 from veduta.data.pixels import Rejection, Resize
 from veduta.data.reading import in_chunks
 from veduta.data.sample import Sample, some
-from veduta.errors import ArtefactError, DecodeError, EngineError, InputError, WeightsError
+from veduta.errors import (
+    ArtefactError,
+    DecodeError,
+    EngineError,
+    InputError,
+    VersionWarning,
+    WeightsError,
+)
 from veduta.features.engines import TORCH, Engine, Setting, choose_engine, open_engine
 from veduta.features.openvino_engine import INT8, OPENVINO, require_openvino
 from veduta.features.store import compute_features
@@ -30,7 +38,7 @@ from veduta.models.heads import ACTIVATIONS, Head, HeadNetwork
 from veduta.models.model import Model
 from veduta.models.registry import model_of
 from veduta.runs.artefact import read_artefact, read_network
-from veduta.runs.manifest import Manifest
+from veduta.runs.manifest import Manifest, version_differences
 from veduta.runtime.environment import processors
 from veduta.tracking.console import Advance
 
@@ -91,7 +99,7 @@ class Classifier:
         return compute_features(pixels, self.backbone, self._engine)
 
     def _features(self, view: View, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        shown = view.of(pixels, np.zeros(len(pixels), np.uint64))  # no keys: nothing is drawn
+        shown = view.apply(pixels, np.zeros(len(pixels), np.uint64))  # no keys: nothing is drawn
         return torch.from_numpy(self.features(shown))
 
     def score(self, samples: Sequence[Sample], progress: Advance) -> Scores:
@@ -132,13 +140,22 @@ def probabilities_of(logits: Array) -> Array:
     return found
 
 
-def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:
+def _warn_in_python(text: str) -> None:
+    """Issue a warning that names the line which called the public function."""
+    warnings.warn(text, VersionWarning, stacklevel=4)
+
+
+def load_classifier(
+    path: Path, *, engine: Setting | None = None, warn: Callable[[str], None] = _warn_in_python
+) -> Classifier:
     """The model of a run directory, on the engine that it was trained with.
 
     Args:
         path: a run directory, or its `model` folder.
         engine: another engine; its features agree within 1e-3. For a model in int8 there is none:
             its head was fitted on the features of that very network, and judged with them.
+        warn: called where this installation can change the answers of the model; by default it
+            issues a `VersionWarning`.
 
     Raises:
         ArtefactError: no model there, or it is damaged.
@@ -164,6 +181,8 @@ def load_classifier(path: Path, *, engine: Setting | None = None) -> Classifier:
         opened = open_engine(chosen, backbone, threads=processors(), network=network)
     except ArtefactError as error:
         raise ArtefactError(f"{path}: {error}; restore the model, or train it again") from error
+    for difference in version_differences(manifest, decoder=DECODER, engine_version=opened.version):
+        warn(f"{path}: {difference}")
     return Classifier(path, manifest, backbone=backbone, head=head, engine=opened)
 
 

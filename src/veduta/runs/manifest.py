@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
 
-FORMAT = 3  # 1 had no networks of an engine, 2 no temperature, no late normalisation
+FORMAT = 4  # 1 had no networks of an engine, 2 no temperature, no late normalisation, 3 no version
 MANIFEST = "model.json"
 MOST_MANIFEST_BYTES = 16 * 2**20
 MOST_LAYERS = 100
@@ -79,6 +79,7 @@ class Manifest(_Part):
     preprocessing: Preprocessing
     head: Head
     engine: Literal["torch", "openvino"]
+    engine_version: str = ""  # older manifests do not say
     precision: Literal["f32", "int8"]
     tta: Literal["none", "flip"] = "none"  # older manifests do not say
     temperature: Positive = 1.0  # that calibrates, fitted on validation
@@ -88,6 +89,29 @@ class Manifest(_Part):
     trial: str
     settings: Settings
     files: tuple[File, ...] = ()  # filled in by `write_artefact`
+
+
+def version_differences(manifest: Manifest, *, decoder: str, engine_version: str) -> list[str]:
+    """Return what in this installation can change the answers of a model, one message each.
+
+    The decoder makes the pixels, and its versions resize differently. The engine's version counts
+    in int8 alone: float32 features agree up to rounding, on any version.
+
+    Args:
+        manifest: of the model.
+        decoder: the decoder installed here, with its version.
+        engine_version: version of the engine that runs the model here.
+    """
+    pairs = [("decoder", manifest.decoder, decoder)]
+    if manifest.precision == "int8" and manifest.engine_version:
+        pairs.append((manifest.engine, manifest.engine_version, engine_version))
+    return [
+        f"a model must be used with the {part} it was trained and evaluated with, {recorded}; "
+        f"{installed} is installed and its answers can differ: install the version that the model "
+        "needs, or train it again"
+        for part, recorded, installed in pairs
+        if recorded != installed
+    ]
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
+from veduta.runtime.process import discard_output
+
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT: Final = 128
 """Added to a signal's number it is the exit code: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP,
@@ -65,11 +67,22 @@ def install() -> None:
         nonlocal raised
         if not raised:
             raised = True
+            if number == signal.SIGHUP:
+                _discard_lost_output()
             raise Interrupted(number)
 
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handle)
+
+
+def _discard_lost_output() -> None:
+    """Discard output to a terminal that was closed, where every write fails."""
+    for descriptor in STANDARD:
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            discard_output(descriptor)
 
 
 def _watch(heard: int) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Never
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # names from glibc's malloc.h
@@ -19,6 +19,12 @@ KEEP = 2**31 - 1
 PAD = 256 * 2**20
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 TILE = "tile"  # the name of a thread that trains
+
+TRACING = threading.RLock()
+"""Held while `torch.jit.trace` runs: it keeps its state in global variables."""
+
+PLOTTING = threading.RLock()
+"""Held while Matplotlib draws: its parameters are global."""
 
 
 @contextmanager
@@ -60,14 +66,23 @@ def die_with(parent: int) -> None:
             sys.exit(1)
 
 
+def discard_output(descriptor: int) -> None:
+    """Redirect a file descriptor to the null device, because nobody reads its output any more."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
+
+
 def leave(code: int) -> Never:
     """End the process, without waiting for threads that do not come back.
 
     One that computes still, though it was given up, would end an interpreter that shuts down.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        with suppress(OSError):
+        try:
             stream.flush()
+        except OSError:
+            discard_output(stream.fileno())  # the interpreter flushes once more when it ends
     others = set(threading.enumerate()) - {threading.main_thread()}
     if any(thread.name == TILE or (code and not thread.daemon) for thread in others):
         os._exit(code)
