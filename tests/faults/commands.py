@@ -33,6 +33,7 @@ from veduta.runs.checkpoints import Checkpoints
 from veduta.runtime import interruption
 from veduta.search import study
 
+AGES = 600.0  # seconds, much longer than a test waits
 MARK = Path("mark")  # in the folder of the command: it is where the test wants it
 
 
@@ -54,19 +55,27 @@ def forever() -> None:
 def endless_save() -> None:
     """A save that does not come back; nobody waits for it long."""
     interruption.GRACE = 1.0
-    Checkpoints.save = marked_then(lambda: time.sleep(60))  # type: ignore[method-assign]
+    Checkpoints.save = marked_then(lambda: time.sleep(AGES))  # type: ignore[method-assign]
 
 
 def deaf_save() -> None:
-    Checkpoints.save = marked_then(lambda: time.sleep(60))  # type: ignore[method-assign]
+    """A save that does not come back; a second signal ends the wait, however soon it comes."""
+    interruption.SAME = 0.0
+    Checkpoints.save = marked_then(lambda: time.sleep(AGES))  # type: ignore[method-assign]
+
+
+def sent_twice() -> None:
+    """However long the second of two equal signals takes to come."""
+    interruption.SAME = AGES
 
 
 def slow_decoding() -> None:
     real = making.picture_of
 
     def picture_of(data: bytes) -> Any:
-        MARK.touch()
-        time.sleep(0.3)
+        with MARK.open("ab") as mark:
+            mark.write(b".")  # one an image
+        time.sleep(1)
         return real(data)
 
     making.picture_of = picture_of
@@ -119,6 +128,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "": lambda: None,
     "endless save": endless_save,
     "deaf save": deaf_save,
+    "a signal is sent twice": sent_twice,
     "slow decoding": slow_decoding,
     "slow features": slow_features,
     "interrupted while the test is opened": lambda: ended_in(
@@ -158,6 +168,7 @@ def run_command(request: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, perhaps, where tests are
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    interruption.GRACE = AGES  # a slow machine saves for longer than a user would wait
     FAULTS[request.get("fault", "")]()
     if request.get("library"):
         try:

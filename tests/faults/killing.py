@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,8 @@ from tests.faults.searching import (
 )
 from tests.faults.stepping import KILL, KILLING, every_call, not_yet
 
-KILLS, PATIENCE = 200, 0.16  # of the search with random kills, seconds up to each
+KILLS = 200  # of the search with random kills
+PATIENCE = 0.05  # up to each kill, in the time that a fork takes for the whole search
 DRAWN = random.Random(7)  # noqa: S311
 
 
@@ -31,6 +33,10 @@ def random_kills(folder: Path) -> dict[str, Any]:
     """Searches that are killed at moments drawn beforehand, one after the other."""
     found = found_trials(8, 12)
     whole = done(folder / "whole", found)
+    began = time.monotonic()
+    ended = attempt(partial(search, folder / "timed", found, threads=True, warn=expect_none))
+    patience = PATIENCE * (time.monotonic() - began)
+    assert ended.code == 0, ended.told
     needed = sum(trial.settings.epochs for trial in found)
     searches: list[dict[str, Any]] = []
     kills = 0
@@ -38,7 +44,7 @@ def random_kills(folder: Path) -> dict[str, Any]:
         path = folder / f"killed-{len(searches)}"
         mine, trained = 0, 0
         while True:
-            seconds = DRAWN.uniform(0, PATIENCE) if kills < KILLS else HANG
+            seconds = DRAWN.uniform(0, patience) if kills < KILLS else HANG
             work = partial(search, path, found, threads=True, warn=expect_none)
             ended = attempt(work, dies=after(seconds))
             trained += ended.told.count("done: epoch ")

@@ -9,10 +9,10 @@ import os
 import resource
 import shutil
 import sys
-import time
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tests.faults.measuring import forget, most
@@ -28,6 +28,7 @@ class Told:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.calls = 0
         self.listening = False
         sys.addaudithook(self._hear)
 
@@ -35,21 +36,26 @@ class Told:
         if self.listening and event in WATCHED:
             self.events.append(f"{event} {args!r}")
 
+    def _count(self, _frame: FrameType, event: str, _arg: object) -> None:
+        self.calls += event in {"call", "c_call"}
+
     def run(self, *words: object) -> dict[str, Any]:
-        """Run a command here: exit code, standard error, CPU seconds, bytes, events."""
+        """Run a command here: exit code, standard error, function calls, bytes, events."""
         sys.argv = ["veduta", *map(str, words)]
         forget()
-        error, code, self.events = StringIO(), 0, []
-        before, began = most(), time.process_time()
+        error, code, self.events, self.calls = StringIO(), 0, [], 0
+        before = most()
         self.listening = True
+        sys.setprofile(self._count)
         with redirect_stderr(error):
             try:
                 veduta()
             except SystemExit as end:
                 code = int(end.code or 0)
+        sys.setprofile(None)
         self.listening = False
-        seconds, taken = time.process_time() - began, most() - before
-        told = {"code": code, "error": error.getvalue(), "seconds": seconds}
+        taken = most() - before
+        told = {"code": code, "error": error.getvalue(), "calls": self.calls}
         return {**told, "bytes": taken, "events": self.events}
 
 

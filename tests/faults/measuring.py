@@ -1,26 +1,19 @@
-"""How long each file below a folder takes to decode, and how much memory, told as JSON.
+"""How much memory each file below a folder takes to decode, told as JSON.
 
-Run as `python -m tests.faults.measuring FOLDER`: by name, what is wrong with it, its time, bytes
-over what the process had before. Time is told in yardsticks, each what Pillow alone takes for an
-ordinary JPEG of the most pixels, right after the file: a slow machine is slow with both. Linux can
-set the mark of the most memory back; elsewhere a larger file hides smaller ones.
+Run as `python -m tests.faults.measuring FOLDER`: by name, what is wrong with it, and bytes over
+what the process had before. Linux can set the mark of the most memory back; elsewhere a larger file
+hides smaller ones.
 """
 
 import ctypes
 import json
 import resource
 import sys
-import time
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
-
-from tests.faults.images import gradient, saved
 from veduta.data.decode import decode, read_file
 from veduta.errors import DecodeError
 
-SHORT = 0.1  # seconds, below which a file needs no comparison
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -39,29 +32,18 @@ def forget() -> None:
         CLEAR.write_text("5")
 
 
-def yardstick(photograph: bytes) -> float:
-    """Seconds that Pillow takes for an ordinary file, in memory as fresh as the other file had."""
+def measure(path: Path) -> tuple[str, int]:
+    """What is wrong with a file, and the memory that it took to know."""
     forget()
-    began = time.process_time()
-    with Image.open(BytesIO(photograph)) as image:
-        image.load()
-    return time.process_time() - began
-
-
-def measure(path: Path, photograph: bytes) -> tuple[str, float, int]:
-    """What is wrong with a file, how many yardsticks it took to know, and the memory."""
-    forget()
-    before, began, problem = most(), time.process_time(), ""
+    before, problem = most(), ""
     try:
         decode(read_file(path))
     except DecodeError as error:
         problem = error.problem
-    seconds, memory = time.process_time() - began, most() - before
-    return problem, seconds / yardstick(photograph) if seconds > SHORT else 0, memory
+    return problem, most() - before
 
 
 if __name__ == "__main__":
-    top, ordinary = Path(sys.argv[1]), saved(gradient(8000), "JPEG")
+    top = Path(sys.argv[1])
     files = sorted(path for path in top.rglob("*") if not path.is_dir())
-    told = {path.relative_to(top).as_posix(): measure(path, ordinary) for path in files}
-    print(json.dumps(told))
+    print(json.dumps({path.relative_to(top).as_posix(): measure(path) for path in files}))

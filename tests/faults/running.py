@@ -60,10 +60,9 @@ class Running:
         """Wait until it has come to where a fault was put."""
         self.wait_for((self.folder / "mark").exists)
 
-    def signal(self, number: int) -> float:
-        """Send a signal; when."""
+    def signal(self, number: int) -> None:
+        """Send a signal."""
         os.kill(self.pid, number)
-        return time.monotonic()
 
     def code(self) -> int:
         """Wait for its end: its exit code, or less than 0 the signal that killed it."""

@@ -31,7 +31,7 @@ from tests.faults.hostile import (
     contents,
     names_below,
 )
-from tests.report.test_equations_page import Reader, browse
+from tests.support.pages import ElementParser, browse
 from veduta.data.folder import read_folder
 from veduta.data.pixels import Image
 from veduta.data.sample import Sample
@@ -340,7 +340,7 @@ def test_e7_markup_in_names_is_text_on_every_page(done: Done) -> None:
     pages = [done.at(folder) / "report.html" for folder in (hostile.RUN, "evaluated")]
     for path in (*pages, done.at("inspected") / "inspection.html"):
         html = path.read_text(encoding="utf-8")
-        elements = Reader(html).elements
+        elements = ElementParser(html).elements
         assert not {tag for tag, _ in elements} & {"script", "link", "iframe", "object", "base"}
         assert not [a for _, a in elements if any(name.startswith("on") for name in a)]
         for name in MARKUP:

@@ -25,6 +25,7 @@ from veduta.experiment.crashed import note_crash
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.directory import RunDirectory
 from veduta.runs.journal import Event, Journal, read_journal
+from veduta.runtime.idle import Idle
 from veduta.search import keeper as keeper_rules
 from veduta.search import study as module
 from veduta.search import workers
@@ -160,22 +161,33 @@ def test_a6_diverging_is_a_finding_of_which_there_may_be_many(tmp_path: Path) ->
 def test_a6_a_training_that_hangs_is_given_up(
     tmp_path: Path, inject: Callable[[dict[str, Run]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "POLL", 0.05)
-    woken = threading.Event()
+    now, ticking, woken = [0.0], threading.Event(), threading.Event()
+
+    def clock() -> float:
+        """Seconds pass, one a look, while the training hangs."""
+        now[0] += ticking.is_set()
+        return now[0]
 
     def hanging(tile: Tile, *args: Any, **kwargs: Any) -> Iterator[Any]:
         epochs = run_tile(tile, *args, **kwargs)
         yield next(epochs)
+        ticking.set()
         woken.wait()
         yield from epochs
 
-    inject({DEEP.id: hanging})
-    found = search(tmp_path, [DEEP, LINEAR], hang_seconds=0.5)
+    def healthy(tile: Tile, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        ticking.clear()
+        yield from run_tile(tile, *args, **kwargs)
+
+    monkeypatch.setattr(workers, "POLL", 0.02)
+    monkeypatch.setattr(workers, "Idle", lambda: Idle(clock))
+    inject({DEEP.id: hanging, LINEAR.id: healthy})
+    found = search(tmp_path, [DEEP, LINEAR], hang_seconds=30, allowed=1)
     (thread,) = [one for one in threading.enumerate() if one.name == "tile"]
     assert thread.daemon, "the process can end"
     cause, reason = found.ends()[DEEP.id]
     assert cause == "hung"
-    assert "at least every 0.5 s" in reason
+    assert "at least every 30 s" in reason
     assert "--hang-seconds" in reason
     assert found.statuses() == {DEEP.id: "failed", LINEAR.id: "finished"}
     known = read_journal(tmp_path / "journal.jsonl")
@@ -187,19 +199,22 @@ def test_a6_a_training_that_hangs_is_given_up(
 def test_a6_slow_is_not_hung(
     tmp_path: Path, inject: Callable[[dict[str, Run]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every step counts, not every epoch."""
-    monkeypatch.setattr(workers, "POLL", 0.02)
+    """Every step counts, not every epoch: each takes a second, on a clock of its own."""
+    now, pause = [0.0], threading.Event()
 
     def slow(tile: Tile, *args: Any, beat: Callable[[int], bool], **kwargs: Any) -> Iterator[Any]:
         def slowly(images: int) -> bool:
-            pause.wait(0.04)
+            now[0] += 1
+            pause.wait(0.05)  # so that somebody looks
             return beat(images)
 
         return run_tile(tile, *args, beat=slowly, **kwargs)
 
-    pause = threading.Event()
+    monkeypatch.setattr(workers, "POLL", 0.02)
+    monkeypatch.setattr(workers, "Idle", lambda: Idle(lambda: now[0]))
     inject({DEEP.id: slow})
-    found = search(tmp_path, [DEEP], hang_seconds=0.1)
+    found = search(tmp_path, [DEEP], hang_seconds=2.5)
+    assert now[0] > 2.5
     assert not found.record.failed
 
 

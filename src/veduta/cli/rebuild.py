@@ -20,18 +20,18 @@ def rebuild(
         Path | None,
         typer.Option(
             metavar="COPY",
-            help="A new directory, for a copy of a run whose journal is damaged: mended as far as "
-            "that can be proved, it can be resumed. The run itself is not changed.",
+            help="A new directory, for a copy of a run whose journal is damaged. The copy ends "
+            "before the damaged line and can be resumed; the run itself is not changed.",
         ),
     ] = None,
 ) -> None:
     """Make tables, curves, summary and report of a run again, from its journal alone.
 
-    What differs from what the journal says is kept, in a new folder before-N of the run.
+    Files that differ from what the journal says are replaced.
 
     Example: veduta rebuild runs/search-1
 
-    Example: veduta rebuild runs/search-1 --repair runs/mended
+    Example: veduta rebuild runs/search-1 --repair runs/copy
     """
     from veduta import api
     from veduta.cli.printing import PARTLY
@@ -48,12 +48,14 @@ def say(found: "Rebuilt", console: "Console") -> None:
     """What became of the files of a run."""
     from veduta.experiment.announcing import way_on
 
-    for told in found.told:
-        console.warn(told)
+    for warning in found.warnings:
+        console.warn(warning)
     made, same = f"{len(found.made)} files", f"{found.same} were there as the journal says"
     console.say(f"made        {made}{_named(found.made)}; {same}")
-    if found.before:
-        console.say(f"differed    {len(found.differed)}, kept as they were in {found.before}")
+    if found.replaced:
+        console.say(f"replaced    {len(found.replaced)} files{_named(found.replaced)}")
+    if found.curves:
+        console.say(f"curves      of {found.curves} trials, written again for TensorBoard")
     run, on = found.directory.path, way_on(found.command, found.directory.path)
     if found.missing:
         console.warn(

@@ -1,8 +1,8 @@
 """The truth about a run: one line an event, appended, checked, never rewritten.
 
-Everything else in a run directory that is a table or a curve is derived from these lines, see
-`experiment.rebuilding`. A process that dies while it writes leaves at most a torn last line, which
-is recognised and left out; any other damage is refused, see `runs.lines`.
+Tables and curves in a run directory are derived from these lines, see `experiment.rebuilding`. A
+process that dies while it writes leaves at most a torn last line, which is recognized and left
+out; any other damage is refused, see `runs.lines`.
 
 Whoever writes a journal holds the kernel's lock on it, which any death releases.
 """

@@ -1,9 +1,9 @@
-"""The lines of a journal, and what can have happened to them.
+"""The lines of a journal: how an event is written and checked, and which damage is tolerated.
 
-A line is a JSON object whose last member is the CRC-32 of what stands before it. A crash of ours
-leaves whole lines and, behind the last, at most bytes that never became one: they are left out.
-Everything else is damage by others, and is refused with its line number, because silently skipping
-a line would rewrite history; `runs.repair` mends a copy.
+A line is a JSON object whose last member is the CRC-32 of what stands before it. A process that
+dies leaves whole lines and, after the last one, at most bytes that never became a line: this torn
+tail is left out. Damage anywhere else is refused with its line number, because silently skipping a
+line would rewrite history; `veduta rebuild RUN --repair COPY` copies the lines before it.
 """
 
 import io
@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from shlex import quote
 from typing import Any, final
@@ -24,44 +25,35 @@ FORMAT = 1
 
 CHECK = ',"crc32":"%08x"}\n'
 CHECK_LENGTH = len(CHECK % 0)
-MARK = b"\xef\xbb\xbf"
-"""What some editors put before the first line, the byte order mark of UTF-8."""
-
 BEGINS = b'{"event":"'
 
 
 class JournalError(InputError):
-    """A journal is damaged where no crash of ours can have damaged it, or of a newer version."""
+    """A journal is damaged before its last line, or was written by a newer version."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the bytes of a journal hold.
+    """The content of a journal.
 
     Attributes:
-        events: of the whole lines, each once.
-        torn: bytes behind the last whole line, which never became one.
-        repeated: numbers of lines that are the line before them again, from 1.
+        events: The events of all whole lines.
+        torn: Number of bytes after the last whole line.
     """
 
     events: list[Event]
     torn: int = 0
-    repeated: tuple[int, ...] = ()
 
-    def told(self) -> list[str]:
-        """What was left out, in words."""
-        found = []
-        if self.torn:
-            found.append(f"the end of the journal is torn; its last {self.torn} bytes are left out")
-        if self.repeated:
-            lines = ", ".join(map(str, self.repeated))
-            found.append(f"the journal has lines that stand twice, read once: {lines}")
-        return found
+    def warnings(self) -> list[str]:
+        """Return what was left out, in words."""
+        if not self.torn:
+            return []
+        return [f"the end of the journal is torn; its last {self.torn} bytes are left out"]
 
 
 def encode(event: Event) -> bytes:
-    r"""One event as a checked line.
+    r"""Encode one event as a checked line.
 
     >>> encode({"event": "start"})
     b'{"event":"start","crc32":"3dcbb82c"}\n'
@@ -71,7 +63,7 @@ def encode(event: Event) -> bytes:
 
 
 def decode(line: bytes) -> Event | None:
-    """The event of a line, or None where the line is torn or its check fails."""
+    """Return the event of a line, or None if the line is torn or its check fails."""
     body, check = line[:-CHECK_LENGTH], line[-CHECK_LENGTH:]
     if check != (CHECK % zlib.crc32(body)).encode():
         return None
@@ -82,101 +74,89 @@ def decode(line: bytes) -> Event | None:
     return event
 
 
-def lines_of(data: bytes) -> list[bytes]:
-    """The lines, each with its end."""
+def split_lines(data: bytes) -> list[bytes]:
+    """Split bytes into lines, each with its line feed."""
     return io.BytesIO(data).readlines()
 
 
-def transported(line: bytes) -> bytes | None:
-    """The line as it was before an editor or a transfer as text changed its ends, where so."""
-    before = line.removeprefix(MARK)
-    before = before[:-2] + b"\n" if before.endswith(b"\r\n") else before
-    return before if before != line and decode(before) is not None else None
-
-
 def read_lines(data: bytes, path: Path) -> Reading:
-    """What the bytes of a journal hold.
+    """Decode the bytes of a journal.
 
     Args:
-        data: all of them.
-        path: where they stand, for the words of an error.
+        data: All bytes of the file.
+        path: The file, for error messages.
 
     Raises:
-        JournalError: a line is damaged where no crash of ours can have damaged it, a record stands
-            twice, or a line is of a newer version.
+        JournalError: A line before the last whole one is damaged, a line is no event, or a line
+            was written by a newer version.
     """
-    lines = lines_of(data)
-    events = [decode(line) for line in lines]
-    whole = [place for place, event in enumerate(events) if event is not None]
-    behind = whole[-1] + 1 if whole else 0
-    expect_known(lines, path)
-    for place, line in enumerate(lines):
-        if events[place] is None and (place < behind or transported(line)):
-            raise JournalError(_damaged(place, line, path))
-    if not whole and not _begins(data):
-        raise JournalError(_damaged(0, data, path))
-    found, repeated = list[Event](), list[int]()
-    for place, event in enumerate(events[:behind]):
+    lines = split_lines(data)
+    _expect_known(lines, path)
+    decoded = [decode(line) for line in lines]
+    whole = [number for number, event in enumerate(decoded, 1) if event is not None]
+    end = whole[-1] if whole else 0
+    if not whole and not _may_be_torn(data):
+        raise JournalError(_damage(1, path))
+    events = list[Event]()
+    for number, event in enumerate(decoded[:end], 1):
+        if event is None:
+            raise JournalError(_damage(number, path))
         if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-            raise JournalError(f"a line of a journal is an event; {path}, line {place + 1} is none")
-        if place and lines[place] == lines[place - 1]:
-            repeated.append(place + 1)
-        else:
-            found.append(event)
-    _expect_once([line for line in lines[:behind] if b'"time":' in line], lines, path)
-    return Reading(found, sum(map(len, lines[behind:])), tuple(repeated))
+            raise JournalError(f"a line of a journal is an event; {path}, line {number} is none")
+        events.append(event)
+    return Reading(events, sum(map(len, lines[end:])))
 
 
-def expect_known(lines: Sequence[bytes], path: Path) -> None:
-    """No line is of a newer version, whether its check is ours or not.
+def lines_before_damage(data: bytes, path: Path) -> bytes:
+    """Return the lines of a journal before the first damaged one.
+
+    Args:
+        data: All bytes of the file.
+        path: The file, for error messages.
 
     Raises:
-        JournalError: one is; a newer version may say more, so nothing of it is changed.
+        JournalError: The first line is damaged, or a line was written by a newer version.
+    """
+    lines = split_lines(data)
+    _expect_known(lines, path)
+    kept = b"".join(line for line in takewhile(decode, lines))
+    if not kept:
+        raise JournalError(
+            f"a journal is copied up to its first damaged line; {path}, line 1 is damaged: restore "
+            "the file, or start a new run"
+        )
+    return kept
+
+
+def _expect_known(lines: Sequence[bytes], path: Path) -> None:
+    """Check that no line is of a newer version, whether its check is ours or not.
+
+    Raises:
+        JournalError: One is; a newer version may say more, so nothing of it is changed.
     """
     for number, line in enumerate(lines, 1):
         if b'"format":' not in line:
             continue
         try:
-            said = json.loads(line).get("format", 1)
+            version = json.loads(line).get("format", 1)
         except (ValueError, RecursionError, AttributeError):
             continue
-        if isinstance(said, int) and said > FORMAT:
+        if isinstance(version, int) and version > FORMAT:
             raise JournalError(
                 f"a journal must be of format {FORMAT} or older; {path}, line {number} is of "
-                f"format {said}: update veduta; nothing was changed"
+                f"format {version}: update veduta; nothing was changed"
             )
 
 
-def way_out(path: Path) -> str:
-    """How to get at what a damaged journal still holds."""
+def _damage(number: int, path: Path) -> str:
+    """Return the message about a damaged line."""
     command = f"veduta rebuild {quote(str(path.parent))} --repair COPY"
-    return f"restore the file, or let `{command}` mend a copy of the run"
+    return (
+        f"every line of a journal but the last must be whole; {path}, line {number} is not: "
+        f"restore the file, or let `{command}` copy the run up to that line"
+    )
 
 
-def _damaged(place: int, line: bytes, path: Path) -> str:
-    """The fault of a line that is not whole, and what it looks like."""
-    rule, said = "every line of a journal but the last must be whole", "is not"
-    if transported(line):
-        rule = "a journal must be as it was written, not as an editor or a transfer saves it"
-        said = "begins with a byte order mark" if line.startswith(MARK) else "ends in CR LF"
-    return f"{rule}; {path}, line {place + 1} {said}: {way_out(path)}"
-
-
-def _begins(data: bytes) -> bool:
-    """Whether these may be the first bytes of a first line that was being written."""
+def _may_be_torn(data: bytes) -> bool:
+    """Return whether these may be the first bytes of a first line that was being written."""
     return b"\n" not in data and BEGINS.startswith(data[: len(BEGINS)])
-
-
-def _expect_once(timed: Sequence[bytes], lines: Sequence[bytes], path: Path) -> None:
-    """A record that has its time stands once; again right behind itself it is read once."""
-    known: set[bytes] = set()
-    before = b""
-    for line in timed:
-        if line in known and line != before:
-            places = [number for number, other in enumerate(lines, 1) if other == line]
-            raise JournalError(
-                f"a record stands in a journal once; {path}, line {places[-1]} is line "
-                f"{places[0]} again: {way_out(path)}"
-            )
-        known.add(line)
-        before = line

@@ -2,25 +2,22 @@
 
 import re
 import shutil
-from collections.abc import Iterable
-from pathlib import Path
 
 from veduta.runs.directory import RunDirectory
 from veduta.runtime.disk import restore_folder
 
 SCRATCH = re.compile(
-    r"\.(.+\.(csv|html|json|yaml|md|npz|safetensors|checkpoint)"
-    r"|events\.out\.tfevents[-0-9.]+|model|media)\.[a-z0-9_]{8}"
+    r"\.(.+\.(csv|html|json|yaml|md|npz|safetensors|checkpoint)|model|media)\.[a-z0-9_]{8}"
 )
 """Names of what a process that was killed was about to put in place."""
 
 
-def tidy(directory: RunDirectory, others: Iterable[Path] = ()) -> None:
-    """Remove what a process that was killed was about to put in place; from `others` too.
+def tidy(directory: RunDirectory) -> None:
+    """Remove what a process that was killed was about to put in place.
 
     A folder that it had moved away to do so is put back.
     """
-    folders = (directory.path, directory.model, directory.scores, directory.checkpoints, *others)
+    folders = (directory.path, directory.model, directory.scores, directory.checkpoints)
     for path in (path for folder in folders for path in folder.glob(".*")):
         found = SCRATCH.fullmatch(path.name)
         if found and path.is_dir():

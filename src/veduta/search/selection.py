@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from veduta.metrics.comparison import holm, mcnemar
+from veduta.metrics.comparison import adjust_p_values, compute_mcnemar_p_value
 
 LEVEL = 0.05
 
@@ -64,6 +64,8 @@ def tied(outcomes: Sequence[Outcome]) -> list[str]:
     the longer this list.
     """
     winner, *others = best_first(outcomes)
-    p_values = holm([mcnemar(winner.hits, other.hits) for other in others])
+    p_values = adjust_p_values(
+        [compute_mcnemar_p_value(winner.hits, other.hits) for other in others]
+    )
     equal = [other for other, p in zip(others, p_values, strict=True) if p > LEVEL]
     return [o.trial for o in sorted(equal, key=lambda o: (o.cost, -o.val_accuracy))]

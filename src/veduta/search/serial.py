@@ -5,7 +5,7 @@ reference: `search.fused` trains many heads at once and must give what this give
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from veduta.config.settings import Settings
 from veduta.models.freezing import Tail, TailNetwork
 from veduta.models.heads import HeadNetwork, build_head, head_of
-from veduta.search.course import HALVED, Course, Finished
+from veduta.search.course import HALVED, Course
 from veduta.search.fused import End, TileEpoch
 from veduta.search.groups import Tile
 from veduta.search.keeper import Keeper
@@ -153,29 +153,6 @@ def run_alone(
         return
     except NotFiniteError as error:
         yield TileEpoch(len(work.course.epochs) + 1, [], [(trial, error)])
-
-
-def run_trial(
-    trial: Trial,
-    folds: Sequence[Fold],
-    *,
-    way: Way,
-    record: Callable[[Epoch], None],
-) -> Finished:
-    """Train one trial, once a fold; every epoch is recorded, the best one is kept as a copy.
-
-    Raises:
-        NotFiniteError: the loss ceased to be a finite number.
-    """
-    ends: list[End] = []
-    for came in run_alone((trial,), folds, way=way):
-        for _, epoch in came.epochs:
-            record(epoch)
-        ends += [end for _, end in came.ended]
-    (end,) = ends
-    if isinstance(end, NotFiniteError):
-        raise end
-    return end
 
 
 def fresh_network(settings: Settings, like: Examples, way: Way) -> HeadNetwork:

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from veduta.augment.registry import mix_names
+from veduta.augment.registry import select_mixing_augmentations
 from veduta.config.fields import as_text, plain
 from veduta.config.parsing import Grid
 from veduta.config.settings import OF_A_TRIAL, Settings
-from veduta.foundations.hyperspace import cartesian_product
+from veduta.foundations.search_space import cartesian_product
 from veduta.models.heads import ONLY_HIDDEN
 from veduta.models.registry import find_model
-from veduta.optim.optimizers import OPTIMIZERS, USED_BY_SOME
+from veduta.optim.optimizers import OPTIMIZER_SETTINGS, OPTIMIZERS
 
 OF_A_NETWORK = frozenset({"channels", "pooling", "untied_bias"}) | ONLY_HIDDEN
 """Settings of convolutions, some of them of a head's hidden layers too."""
@@ -44,7 +44,7 @@ def unused(settings: Settings) -> frozenset[str]:
     >>> sorted(unused(Settings(hidden=(8,), batch_norm=True, freeze=3, views=2)))
     ['channels', 'head', 'momentum', 'nesterov', 'pooling', 'untied_bias']
     """
-    idle = {"head"} | USED_BY_SOME - OPTIMIZERS[settings.optimizer].uses
+    idle = {"head"} | OPTIMIZER_SETTINGS - OPTIMIZERS[settings.optimizer].uses
     idle |= OF_A_NETWORK - find_model(settings.model).uses
     idle -= ONLY_HIDDEN if settings.hidden else frozenset()
     if not settings.batch_norm:
@@ -55,7 +55,7 @@ def unused(settings: Settings) -> frozenset[str]:
         idle |= {"freeze_epochs", "backbone_lr_scale"}
     if settings.freeze == "none":
         idle |= {"views"}
-    elif not (settings.views or mix_names(settings.augment)):
+    elif not (settings.views or select_mixing_augmentations(settings.augment)):
         idle |= {"augment"}
     return frozenset(idle)
 

@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from veduta.runtime.process import discard_output
 from veduta.tracking.html import visible
 from veduta.tracking.leaderboard import Leaderboard
 
@@ -30,6 +31,14 @@ REDRAWN = 4  # times a second
 LINE_EVERY = 15.0  # seconds between lines of progress where there is no terminal
 WIDE = 200  # columns where there is no terminal
 BESIDE, EDGE = 3, 1  # characters that a table draws beside each column, and at its edge
+
+
+class _Terminal(RichConsole):
+    """A rich console whose reader may go away, as in `veduta search | head`."""
+
+    def on_broken_pipe(self) -> None:
+        """Discard what is printed from now on; the work goes on."""
+        discard_output(self.file.fileno())
 
 
 class _Rate(ProgressColumn):
@@ -60,12 +69,12 @@ class Console:
     """
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
-        self._rich = RichConsole(
+        self._rich = _Terminal(
             stderr=stderr, quiet=quiet, highlight=False, emoji=False, soft_wrap=True
         )
         if not self._rich.is_terminal:
             self._rich.width = WIDE
-        self._warnings = RichConsole(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+        self._warnings = _Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         self._bars: _Bars | None = None
 
     def say(self, text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from veduta.config.fields import as_text
-from veduta.metrics.intervals import wilson
+from veduta.metrics.intervals import compute_wilson_interval
 from veduta.runs.files import write_atomically
 from veduta.runs.journal import latest_attempts
 from veduta.runs.lines import Event
@@ -56,7 +56,9 @@ def trials_table(events: Sequence[Event]) -> pd.DataFrame:
         row = {"trial": trial, "status": status, **own}
         row |= {"epochs_trained": end.get("epochs")}
         row |= {name: end.get(name) for name in ("best_epoch", *MEASURED)}
-        low, high = wilson(end["hits"], end["images"]) if "hits" in end else (None, None)
+        low, high = (
+            compute_wilson_interval(end["hits"], end["images"]) if "hits" in end else (None, None)
+        )
         row |= {"val_low": low, "val_high": high, "tied": trial in best, TIMING: end.get(TIMING)}
         rows.append(row)
     ends = ("epochs_trained", "best_epoch", *MEASURED, "val_low", "val_high", "tied", TIMING)

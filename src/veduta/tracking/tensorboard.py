@@ -11,14 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veduta.config.fields import as_text
+from veduta.data.decode import calm
 from veduta.runs.lines import Event
-from veduta.tracking.curves import curves_of, name_of
+from veduta.runtime.process import TRACING
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.utils.tensorboard import SummaryWriter
 
 PICTURES = ".pictures"
 """How the file of pictures ends, which are made from the images, not from the journal."""
+
+SCALARS = {
+    "train/loss": "train_loss",
+    "train/accuracy": "train_accuracy",
+    "val/loss": "val_loss",
+    "val/accuracy": "val_accuracy",
+    "lr": "lr_now",
+    "gradient_norm": "gradient_norm",
+}
+"""By tag: the figure of an epoch."""
+
+BEST = ("val_accuracy", "val_loss", "train_accuracy", "best_epoch")
+"""Figures of a finished trial that its row of the HParams table shows."""
 
 
 def hyper_parameters(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -40,19 +55,71 @@ def hyper_parameters(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 def write_trial(folder: Path, parameters: Mapping[str, Any], events: Sequence[Event]) -> None:
     """Write one trial as one TensorBoard run: curves by epoch, and its row of the HParams table.
 
-    What an earlier attempt wrote is replaced.
+    Curves that an earlier attempt wrote are replaced; pictures stay.
 
     Args:
-        folder: where.
-        parameters: of the trial, as `hyper_parameters` gives them.
-        events: of the trial, in the order of the journal; it may be under way still.
+        folder: Directory of the TensorBoard run.
+        parameters: Hyper-parameters of the trial, as `hyper_parameters` gives them.
+        events: Events of the trial, in the order of the journal; it may still be running.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    name = name_of(events)
-    (folder / name).write_bytes(curves_of(parameters, events))
-    for path in folder.iterdir():
-        if path.name != name and path.is_file():
-            path.unlink()
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
+
+    earlier = _curve_files(folder)
+    finished = events[-1] if events[-1]["event"] == "trial finished" else {}
+    best = {f"best/{name}": float(finished[name]) for name in BEST if name in finished}
+    # with the default queue of 10, every event waits for the thread that writes
+    with SummaryWriter(str(folder), max_queue=1000) as writer:
+        # add_hparams would write a run of its own
+        for summary in hparams(dict(parameters), dict(best)):  # type: ignore[no-untyped-call]
+            writer.file_writer.add_summary(summary, 0)
+        for event in events:
+            if event["event"] == "epoch":
+                _add_epoch(writer, event)
+        for tag, value in best.items():
+            writer.add_scalar(tag, value, finished["best_epoch"], finished["time"])
+    for path in earlier:
+        path.unlink()
+
+
+def has_curves(folder: Path) -> bool:
+    """Return whether a TensorBoard run has a file of curves."""
+    return bool(_curve_files(folder))
+
+
+def _curve_files(folder: Path) -> list[Path]:
+    """Return the event files in a folder, those of pictures excepted."""
+    return [path for path in folder.glob("*") if path.is_file() and path.suffix != PICTURES]
+
+
+def _add_epoch(writer: "SummaryWriter", event: Event) -> None:
+    """Add the figures of one epoch and the histograms of its weights."""
+    epoch, time = event["epoch"], event["time"]
+    for layer, histogram in event.get("weights", {}).items():
+        _add_histogram(writer, f"weights/{layer}", histogram, epoch, time)
+    for tag, name in SCALARS.items():
+        if name in event:
+            writer.add_scalar(tag, event[name], epoch, time)
+
+
+def _add_histogram(
+    writer: "SummaryWriter", tag: str, histogram: Mapping[str, Any], epoch: int, time: float
+) -> None:
+    """Add one histogram; the buckets between `low` and `high` have equal widths."""
+    low, high, counts = histogram["low"], histogram["high"], histogram["counts"]
+    width = (high - low if high > low else 1.0) / len(counts)
+    writer.add_histogram_raw(
+        tag,
+        min=low,
+        max=high,
+        num=sum(counts),
+        sum=histogram["total"],
+        sum_squares=histogram["squares"],
+        bucket_limits=[low + width * number for number in range(1, len(counts) + 1)],
+        bucket_counts=counts,
+        global_step=epoch,
+        walltime=time,
+    )
 
 
 def write_pictures(
@@ -78,7 +145,8 @@ def write_pictures(
         for tag, images in pictures.items():
             writer.add_images(tag, images, dataformats="NHWC")
         try:
-            with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it prints faults
+            # tracing prints faults; inside calm(), no other thread changes the warning filters
+            with TRACING, redirect_stdout(io.StringIO()), calm(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of tracing: a size that is no number any more
                 writer.add_graph(network, example)
         except RuntimeError as error:
