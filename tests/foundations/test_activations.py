@@ -1,8 +1,16 @@
+"""Activation functions (1)-(5) and their derivatives."""
+
 import numpy as np
 import pytest
 import torch
 
-from tests.foundations.drawing import assert_autograd, assert_gradient, assert_same, spaced, tensor
+from tests.foundations.helpers import (
+    assert_autograd,
+    assert_gradient,
+    assert_same,
+    draw_distinct,
+    to_tensor,
+)
 from veduta.foundations import activations
 from veduta.foundations.arrays import Activation
 
@@ -13,50 +21,50 @@ PAIRS = {
     "arctan": (activations.ARCTAN, torch.arctan),
     "step": (activations.BINARY_STEP, None),
 }
-FAR = np.array([-1e4, -745.0, 745.0, 1e4])
+LARGE_X = np.array([-1e4, -745.0, 745.0, 1e4])
 
 
 @pytest.mark.parametrize(("psi", "torch_psi"), PAIRS.values(), ids=PAIRS)
-def test_value_and_derivative(psi: Activation, torch_psi: object) -> None:
-    x = spaced(0, 5, 40)
+def test_values_and_derivatives_agree_with_pytorch(psi: Activation, torch_psi: object) -> None:
+    x = draw_distinct(0, 5, 40)
     assert_gradient(psi.derivative(x), psi.function, x)
     if torch_psi is not None:
         assert callable(torch_psi)
-        assert_same(psi.function(x), torch_psi(tensor(x)))
+        assert_same(psi.function(x), torch_psi(to_tensor(x)))
         assert_autograd(psi.derivative(x), torch_psi, x)
 
 
 @pytest.mark.parametrize(("psi", "torch_psi"), PAIRS.values(), ids=PAIRS)
-def test_nothing_overflows_far_out(psi: Activation, torch_psi: object) -> None:
+def test_no_overflow_for_large_inputs(psi: Activation, torch_psi: object) -> None:
     with np.errstate(all="raise", under="ignore"):
-        assert np.all(np.isfinite(psi.function(FAR)))
-        assert np.all(np.isfinite(psi.derivative(FAR)))
+        assert np.all(np.isfinite(psi.function(LARGE_X)))
+        assert np.all(np.isfinite(psi.derivative(LARGE_X)))
 
 
-def test_the_sides_of_zero() -> None:
+def test_relu_and_step_around_zero() -> None:
     x = np.array([-1.0, 0.0, 1.0])
     assert activations.relu(x).tolist() == [0, 0, 1]
     assert activations.binary_step(x).tolist() == [0, 0, 1]
     assert activations.relu_derivative(x).tolist() == [0, 0, 1]
 
 
-def test_tanh_is_twice_the_sigmoid_of_2x_less_1() -> None:
+def test_tanh_equals_two_sigmoid_of_2x_minus_1() -> None:
     x = np.linspace(-20, 20, 401)
     assert_same(activations.tanh(x), 2 * activations.sigmoid(2 * x) - 1)
 
 
-def test_derivatives_do_not_cancel_far_out() -> None:
+def test_derivatives_are_accurate_for_large_inputs() -> None:
     assert activations.sigmoid_derivative(np.array([40.0]))[0] == pytest.approx(np.exp(-40))
     assert activations.tanh_derivative(np.array([20.0]))[0] == pytest.approx(4 * np.exp(-40))
 
 
-def test_where_each_saturates() -> None:
+def test_each_activation_saturates_at_the_documented_input() -> None:
     x = np.linspace(0.01, 12, 1200)
-    first = {
-        name: float(x[activations.saturated(psi.derivative(x))].min(initial=np.inf))
+    smallest = {
+        name: float(x[activations.is_saturated(psi.derivative(x))].min(initial=np.inf))
         for name, (psi, _) in PAIRS.items()
     }
     expected = {"relu": np.inf, "sigmoid": 4.6, "tanh": 3.0, "arctan": 9.95, "step": 0.01}
-    assert first == pytest.approx(expected, abs=0.02)
+    assert smallest == pytest.approx(expected, abs=0.02)
     with pytest.raises(ValueError, match="above 0; got 0"):
-        activations.saturated(x, limit=0)
+        activations.is_saturated(x, limit=0)

@@ -1,10 +1,18 @@
+"""Batch normalization (40): output, derivative and running statistics."""
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.foundations.drawing import assert_gradient, assert_same, few, normal, tensor
+from tests.foundations.helpers import (
+    assert_gradient,
+    assert_same,
+    draw_normal,
+    few_examples,
+    to_tensor,
+)
 from veduta.foundations import batch_norm
 from veduta.foundations.arrays import Array
 
@@ -14,30 +22,35 @@ SHAPES = st.one_of(
 )
 
 
-@few
+@few_examples
 @given(shape=SHAPES)
-def test_eq_40_and_its_derivative_against_autograd(shape: tuple[int, ...]) -> None:
-    z, g = normal(0, *shape), normal(1, *shape)
-    gamma, beta = normal(2, shape[1]), normal(3, shape[1])
+def test_batch_norm_and_its_derivative_agree_with_pytorch(shape: tuple[int, ...]) -> None:
+    z, g = draw_normal(0, *shape), draw_normal(1, *shape)
+    gamma, beta = draw_normal(2, shape[1]), draw_normal(3, shape[1])
     statistics = batch_norm.batch_statistics(z)
-    start = torch.zeros(shape[1]).double(), torch.ones(shape[1]).double()
-    tensors = [tensor(x) for x in (z, gamma, beta)]
+    torch_running = torch.zeros(shape[1]).double(), torch.ones(shape[1]).double()
+    tensors = [to_tensor(x) for x in (z, gamma, beta)]
     expected = torch.nn.functional.batch_norm(
-        tensors[0], *start, weight=tensors[1], bias=tensors[2], training=True, eps=1e-5
+        tensors[0], *torch_running, weight=tensors[1], bias=tensors[2], training=True, eps=1e-5
     )
     assert_same(batch_norm.batch_norm(z, statistics, gamma=gamma, beta=beta), expected)
-    found = batch_norm.batch_norm_backward(g, z, statistics=statistics, gamma=gamma)
-    gradients = torch.autograd.grad((tensor(g) * expected).sum(), tensors)
-    for one, other in zip(found, gradients, strict=True):
-        assert_same(one, other)
-    first = batch_norm.Statistics(np.zeros(shape[1]), np.ones(shape[1]))
-    running = batch_norm.updated(first, statistics, count=z.size // shape[1])
-    assert_same(running.mean, start[0])
-    assert_same(running.variance, start[1])
+    computed = batch_norm.batch_norm_backward(g, z, statistics=statistics, gamma=gamma)
+    gradients = torch.autograd.grad((to_tensor(g) * expected).sum(), tensors)
+    for gradient, expected_gradient in zip(computed, gradients, strict=True):
+        assert_same(gradient, expected_gradient)
+    initial = batch_norm.Statistics(np.zeros(shape[1]), np.ones(shape[1]))
+    running = batch_norm.update_running_statistics(initial, statistics, count=z.size // shape[1])
+    assert_same(running.mean, torch_running[0])
+    assert_same(running.variance, torch_running[1])
 
 
-def test_derivative_against_central_differences() -> None:
-    z, g, gamma, beta = normal(0, 6, 3), normal(1, 6, 3), normal(2, 3), normal(3, 3)
+def test_derivative_agrees_with_central_differences() -> None:
+    z, g, gamma, beta = (
+        draw_normal(0, 6, 3),
+        draw_normal(1, 6, 3),
+        draw_normal(2, 3),
+        draw_normal(3, 3),
+    )
     statistics = batch_norm.batch_statistics(z)
     dz, dgamma, dbeta = batch_norm.batch_norm_backward(g, z, statistics=statistics, gamma=gamma)
 
@@ -50,7 +63,7 @@ def test_derivative_against_central_differences() -> None:
     assert_gradient(dbeta, lambda at: cost(z, gamma, at), beta)
 
 
-def test_a_constant_feature_is_finite() -> None:
+def test_a_constant_feature_is_normalized_to_beta() -> None:
     z = np.full((4, 2), 3.0)
     out = batch_norm.batch_norm(
         z, batch_norm.batch_statistics(z), gamma=np.ones(2), beta=np.array([0.0, 5.0])
@@ -58,36 +71,40 @@ def test_a_constant_feature_is_finite() -> None:
     assert out.tolist() == [[0, 5]] * 4
 
 
-def test_bad_input() -> None:
+def test_invalid_arguments_are_refused() -> None:
     z = np.ones((4, 2))
     statistics = batch_norm.batch_statistics(z)
-    with pytest.raises(ValueError, match=r"gamma and beta: \(features,\); got \(3,\), \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"gamma and beta must be \(features,\); got \(3,\), \(2,\)"
+    ):
         batch_norm.batch_norm(z, statistics, gamma=np.ones(3), beta=np.ones(2))
-    with pytest.raises(ValueError, match=r"z is \(N, features\)"):
+    with pytest.raises(ValueError, match=r"z must be \(N, features\)"):
         batch_norm.batch_statistics(np.ones(4))
-    with pytest.raises(ValueError, match="delta and z have one shape"):
+    with pytest.raises(ValueError, match="delta and z must have the same shape"):
         batch_norm.batch_norm_backward(z[:1], z, statistics=statistics, gamma=np.ones(2))
-    with pytest.raises(ValueError, match="two values or more; got 1"):
-        batch_norm.updated(statistics, statistics, count=1)
-    with pytest.raises(ValueError, match=r"gamma: \(features,\); got \(1,\) for \(4, 2\)"):
+    with pytest.raises(ValueError, match="2 or more values per feature; got 1"):
+        batch_norm.update_running_statistics(statistics, statistics, count=1)
+    with pytest.raises(
+        ValueError, match=r"gamma must be \(features,\); got \(1,\) for z of shape \(4, 2\)"
+    ):
         batch_norm.batch_norm_backward(z, z, statistics=statistics, gamma=np.ones(1))
     for rate in (5, -0.1):
-        with pytest.raises(ValueError, match=rf"rate lies in \[0, 1\]; got {rate}"):
-            batch_norm.updated(statistics, statistics, count=4, rate=rate)
+        with pytest.raises(ValueError, match=rf"rate must lie in \[0, 1\]; got {rate}"):
+            batch_norm.update_running_statistics(statistics, statistics, count=4, rate=rate)
 
 
-@pytest.mark.parametrize("which", batch_norm.Statistics._fields)
-def test_statistics_are_one_number_a_feature(which: str) -> None:
+@pytest.mark.parametrize("field", batch_norm.Statistics._fields)
+def test_statistics_need_one_number_per_feature(field: str) -> None:
     z, one = np.ones((4, 3)), np.ones(3)
     statistics = batch_norm.batch_statistics(z)
-    short = statistics._replace(**{which: one[:1]})
-    with pytest.raises(ValueError, match=r"mean and variance: \(features,\); got .*\(1,\)"):
+    short = statistics._replace(**{field: one[:1]})
+    with pytest.raises(ValueError, match=r"mean and variance must be \(features,\); got .*\(1,\)"):
         batch_norm.batch_norm(z, short, gamma=one, beta=one)
-    with pytest.raises(ValueError, match="running and batch statistics have one shape"):
-        batch_norm.updated(short, statistics, count=4)
+    with pytest.raises(ValueError, match="running and batch statistics must have the same shape"):
+        batch_norm.update_running_statistics(short, statistics, count=4)
 
 
-def test_a_variance_is_never_negative() -> None:
+def test_a_negative_variance_is_refused() -> None:
     z, one = np.ones((4, 3)), np.ones(3)
-    with pytest.raises(ValueError, match=r"a variance is 0 or more; got \[-1\. -1\. -1\.\]"):
+    with pytest.raises(ValueError, match=r"the variance must be 0 or more; got \[-1\. -1\. -1\.\]"):
         batch_norm.batch_norm(z, batch_norm.Statistics(one, -one), gamma=one, beta=one)

@@ -1,4 +1,4 @@
-"""Whole networks: every layer's gradient, and scikit-learn's digits, learned as promised."""
+"""Layers and the training loop: gradients, accuracy on scikit-learn's digits, early stopping."""
 
 from collections.abc import Callable
 
@@ -6,89 +6,102 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from tests.foundations.drawing import assert_gradient, normal, spaced
-from veduta.foundations import network
+from tests.foundations.helpers import assert_gradient, draw_distinct, draw_normal
 from veduta.foundations.activations import RELU, TANH
 from veduta.foundations.arrays import Array
-from veduta.foundations.generalisation import folds, split
+from veduta.foundations.generalization import split, split_into_folds
 from veduta.foundations.layers import (
-    Activate,
+    ActivationLayer,
     BatchNorm,
     Convolution,
     Dense,
     Dropout,
     Flatten,
-    Pool,
+    Layer,
+    Pooling,
 )
-from veduta.foundations.training import Layer, Recipe, Samples, backward, evaluate, forward
+from veduta.foundations.training import (
+    EpochResult,
+    Samples,
+    TrainingSettings,
+    backward,
+    evaluate,
+    forward,
+    train,
+)
 
 
-def dense_net(rng: np.random.Generator) -> list[Layer]:
+def build_dense_network(rng: np.random.Generator) -> list[Layer]:
     return [
         Dense(64, 128, rng=rng),
         BatchNorm(128),
-        Activate(RELU),
+        ActivationLayer(RELU),
         Dropout(0.8, rng=rng),
         Dense(128, 10, rng=rng),
     ]
 
 
-def convolutional_net(rng: np.random.Generator) -> list[Layer]:
+def build_convolutional_network(rng: np.random.Generator) -> list[Layer]:
     return [
         Convolution(1, 16, k=3, padding=1, rng=rng),
         BatchNorm(16),
-        Activate(RELU),
+        ActivationLayer(RELU),
         Convolution(16, 32, k=3, padding=1, rng=rng),
         BatchNorm(32),
-        Activate(RELU),
-        Pool("max", 2),
+        ActivationLayer(RELU),
+        Pooling("max", 2),
         Flatten(),
         Dropout(0.5, rng=rng),
         Dense(512, 10, rng=rng),
     ]
 
 
-def mean_accuracy(kind: str) -> float:
-    """Over five folds; a tenth of what is not held out chooses the epoch."""
+def compute_mean_accuracy(kind: str) -> float:
+    """Return the mean test accuracy of five folds; a tenth of the rest is validation data."""
     digits = load_digits()
     x, labels = digits.data / 16, digits.target
-    recipe = Recipe(epochs=60, lr=0.05, l1=0.01, l2=0.3, patience=15)
-    build = dense_net
+    settings = TrainingSettings(epochs=60, lr=0.05, l1=0.01, l2=0.3, patience=15)
+    build = build_dense_network
     if kind == "convolutional":
-        x, build = x.reshape(-1, 1, 8, 8), convolutional_net
-        recipe = Recipe(epochs=20, lr=0.02, l1=0.01, l2=0.5, patience=8)
+        x, build = x.reshape(-1, 1, 8, 8), build_convolutional_network
+        settings = TrainingSettings(epochs=20, lr=0.02, l1=0.01, l2=0.5, patience=8)
     accuracies = []
-    for fold, (seen, held) in enumerate(folds(len(labels), 5, rng=np.random.default_rng(0))):
+    for fold, (development, held_out) in enumerate(
+        split_into_folds(len(labels), 5, rng=np.random.default_rng(0))
+    ):
         rng = np.random.default_rng(fold)
-        fit, watch = (seen[part] for part in split(len(seen), (0.9, 0.1), rng=rng))
-        samples, validation, unseen = (Samples(x[i], labels[i]) for i in (fit, watch, held))
+        subsets = split(len(development), (0.9, 0.1), rng=rng)
+        train_indices, validation_indices = (development[subset] for subset in subsets)
+        samples, validation, test = (
+            Samples(x[i], labels[i]) for i in (train_indices, validation_indices, held_out)
+        )
         net = build(rng)
-        network.train(net, samples, validation=validation, recipe=recipe, rng=rng)
-        accuracies.append(evaluate(net, unseen)[1])
+        train(net, samples, validation=validation, settings=settings, rng=rng)
+        accuracies.append(evaluate(net, test)[1])
     return float(np.mean(accuracies))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "promised"), [("dense", 0.97), ("convolutional", 0.98)])
-def test_digits(kind: str, promised: float) -> None:
-    assert mean_accuracy(kind) >= promised
+@pytest.mark.parametrize(("kind", "minimum"), [("dense", 0.97), ("convolutional", 0.98)])
+def test_accuracy_on_digits(kind: str, minimum: float) -> None:
+    assert compute_mean_accuracy(kind) >= minimum
 
 
-def seeded() -> np.random.Generator:
+def make_rng() -> np.random.Generator:
     return np.random.default_rng(1)
 
 
 LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
-    "dense": (lambda: Dense(3, 2, rng=seeded()), (4, 3)),
-    "activation": (lambda: Activate(TANH), (4, 3)),
+    "dense": (lambda: Dense(3, 2, rng=make_rng()), (4, 3)),
+    "activation": (lambda: ActivationLayer(TANH), (4, 3)),
     "batch norm": (lambda: BatchNorm(3), (4, 3)),
     "batch norm of maps": (lambda: BatchNorm(3), (2, 3, 2, 2)),
-    "convolution": (lambda: Convolution(2, 3, k=3, padding=1, rng=seeded()), (2, 2, 4, 4)),
-    "max": (lambda: Pool("max", 2), (2, 2, 4, 4)),
-    "average": (lambda: Pool("average", 2), (2, 2, 4, 4)),
-    "l2": (lambda: Pool("l2", 2), (2, 2, 4, 4)),
+    "convolution": (lambda: Convolution(2, 3, k=3, padding=1, rng=make_rng()), (2, 2, 4, 4)),
+    "max": (lambda: Pooling("max", 2), (2, 2, 4, 4)),
+    "average": (lambda: Pooling("average", 2), (2, 2, 4, 4)),
+    "l2": (lambda: Pooling("l2", 2), (2, 2, 4, 4)),
     "flatten": (Flatten, (2, 2, 3, 3)),
-    "dropout": (lambda: Dropout(0.6, rng=seeded()), (4, 3)),
+    "dropout": (lambda: Dropout(0.6, rng=make_rng()), (4, 3)),
 }
 
 
@@ -96,46 +109,58 @@ LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
 def test_backward_is_the_derivative_of_forward(
     build: Callable[[], Layer], shape: tuple[int, ...]
 ) -> None:
-    x, layer = spaced(0, *shape), build()
-    g = normal(2, *layer.forward(x, training=True).shape)
-    start = dict(layer.weights)
+    x, first = draw_distinct(0, *shape), build()
+    g = draw_normal(2, *first.forward(x, training=True).shape)
+    start = dict(first.weights)
 
     def cost(at: Array, name: str = "", weight: Array | None = None) -> Array:
         fresh = build()
         fresh.weights = start | ({name: weight} if weight is not None else {})
         return np.asarray(g * fresh.forward(at, training=True))
 
-    again = build()
-    again.forward(x, training=True)
-    assert_gradient(again.backward(g), cost, x)
-    assert set(again.gradients) == set(start)
+    layer = build()
+    layer.forward(x, training=True)
+    assert_gradient(layer.backward(g), cost, x)
+    assert set(layer.gradients) == set(start)
     for name, w in start.items():
-        assert_gradient(again.gradients[name], lambda at, name=name: cost(x, name, at), w)
+        assert_gradient(layer.gradients[name], lambda at, name=name: cost(x, name, at), w)
 
 
-def small_samples(count: int) -> Samples:
-    x = normal(0, count, 4)
-    return Samples(x, (x[:, 0] + 0.5 * normal(1, count) > 0).astype(np.int64))
+def draw_samples(count: int) -> Samples:
+    x = draw_normal(0, count, 4)
+    return Samples(x, (x[:, 0] + 0.5 * draw_normal(1, count) > 0).astype(np.int64))
 
 
-def trained(recipe: Recipe, *, validation: Samples | None = None) -> tuple[list[Layer], list]:  # type: ignore[type-arg]
+def train_network(
+    settings: TrainingSettings, *, validation: Samples | None = None
+) -> tuple[list[Layer], list[EpochResult]]:
     rng = np.random.default_rng(0)
-    net: list[Layer] = [Dense(4, 20, rng=rng), BatchNorm(20), Activate(), Dense(20, 2, rng=rng)]
-    samples = small_samples(40)
-    watched = validation or samples
-    return net, network.train(net, samples, validation=watched, recipe=recipe, rng=rng)
+    net: list[Layer] = [
+        Dense(4, 20, rng=rng),
+        BatchNorm(20),
+        ActivationLayer(),
+        Dense(20, 2, rng=rng),
+    ]
+    samples = draw_samples(40)
+    validation = validation or samples
+    return net, train(net, samples, validation=validation, settings=settings, rng=rng)
 
 
-def test_training_repeats_by_seed() -> None:
-    (first, history), (second, again) = trained(Recipe(epochs=3)), trained(Recipe(epochs=3))
-    assert history == again
+def test_training_repeats_with_the_seed() -> None:
+    (first, history), (second, second_history) = (
+        train_network(TrainingSettings(epochs=3)),
+        train_network(TrainingSettings(epochs=3)),
+    )
+    assert history == second_history
     assert np.array_equal(first[0].weights["w"], second[0].weights["w"])
 
 
-def test_what_stays_is_the_optimal_epoch() -> None:
-    other = normal(5, 60, 4)
-    validation = Samples(other, (other[:, 0] > 0).astype(np.int64))
-    net, history = trained(Recipe(epochs=200, lr=0.2, patience=5), validation=validation)
+def test_training_restores_the_weights_of_the_optimal_epoch() -> None:
+    x = draw_normal(5, 60, 4)
+    validation = Samples(x, (x[:, 0] > 0).astype(np.int64))
+    net, history = train_network(
+        TrainingSettings(epochs=200, lr=0.2, patience=5), validation=validation
+    )
     losses = [epoch.validation_loss for epoch in history]
     assert 5 < len(history) < 200
     assert len(history) - (losses.index(min(losses)) + 1) == 5
@@ -143,15 +168,15 @@ def test_what_stays_is_the_optimal_epoch() -> None:
 
 
 def test_penalties_shrink_weights() -> None:
-    size = {}
-    for name, recipe in {
-        "none": Recipe(epochs=30),
-        "l1": Recipe(epochs=30, l1=2.0),
-        "l2": Recipe(epochs=30, l2=2.0),
+    sizes = {}
+    for name, settings in {
+        "none": TrainingSettings(epochs=30),
+        "l1": TrainingSettings(epochs=30, l1=2.0),
+        "l2": TrainingSettings(epochs=30, l2=2.0),
     }.items():
-        net, _ = trained(recipe)
-        size[name] = float(np.abs(net[3].weights["w"]).sum())
-    assert max(size["l1"], size["l2"]) < 0.8 * size["none"]
+        net, _ = train_network(settings)
+        sizes[name] = float(np.abs(net[3].weights["w"]).sum())
+    assert max(sizes["l1"], sizes["l2"]) < 0.8 * sizes["none"]
 
 
 def test_dropout_acts_in_training_only() -> None:
@@ -163,15 +188,17 @@ def test_dropout_acts_in_training_only() -> None:
     assert np.array_equal(backward(net, x), dropped)
 
 
-def test_bad_input() -> None:
-    with pytest.raises(ValueError, match="epochs is a count, 1 or more; got 0"):
-        trained(Recipe(epochs=0))
+def test_invalid_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="epochs must be 1 or more; got 0"):
+        train_network(TrainingSettings(epochs=0))
     for keep in (2.0, 0.0):
-        with pytest.raises(ValueError, match=r"a keep probability lies in \(0, 1\]; got"):
-            Dropout(keep, rng=seeded())
-    x, labels = small_samples(4)
+        with pytest.raises(ValueError, match=r"keep must lie in \(0, 1\]; got"):
+            Dropout(keep, rng=make_rng())
+    x, labels = draw_samples(4)
     for wrong in (Samples(x[:3], labels), Samples(x, labels[:3]), Samples(x[:0], labels[:0])):
-        with pytest.raises(ValueError, match=r"one y for each x, and at least one; got \("):
-            trained(Recipe(epochs=1), validation=wrong)
-    with pytest.raises(ValueError, match="a pooling is one of max, l2, average; got 'min'"):
-        Pool("min", 2)
+        with pytest.raises(
+            ValueError, match=r"x and y must have the same length, at least 1; got \("
+        ):
+            train_network(TrainingSettings(epochs=1), validation=wrong)
+    with pytest.raises(ValueError, match="kind must be one of max, l2, average; got 'min'"):
+        Pooling("min", 2)

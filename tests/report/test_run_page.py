@@ -12,7 +12,7 @@ from markupsafe import escape
 
 import veduta
 from tests.report.hostile import CLASSES, paint_hostile
-from tests.report.test_equations_page import FETCHING, Reader, browse, requests_of
+from tests.support.pages import URL_ATTRIBUTES, ElementParser, browse, record_requests
 from veduta.errors import InputError
 from veduta.experiment.result import Run
 from veduta.tracking.console import Console
@@ -38,7 +38,7 @@ def html(run: Run) -> str:
 
 @pytest.fixture(scope="module")
 def elements(html: str) -> list[tuple[str, dict[str, str]]]:
-    return Reader(html).elements
+    return ElementParser(html).elements
 
 
 def test_it_is_drawn_again_byte_for_byte_from_the_directory_alone(run: Run, tmp_path: Path) -> None:
@@ -75,7 +75,9 @@ def test_names_are_text(run: Run, html: str, elements: list[tuple[str, dict[str,
 def test_nothing_on_the_page_points_outside(
     html: str, elements: list[tuple[str, dict[str, str]]]
 ) -> None:
-    fetched = [a[name] for _, a in elements for name in a if name.rpartition(":")[2] in FETCHING]
+    fetched = [
+        a[name] for _, a in elements for name in a if name.rpartition(":")[2] in URL_ATTRIBUTES
+    ]
     fetched += re.findall(r"url\(\s*['\"]?([^)'\"]*)", html)
     strange = [link for link in fetched if not link.startswith(("#", "data:image/webp;base64,"))]
     assert fetched
@@ -103,7 +105,7 @@ def test_each_cell_of_the_matrix_opens_its_images(
 ) -> None:
     judged = run.judgement.test
     assert judged is not None
-    cells = {(int(t), int(p)) for t, p in zip(judged.truth, judged.predicted, strict=True)}
+    cells = {(int(t), int(p)) for t, p in zip(judged.y_true, judged.y_pred, strict=True)}
     panels = {a["id"] for tag, a in elements if a.get("class") == "cell"}
     assert panels == {f"cell-{truth}-{label}" for truth, label in cells}
     opened = {a["href"][1:] for tag, a in elements if a.get("href", "").startswith("#cell-")}
@@ -168,7 +170,7 @@ def test_one_trial_has_no_grid(colours: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_browser_asks_for_nothing_and_a_cell_shows(html: str, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
-    assert requests_of(html, tmp_path / "plain", told="What the model is worth") == set()
+    assert record_requests(html, tmp_path / "plain", expected="What the model is worth") == set()
     cell = re.search(r'id="(cell-\d-\d)"', html)
     assert cell
     script = (

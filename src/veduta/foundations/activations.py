@@ -1,7 +1,8 @@
 r"""Activation functions and their derivatives (report section 1.2.2, equations 1-5).
 
-A neuron is saturated where psi' is close to 0: its weights hardly move, by (12) and (16). ReLU and
-the binary step are flat for all x <= 0 (the step everywhere), the others far from 0 on both sides.
+All functions work entry by entry on arrays of any shape. A neuron is saturated where its
+derivative psi' is close to 0: by (12) and (16) its weights then hardly change. ReLU and the binary
+step have derivative 0 for all x <= 0 (the step for all x); the others saturate for large |x|.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ def relu(x: Array) -> Array:
     r"""Equation 1: \psi(x) = \begin{cases} 0 & x \le 0 \\ x & x > 0 \end{cases}.
 
     Args:
-        x: outputs of neurons, of any shape.
+        x: pre-activations, of any shape.
 
     >>> relu(np.array([-2.0, 0.0, 3.0]))
     array([0., 0., 3.])
@@ -22,7 +23,7 @@ def relu(x: Array) -> Array:
 
 
 def relu_derivative(x: Array) -> Array:
-    r"""Derivative of (1): 0 for x <= 0, where it saturates, 1 beyond; at the kink 0 is chosen.
+    r"""Derivative of (1): 0 for x < 0, 1 for x > 0; the subgradient 0 is used at x = 0.
 
     >>> relu_derivative(np.array([-2.0, 0.0, 3.0]))
     array([0., 0., 1.])
@@ -34,7 +35,7 @@ def binary_step(x: Array) -> Array:
     r"""Equation 2: \psi(x) = \begin{cases} 0 & x \le 0 \\ 1 & x > 0 \end{cases}.
 
     Args:
-        x: outputs of neurons, of any shape.
+        x: pre-activations, of any shape.
 
     >>> binary_step(np.array([-2.0, 0.0, 3.0]))
     array([0., 0., 1.])
@@ -43,7 +44,7 @@ def binary_step(x: Array) -> Array:
 
 
 def binary_step_derivative(x: Array) -> Array:
-    r"""Derivative of (2): 0 wherever there is one; the step saturates everywhere, 0 set to 0.
+    r"""Derivative of (2): 0 for all x; at x = 0, where it does not exist, 0 is returned too.
 
     >>> binary_step_derivative(np.array([-2.0, 3.0]))
     array([0., 0.])
@@ -54,16 +55,16 @@ def binary_step_derivative(x: Array) -> Array:
 def sigmoid(x: Array) -> Array:
     r"""Equation 3: \sigma(x) = \frac{1}{1 + e^{-x}}.
 
-    The exponent is kept negative, so that no x overflows.
+    The implementation only evaluates exp(-|x|), so that it does not overflow for any x.
 
     Args:
-        x: outputs of neurons, of any shape.
+        x: pre-activations, of any shape.
 
     >>> sigmoid(np.array([-1e4, 0.0, 1e4]))
     array([0. , 0.5, 1. ])
     """
-    small = np.exp(-np.abs(x))  # never above 1
-    return np.where(x >= 0, 1.0, small) / (1.0 + small)
+    exponential = np.exp(-np.abs(x))  # at most 1
+    return np.where(x >= 0, 1.0, exponential) / (1.0 + exponential)
 
 
 def sigmoid_derivative(x: Array) -> Array:
@@ -72,14 +73,14 @@ def sigmoid_derivative(x: Array) -> Array:
     >>> sigmoid_derivative(np.array([0.0]))
     array([0.25])
     """
-    return sigmoid(x) * sigmoid(-x)  # 1 - sigmoid(x) without cancellation
+    return sigmoid(x) * sigmoid(-x)  # sigmoid(-x) is 1 - sigmoid(x) without cancellation
 
 
 def tanh(x: Array) -> Array:
     r"""Equation 4: \tanh x = \frac{2}{1 + e^{-2x}} - 1.
 
     Args:
-        x: outputs of neurons, of any shape.
+        x: pre-activations, of any shape.
 
     >>> tanh(np.array([-1e4, 0.0, 1e4]))
     array([-1.,  0.,  1.])
@@ -93,14 +94,14 @@ def tanh_derivative(x: Array) -> Array:
     >>> tanh_derivative(np.array([0.0, 1e4]))
     array([1., 0.])
     """
-    return 4.0 * sigmoid_derivative(2.0 * x)  # the same, without cancellation far out
+    return 4.0 * sigmoid_derivative(2.0 * x)  # 1 - tanh(x)^2 without cancellation for large |x|
 
 
 def arctan(x: Array) -> Array:
     r"""Equation 5: \psi(x) = \arctan x.
 
     Args:
-        x: outputs of neurons, of any shape.
+        x: pre-activations, of any shape.
 
     >>> arctan(np.array([0.0, 1.0])) * 4 / np.pi
     array([0., 1.])
@@ -117,13 +118,17 @@ def arctan_derivative(x: Array) -> Array:
     return 1.0 / (1.0 + x**2)
 
 
-def saturated(slope: Array, *, limit: float = 0.01) -> Mask:
-    r"""Section 1.2.2: saturated where |\psi'(z)| is below a limit.
+def is_saturated(slope: Array, *, limit: float = 0.01) -> Mask:
+    r"""Section 1.2.2: a neuron counts as saturated where |\psi'(z)| < \mathrm{limit}.
 
-    >>> saturated(sigmoid_derivative(np.array([-5.0, 0.0, 4.0, 5.0])))
+    Args:
+        slope: \psi'(z), of any shape.
+        limit: threshold for the magnitude of the derivative.
+
+    >>> is_saturated(sigmoid_derivative(np.array([-5.0, 0.0, 4.0, 5.0])))
     array([ True, False, False,  True])
     """
-    require(limit > 0, "limit is the smallest slope that still learns, above 0", limit)
+    require(limit > 0, "limit must be above 0", limit)
     return np.abs(slope) < limit
 
 

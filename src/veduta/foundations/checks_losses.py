@@ -1,115 +1,118 @@
-"""Checks of section 1.2.2 from (17) on: costs, mini-batches, the slow-down, softmax."""
+"""Checks of section 1.2.2 from (17) on: costs, mini-batches, learning slowdown, softmax."""
 
 import numpy as np
 
-from veduta.foundations import activations, cross_entropy, losses, softmax
+from veduta.foundations import activations, losses, softmax
 from veduta.foundations.arrays import Array
-from veduta.foundations.oracles import Check, Pair, differences, draw
+from veduta.foundations.checks import Check, Pair, draw_normal, make_gradient_check
 
-Z, A, W = draw(4, 3), draw(4, 5, seed=1), draw(3, 5, seed=2)
+Z, A, W = draw_normal(4, 3), draw_normal(4, 5, seed=1), draw_normal(3, 5, seed=2)
 Y = np.random.default_rng(3).random((4, 3))
 LABELS = np.array([2, 0, 1, 2])
-FAR = np.array([[-1e4, 0.0, 1e4]])
+LARGE_Z = np.array([[-1e4, 0.0, 1e4]])
 
 
 def square_cost(z: Array) -> Array:
-    """A sample's square error behind a sigmoid, as a function of z."""
+    """Return the square error per sample of a sigmoid layer, as a function of z."""
     return losses.square_error(Y, activations.sigmoid(z))
 
 
 def square_delta() -> Array:
-    """(22) at Z."""
+    """Return (22) for the pre-activations Z."""
     slope = activations.sigmoid_derivative(Z)
-    return cross_entropy.square_error_delta(Y, activations.sigmoid(Z), slope=slope)
+    return losses.square_error_delta(Y, activations.sigmoid(Z), slope=slope)
 
 
 def square_weight_gradient() -> Array:
-    """(23) at z = A W^T, over all samples."""
+    """Return (23) for z = A W^T, summed over all samples."""
     a = activations.sigmoid(A @ W.T)
     slope = activations.sigmoid_derivative(A @ W.T)
-    delta = cross_entropy.square_error_delta(Y, a, slope=slope)
-    return np.asarray(cross_entropy.square_error_weight_gradient(delta, A).sum(axis=0))
+    delta = losses.square_error_delta(Y, a, slope=slope)
+    return np.asarray(losses.square_error_weight_gradient(delta, A).sum(axis=0))
+
+
+def entropy_cost(z: Array) -> Array:
+    """Return the cross-entropy (24) per sample of a sigmoid layer, as a function of z."""
+    return losses.cross_entropy(Y, activations.sigmoid(z))
 
 
 def entropy_weight_gradient() -> Array:
-    """(25) at z = A W^T, over all samples."""
+    """Return (25) for z = A W^T, summed over all samples."""
     a = activations.sigmoid(A @ W.T)
-    gradients = cross_entropy.cross_entropy_weight_gradient(Y, a, a_before=A)
+    gradients = losses.cross_entropy_weight_gradient(Y, a, a_before=A)
     return np.asarray(gradients.sum(axis=0))
 
 
-def entropy_of(z: Array) -> Array:
-    """(24) as a function of z, through the sigmoid."""
-    return cross_entropy.cross_entropy(Y, activations.sigmoid(z))
-
-
-def batches_of_two() -> Pair:
-    """(21) averaged over all pairs of the four samples, against (20)."""
-    pairs = [np.array([i, j]) for i in range(4) for j in range(i)]
-    estimates = [losses.mini_batch_gradient(A, pair) for pair in pairs]
+def compare_batch_average() -> Pair:
+    """Compare the average of (21) over all batches of two samples with (20)."""
+    batches = [np.array([i, j]) for i in range(4) for j in range(i)]
+    estimates = [losses.mini_batch_gradient(A, batch) for batch in batches]
     return np.mean(estimates, axis=0), losses.total_gradient(A)
 
 
-def each_gradient(w: Array) -> Array:
-    """The gradient by w of each sample's ½ (y - a . w)², which (20) sums."""
+def sample_gradients(w: Array) -> Array:
+    """Return the gradient with respect to w of each sample's cost (y - a . w)^2 / 2."""
     return (A @ w - Y[:, 0])[:, None] * A
 
 
 CHECKS: dict[str, tuple[Check, ...]] = {
     "17": (
-        Check("pairs in order", lambda: (
+        Check("order of the pairs", lambda: (
             [float(y.sum()) for _, y in losses.training_set(A, Y)], Y.sum(axis=1))),
     ),
     "18": (
-        Check("samples one by one", lambda: (
+        Check("explicit sum over samples", lambda: (
             losses.total_cost(square_cost(Z)), sum(
                 float(((y - 1 / (1 + np.exp(-z))) ** 2).sum()) / 2
                 for y, z in zip(Y, Z, strict=True)))),
     ),
     "19": (
-        Check("by hand", lambda: (
+        Check("value by hand", lambda: (
             losses.mean_square_error(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]])), 5 / 4)),
-        differences("gradient by a", lambda: losses.mean_square_error_gradient(Y, Z),
-                    lambda a: losses.mean_square_error(Y, a), Z),
+        make_gradient_check("gradient with respect to a",
+                            lambda: losses.mean_square_error_gradient(Y, Z),
+                            lambda a: losses.mean_square_error(Y, a), Z),
     ),
     "20": (
-        differences("gradient of the sum", lambda: losses.total_gradient(each_gradient(W[0])),
-                    lambda w: (Y[:, 0] - A @ w) ** 2 / 2, W[0]),
+        make_gradient_check("gradient of the sum",
+                            lambda: losses.total_gradient(sample_gradients(W[0])),
+                            lambda w: (Y[:, 0] - A @ w) ** 2 / 2, W[0]),
     ),
     "21": (
-        Check("average over all batches of two is (20)", batches_of_two),
-        Check("the whole set as a batch is (20)", lambda: (
+        Check("average over all batches of two equals (20)", compare_batch_average),
+        Check("batch of all samples equals (20)", lambda: (
             losses.mini_batch_gradient(A, np.arange(4)), losses.total_gradient(A))),
     ),
-    "22": (differences("delta", square_delta, square_cost, Z),),
-    "23": (differences("gradient by W", square_weight_gradient,
-                       lambda w: square_cost(A @ w.T), W),),
+    "22": (make_gradient_check("delta", square_delta, square_cost, Z),),
+    "23": (make_gradient_check("gradient with respect to W", square_weight_gradient,
+                               lambda w: square_cost(A @ w.T), W),),
     "24": (
-        Check("equals the form without overflow", lambda: (
-            entropy_of(Z), cross_entropy.cross_entropy_of_output(Y, Z))),
-        Check("at |z| = 1e4", lambda: (
-            cross_entropy.cross_entropy_of_output(np.eye(1, 3), FAR), [2e4 + np.log(2)])),
-        differences("gradient by a", lambda: cross_entropy.cross_entropy_gradient(Y, Y[::-1]),
-                    lambda a: cross_entropy.cross_entropy(Y, a), Y[::-1].copy()),
-        differences("gradient by z", lambda: cross_entropy.cross_entropy_delta(Y, Z),
-                    entropy_of, Z),
+        Check("equals the form that avoids overflow", lambda: (
+            entropy_cost(Z), losses.cross_entropy_of_output(Y, Z))),
+        Check("value for |z| = 1e4", lambda: (
+            losses.cross_entropy_of_output(np.eye(1, 3), LARGE_Z), [2e4 + np.log(2)])),
+        make_gradient_check("gradient with respect to a",
+                            lambda: losses.cross_entropy_gradient(Y, Y[::-1]),
+                            lambda a: losses.cross_entropy(Y, a), Y[::-1].copy()),
+        make_gradient_check("gradient with respect to z",
+                            lambda: losses.cross_entropy_delta(Y, Z), entropy_cost, Z),
     ),
-    "25": (differences("gradient by W", entropy_weight_gradient,
-                       lambda w: entropy_of(A @ w.T), W),),
+    "25": (make_gradient_check("gradient with respect to W", entropy_weight_gradient,
+                               lambda w: entropy_cost(A @ w.T), W),),
     "26": (
-        Check("by hand", lambda: (
+        Check("values by hand", lambda: (
             softmax.softmax(np.log([[1.0, 2.0, 5.0]])), [[1 / 8, 2 / 8, 5 / 8]])),
-        Check("at |z| = 1e4", lambda: (softmax.softmax(FAR), [[0, 0, 1]])),
-        differences("derivative", lambda: softmax.softmax_backward(Y, softmax.softmax(Z)),
-                    lambda z: Y * softmax.softmax(z), Z),
+        Check("values for |z| = 1e4", lambda: (softmax.softmax(LARGE_Z), [[0, 0, 1]])),
+        make_gradient_check("derivative", lambda: softmax.softmax_backward(Y, softmax.softmax(Z)),
+                            lambda z: Y * softmax.softmax(z), Z),
     ),
     "27": (
         Check("-ln of (26)", lambda: (
             softmax.negative_log_likelihood(Z, LABELS),
             [-np.log(row[i]) for row, i in zip(softmax.softmax(Z), LABELS, strict=True)])),
-        Check("at |z| = 1e4", lambda: (
-            softmax.negative_log_likelihood(FAR, np.array([0])), [2e4])),
-        differences("delta", lambda: softmax.negative_log_likelihood_delta(Z, LABELS),
-                    lambda z: softmax.negative_log_likelihood(z, LABELS), Z),
+        Check("value for |z| = 1e4", lambda: (
+            softmax.negative_log_likelihood(LARGE_Z, np.array([0])), [2e4])),
+        make_gradient_check("delta", lambda: softmax.negative_log_likelihood_delta(Z, LABELS),
+                            lambda z: softmax.negative_log_likelihood(z, LABELS), Z),
     ),
 }  # fmt: skip

@@ -1,7 +1,8 @@
-r"""Back-propagation through a convolution (report section 2.1, equations 32-36).
+r"""Backpropagation through a convolution (report section 2.1, equations 32-36).
 
-Shapes: a = psi(z) is (N, channels, H, W), kernels w (maps, channels, k, k), delta_next, the error
-of the feature maps, (N, maps, H_out, W_out). Padding, border and stride are those of `convolve`.
+Shapes: a = psi(z) is (N, channels, H, W), the kernels w are (maps, channels, k, k), and
+delta_next, the error of the feature maps, is (N, maps, H_out, W_out). Stride, padding and border
+are the arguments of `convolve` in the forward pass.
 """
 
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from veduta.foundations.arrays import Array, require
 from veduta.foundations.convolution import (
     Border,
     convolve,
-    map_size,
+    extract_patches,
+    feature_map_size,
     pad,
-    patches,
     require_border,
     require_kernels,
     rot180,
@@ -25,7 +26,7 @@ from veduta.foundations.gradcheck import numerical_gradient
 def error_by_definition(cost: Callable[[Array], float], z: Array) -> Array:
     r"""Equation 32: \delta_{x,y}^l = \frac{\partial C}{\partial z_{x,y}^l}.
 
-    By central differences, straight from the definition: what (33) and (34) must agree with.
+    Computed by central differences, as a reference for (33) and (34).
 
     Args:
         cost: C, as a function of z.
@@ -40,8 +41,9 @@ def error_by_definition(cost: Callable[[Array], float], z: Array) -> Array:
 def hidden_error_by_sums(delta_next: Array, w: Array, *, slope: Array) -> Array:
     r"""Equation 33: \delta_{xy}^l = \sum_{uv} \delta_{uv}^{l+1} \partial z_{uv} / \partial z_{xy}.
 
-    The derivative is w_{u-x,v-y} \psi'(z_{xy}) inside the kernel and 0 outside; u, v run over
-    the next layer (x', y' in the report). Written out for one image, one channel, no padding.
+    The derivative is w_{u-x,v-y} \psi'(z_{xy}) inside the kernel and 0 outside. The indices u, v
+    run over the next layer (x', y' in the report). Implemented with explicit loops for one image,
+    one channel and no padding, as a reference for (34).
 
     Args:
         delta_next: \delta^{l+1}, (H - k + 1, W - k + 1).
@@ -53,9 +55,10 @@ def hidden_error_by_sums(delta_next: Array, w: Array, *, slope: Array) -> Array:
            [6., 2.]])
     """
     k = len(w)
-    fits = w.shape == (k, k) and delta_next.shape == tuple(n - k + 1 for n in slope.shape)
+    valid = w.shape == (k, k) and delta_next.shape == tuple(n - k + 1 for n in slope.shape)
     received = f"{delta_next.shape}, {w.shape} and {slope.shape}"
-    require(fits, "delta_next is (H - k + 1, W - k + 1), w (k, k), slope (H, W)", received)
+    rule = "delta_next must be (H - k + 1, W - k + 1), w (k, k) and slope (H, W)"
+    require(valid, rule, received)
     delta = np.zeros(slope.shape)
     for x, y in np.ndindex(slope.shape):
         for x_next, y_next in np.ndindex(delta_next.shape):
@@ -76,16 +79,20 @@ def hidden_error(
 ) -> Array:
     r"""Equation 34: \delta^l = \delta^{l+1} * \mathrm{ROT180}(w^{l+1}) \psi'(z^l).
 
-    A convolution over the whole overlap, with maps and channels exchanged. A stride puts zeros
-    between the errors first; what a border copied is added back to where it came from.
+    A convolution over all positions where error and kernel overlap, with the axes of maps and
+    channels exchanged. For a stride above 1, zeros are inserted between the errors first. The
+    errors of padding pixels are added to the pixels they were copied from.
 
     Args:
         delta_next: \delta^{l+1}, (N, maps, H_out, W_out).
         w: w^{l+1}, (maps, channels, k, k).
         slope: \psi'(z^l), (N, channels, H, W).
-        stride: S, of the forward pass.
-        padding: p, of the forward pass.
-        border: the border of the forward pass.
+        stride: S, as in the forward pass.
+        padding: p, as in the forward pass.
+        border: values of the padding pixels, as in the forward pass.
+
+    Returns:
+        \delta^l, (N, channels, H, W).
 
     >>> delta = np.full((1, 1, 1, 1), 2.0)
     >>> hidden_error(delta, np.array([[[[1.0, 3.0]] * 2]]), slope=np.ones((1, 1, 2, 2)))
@@ -94,19 +101,27 @@ def hidden_error(
     """
     require_kernels(slope, w)
     k = w.shape[2]
-    maps = (len(slope), len(w), *map_size(slope, k, padding=padding, stride=stride))
-    require_maps(delta_next, maps, "delta_next")
+    maps = (len(slope), len(w), *feature_map_size(slope, k, padding=padding, stride=stride))
+    require_feature_maps(delta_next, maps, "delta_next")
     height, width = (size + 2 * padding + k - 1 for size in slope.shape[2:])
-    spread = np.zeros((*maps[:2], height, width))
+    dilated = np.zeros((*maps[:2], height, width))
     rows, columns = (size * stride for size in maps[2:])
-    spread[:, :, k - 1 : k - 1 + rows : stride, k - 1 : k - 1 + columns : stride] = delta_next
+    dilated[:, :, k - 1 : k - 1 + rows : stride, k - 1 : k - 1 + columns : stride] = delta_next
     exchanged = rot180(w).swapaxes(0, 1)
-    delta = convolve(spread, exchanged, b=np.zeros(len(exchanged)))
+    delta = convolve(dilated, exchanged, b=np.zeros(len(exchanged)))
     return pad_backward(delta, padding, border=border) * slope
 
 
 def pad_backward(delta: Array, padding: int, *, border: Border) -> Array:
-    r"""Derivative of `pad`: the error of a copy is added to the pixel it was copied from.
+    r"""Derivative of `pad`: the error of each copy is added to the pixel it was copied from.
+
+    Args:
+        delta: error of the padded images, (N, channels, H + 2p, W + 2p).
+        padding: p, as in the forward pass.
+        border: values of the padding pixels, as in the forward pass.
+
+    Returns:
+        The error of the images, (N, channels, H, W).
 
     >>> pad_backward(np.ones((1, 1, 5, 5)), 1, border="wrap")[0, 0, 1]
     array([2., 1., 2.])
@@ -118,7 +133,7 @@ def pad_backward(delta: Array, padding: int, *, border: Border) -> Array:
     rows, columns = (
         np.eye(size)[np.pad(np.arange(size), padding, mode=border)] for size in (height, width)
     )
-    return np.asarray(rows.T @ delta @ columns)  # rows[i] has its 1 where pixel i was copied from
+    return np.asarray(rows.T @ delta @ columns)  # rows[i] is 1 at the pixel that i was copied from
 
 
 def kernel_gradient(
@@ -134,47 +149,53 @@ def kernel_gradient(
 
     Args:
         delta: \delta^l, the error of the feature maps, (N, maps, H_out, W_out).
-        a: \psi(z^{l-1}), what the layer received, (N, channels, H, W).
-        k: k, of the kernel.
-        stride: S, of the forward pass.
-        padding: p, of the forward pass.
-        border: the border of the forward pass.
+        a: \psi(z^{l-1}), the input of the layer, (N, channels, H, W).
+        k: k, the kernel size.
+        stride: S, as in the forward pass.
+        padding: p, as in the forward pass.
+        border: values of the padding pixels, as in the forward pass.
 
     Returns:
-        Summed over the batch, (maps, channels, k, k).
+        The gradient summed over the batch, (maps, channels, k, k).
 
     >>> kernel_gradient(np.full((1, 1, 1, 1), 2.0), np.arange(4.0).reshape(1, 1, 2, 2), k=2)
     array([[[[6., 4.],
              [2., 0.]]]])
     """
-    sizes = map_size(a, k, padding=padding, stride=stride)
-    require_maps(delta, (len(a), *delta.shape[1:2], *sizes), "delta")
-    seen = patches(pad(a, padding, border), k, stride=stride)
+    sizes = feature_map_size(a, k, padding=padding, stride=stride)
+    require_feature_maps(delta, (len(a), *delta.shape[1:2], *sizes), "delta")
+    patches = extract_patches(pad(a, padding, border), k, stride=stride)
     errors = delta.reshape(*delta.shape[:2], -1)
-    gradient = (errors @ seen.swapaxes(1, 2)).sum(axis=0)
+    gradient = (errors @ patches.swapaxes(1, 2)).sum(axis=0)
     return rot180(gradient.reshape(delta.shape[1], a.shape[1], k, k))
 
 
 def bias_gradient(delta: Array) -> Array:
     r"""Equation 36: \frac{\partial C}{\partial b_{x,y}^l} = \delta_{x,y}^l.
 
-    Of an untied bias; a tied one is in `tied_bias_gradient`.
+    This is the gradient of an untied bias; `tied_bias_gradient` computes that of a tied bias.
 
     Args:
         delta: \delta^l, (N, maps, H_out, W_out).
 
     Returns:
-        Summed over the batch, (maps, H_out, W_out).
+        The gradient summed over the batch, (maps, H_out, W_out).
 
     >>> bias_gradient(np.ones((2, 1, 1, 2)))
     array([[[2., 2.]]])
     """
-    require(delta.ndim == 4, "delta is (N, maps, H_out, W_out)", delta.shape)
+    require(delta.ndim == 4, "delta must be (N, maps, H_out, W_out)", delta.shape)
     return np.asarray(delta.sum(axis=0))
 
 
 def tied_bias_gradient(delta: Array) -> Array:
     r"""Equation 36 for a tied bias: \frac{\partial C}{\partial b^l} = \sum_{x,y} \delta_{x,y}^l.
+
+    Args:
+        delta: \delta^l, (N, maps, H_out, W_out).
+
+    Returns:
+        The gradient summed over the batch, (maps,).
 
     >>> tied_bias_gradient(np.ones((2, 1, 1, 2)))
     array([4.])
@@ -182,6 +203,7 @@ def tied_bias_gradient(delta: Array) -> Array:
     return np.asarray(bias_gradient(delta).sum(axis=(1, 2)))
 
 
-def require_maps(delta: Array, shape: tuple[int, ...], name: str) -> None:
-    """Raise ValueError unless an error has the shape of the feature maps it belongs to."""
-    require(delta.shape == shape, f"{name} has the shape of the feature maps, {shape}", delta.shape)
+def require_feature_maps(delta: Array, shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError unless the error `delta` has the shape of its feature maps."""
+    rule = f"{name} must have the shape of the feature maps, {shape}"
+    require(delta.shape == shape, rule, delta.shape)

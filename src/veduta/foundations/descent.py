@@ -1,7 +1,7 @@
-r"""Gradient descent on one neuron with inputs x_1, x_2 (report section 1.2.1, Algorithm 1).
+r"""Gradient descent for one neuron with inputs x_1, x_2 (report section 1.2.1, Algorithm 1).
 
-The smallest network that learns: two weights, one bias, no activation, one data point. What the
-report's deeper networks add is a longer chain rule; the step is the same.
+This is the smallest trainable network: two weights, one bias, no activation function and one data
+point. Deeper networks need a longer chain rule; the update step stays the same.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from veduta.foundations.arrays import Array, require
 
 
 class Path(NamedTuple):
-    """What gradient descent went through; row n belongs to the state after n epochs."""
+    """The states of gradient descent; row n is the state after n epochs."""
 
     parameters: Array  # (epochs + 1, 3): w_1, w_2, b
     outputs: Array  # (epochs + 1,): z
@@ -23,13 +23,13 @@ def output(parameters: Array, x: Array) -> float:
     r"""Section 1.2.1: z = x_1 w_1 + x_2 w_2 + b.
 
     Args:
-        parameters: w_1, w_2, b.
-        x: x_1, x_2.
+        parameters: w_1, w_2, b, as an array of shape (3,).
+        x: x_1, x_2, as an array of shape (2,).
 
     >>> output(np.array([0.0, 0.0, 1.0]), np.array([2.0, 7.0]))
     1.0
     """
-    require(x.shape == (2,) and parameters.shape == (3,), "x is (2,), parameters are (3,)",
+    require(x.shape == (2,) and parameters.shape == (3,), "x must be (2,) and parameters (3,)",
             f"{x.shape} and {parameters.shape}")  # fmt: skip
     return float(parameters[:2] @ x + parameters[2])
 
@@ -57,24 +57,24 @@ def gradient_descent(
 ) -> Path:
     r"""Algorithm 1: \theta^{(n+1)} = \theta^{(n)} - \eta (z^{(n)} - y)(x_1, x_2, 1).
 
-    The distance to the target shrinks by 1 - \eta (x_1^2 + x_2^2 + 1) an epoch: descent converges
-    where that factor lies in (-1, 1), and diverges beyond.
+    Each epoch multiplies the difference between output and target by
+    1 - \eta (x_1^2 + x_2^2 + 1). Gradient descent converges if this factor lies in (-1, 1).
 
     Args:
-        parameters: \theta^{(0)}, what to start from: two weights and the bias, (3,).
+        parameters: \theta^{(0)}, the initial weights and bias, (3,).
         x: the two inputs, (2,).
-        y: the output to learn.
+        y: the target output.
         lr: \eta, the learning rate.
-        epochs: how many steps are taken.
+        epochs: number of update steps.
 
     Returns:
-        Every state on the way, the start included.
+        All states, including the initial one.
 
     >>> path = gradient_descent(np.array([0.0, 0.0, 1.0]), np.array([2.0, 7.0]), y=11.0)
     >>> path.parameters[-1].round(6), round(float(path.outputs[-1]), 6)
     (array([0.370367, 1.296285, 1.185184]), 10.999913)
     """
-    require(epochs >= 0, "epochs is a count, 0 or more", epochs)
+    require(epochs >= 0, "epochs must be 0 or more", epochs)
     states = [np.array(parameters, dtype=np.float64)]
     for _ in range(epochs):
         z = output(states[-1], x)
@@ -84,7 +84,10 @@ def gradient_descent(
 
 
 def largest_learning_rate(x: Array) -> float:
-    r"""Algorithm 1 converges for \eta < 2 / (x_1^2 + x_2^2 + 1).
+    r"""Section 1.2.1: Algorithm 1 converges for \eta < 2 / (x_1^2 + x_2^2 + 1).
+
+    Returns:
+        This upper bound of the learning rate.
 
     >>> round(largest_learning_rate(np.array([2.0, 7.0])), 4)
     0.037

@@ -1,7 +1,7 @@
-"""The index: every numbered equation of the report, both algorithms, both size formulas.
+"""Index of the report's numbered equations, both algorithms and both size formulas.
 
-From a number to the section it stands in and the function that computes it. The TeX and the symbols
-are read from that function's docstring, where a reader meets them.
+The index maps each number to its section and to the function that computes it. Formulas and symbols
+are read from the docstring of that function. `run_checks` runs the checks of an equation.
 """
 
 import inspect
@@ -13,18 +13,22 @@ from veduta.foundations import (
     activations,
     backprop,
     batch_norm,
+    checks_dense,
+    checks_images,
+    checks_losses,
+    checks_training,
     conv_backprop,
     convolution,
-    cross_entropy,
     descent,
-    hyperspace,
     losses,
-    momentum,
     network,
+    optimizers,
     pooling,
-    regularisation,
+    regularization,
+    search_space,
     softmax,
 )
+from veduta.foundations.checks import Check, Outcome
 
 
 class Equation(NamedTuple):
@@ -36,34 +40,34 @@ class Equation(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The function as one imports it, `backprop.hidden_error`."""
+        """Module and name of the function, such as `backprop.hidden_error`."""
         return f"{self.function.__module__.rpartition('.')[2]}.{self.function.__name__}"
 
     @property
     def title(self) -> str:
-        """What the docstring calls it: 'Equation 14', 'Algorithm 2', 'Size of a convolution'."""
+        """Title in the docstring: 'Equation 14', 'Algorithm 2', 'Size of a convolution'."""
         return self._summary().partition(": ")[0]
 
     @property
     def tex(self) -> str:
-        r"""The formula.
+        r"""Formula in TeX.
 
-        >>> find("8")[0].tex
+        >>> find_equations("8")[0].tex
         '\\boldsymbol{z}^l = \\boldsymbol{W}^l \\boldsymbol{a}^{l-1} + \\boldsymbol{b}^l'
         """
         return self._summary().partition(": ")[2].removesuffix(".")
 
     @property
     def symbols(self) -> dict[str, str]:
-        """What each argument stands for.
+        """Meaning of each argument, starting with its symbol in TeX.
 
-        >>> find("8")[0].symbols["w"]
+        >>> find_equations("8")[0].symbols["w"]
         'W^l, (n, m).'
         """
         section = re.search(r"\nArgs:\n(.*?)(\n\n|$)", self._docstring(), re.DOTALL)
         lines = re.sub(r"\n {8,}", " ", section[1]) if section else ""
-        found = (line.strip().partition(": ") for line in lines.splitlines())
-        return {name: meaning for name, _, meaning in found}
+        entries = (line.strip().partition(": ") for line in lines.splitlines())
+        return {name: meaning for name, _, meaning in entries}
 
     def _docstring(self) -> str:
         return inspect.getdoc(self.function) or ""
@@ -100,10 +104,10 @@ INDEX: dict[str, Equation] = {
         ("19", "1.2.2", losses.mean_square_error),
         ("20", "1.2.2", losses.total_gradient),
         ("21", "1.2.2", losses.mini_batch_gradient),
-        ("22", "1.2.2", cross_entropy.square_error_delta),
-        ("23", "1.2.2", cross_entropy.square_error_weight_gradient),
-        ("24", "1.2.2", cross_entropy.cross_entropy),
-        ("25", "1.2.2", cross_entropy.cross_entropy_weight_gradient),
+        ("22", "1.2.2", losses.square_error_delta),
+        ("23", "1.2.2", losses.square_error_weight_gradient),
+        ("24", "1.2.2", losses.cross_entropy),
+        ("25", "1.2.2", losses.cross_entropy_weight_gradient),
         ("26", "1.2.2", softmax.softmax),
         ("27", "1.2.2", softmax.negative_log_likelihood),
         ("28", "2", convolution.convolve_functions),
@@ -118,29 +122,46 @@ INDEX: dict[str, Equation] = {
         ("34", "2.1", conv_backprop.hidden_error),
         ("35", "2.1", conv_backprop.kernel_gradient),
         ("36", "2.1", conv_backprop.bias_gradient),
-        ("37", "4.1", momentum.momentum_step),
-        ("38a", "4.2", regularisation.l2_cost),
-        ("38b", "4.2", regularisation.l1_cost),
-        ("39", "4.2", regularisation.weight_decay_step),
+        ("37", "4.1", optimizers.momentum_step),
+        ("38a", "4.2", regularization.l2_cost),
+        ("38b", "4.2", regularization.l1_cost),
+        ("39", "4.2", regularization.weight_decay_step),
         ("40", "4.7", batch_norm.batch_norm),
-        ("41", "5", hyperspace.cartesian_product),
+        ("41", "5", search_space.cartesian_product),
     )
 }
-"""In the report's order; A1 and A2 are the algorithms, S1 and S2 the sizes of what comes out."""
+"""All equations in report order; A1 and A2 are the algorithms, S1 and S2 the size formulas."""
+
+CHECKS: dict[str, tuple[Check, ...]] = {
+    **checks_dense.CHECKS,
+    **checks_losses.CHECKS,
+    **checks_images.CHECKS,
+    **checks_training.CHECKS,
+}
+"""The checks of each equation, by its number in the index."""
 
 
-def find(number: str) -> list[Equation]:
-    """The entries of a number: '14', '(14)', '31' for both 31a and 31b, 'a1'.
+def find_equations(number: str) -> list[Equation]:
+    """Return the equations with a number: '14', '(14)', 'a1', or '31' for both 31a and 31b.
 
     Raises:
         ValueError: the report has no such number.
 
-    >>> [equation.number for equation in find("31")]
+    >>> [equation.number for equation in find_equations("31")]
     ['31a', '31b']
     """
     wanted = number.strip("() ").lower()
-    parts = {f"{wanted}{letter}" for letter in ("", "a", "b")}
-    found = [equation for key, equation in INDEX.items() if key.lower() in parts]
-    if not found:
-        raise ValueError(f"an equation is a number of {', '.join(INDEX)}; got {number!r}")
-    return found
+    candidates = {f"{wanted}{letter}" for letter in ("", "a", "b")}
+    equations = [equation for key, equation in INDEX.items() if key.lower() in candidates]
+    if not equations:
+        raise ValueError(f"the number must be one of {', '.join(INDEX)}; got {number!r}")
+    return equations
+
+
+def run_checks(number: str) -> list[Outcome]:
+    """Run all checks of one equation, by its number in the index.
+
+    >>> [outcome.passed for outcome in run_checks("14")]
+    [True]
+    """
+    return [Outcome(check.claim, check.error(), check.limit) for check in CHECKS[number]]

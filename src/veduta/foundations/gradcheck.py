@@ -1,7 +1,7 @@
-r"""Is a derivative right? Central differences, and one number for how far off it is.
+r"""Numerical gradients by central differences, and a relative error to compare gradients.
 
-The error of a central difference is O(h^2) from the truncated series and O(\epsilon / h) from
-rounding; h near the cube root of \epsilon balances the two, and about ten digits remain.
+The truncation error of a central difference is O(h^2) and its rounding error O(\epsilon / h). A
+step h near the cube root of \epsilon balances the two and leaves about ten correct digits.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ def numerical_gradient(f: Callable[[Array], float], x: Array, *, step: float = S
     r"""Central differences: \partial f / \partial x_i \approx (f(x + h e_i) - f(x - h e_i)) / 2h.
 
     Args:
-        f: a function of an array of x's shape, to a number.
-        x: the point, of any shape; it is not changed.
-        step: h.
+        f: a scalar function of an array in the shape of x.
+        x: the point at which the gradient is computed, of any shape; it is not modified.
+        step: h, the step size.
 
     Returns:
-        The gradient, of x's shape.
+        The gradient, in the shape of x.
 
     >>> numerical_gradient(lambda x: float((x**2).sum()), np.array([1.0, -3.0])).round(6)
     array([ 2., -6.])
@@ -37,7 +37,7 @@ def numerical_gradient(f: Callable[[Array], float], x: Array, *, step: float = S
 
 
 def relative_error(a: Array | float, b: Array | float) -> float:
-    r"""Distance of two arrays by their size: \|a - b\| / (\|a\| + \|b\|), 0 where both vanish.
+    r"""Relative distance of two arrays: \|a - b\| / (\|a\| + \|b\|), or 0 if both are zero.
 
     >>> relative_error(np.array([3.0, 4.0]), np.array([3.0, 4.0]))
     0.0
@@ -46,6 +46,6 @@ def relative_error(a: Array | float, b: Array | float) -> float:
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape:
-        raise ValueError(f"only arrays of one shape can be compared; got {a.shape} and {b.shape}")
+        raise ValueError(f"both arrays must have the same shape; got {a.shape} and {b.shape}")
     size = float(np.linalg.norm(a) + np.linalg.norm(b))
     return float(np.linalg.norm(a - b)) / size if size else 0.0

@@ -1,7 +1,8 @@
-r"""Named kernels of image processing (report section 2): what learned kernels are compared with.
+r"""Standard kernels of image processing (report section 2), for comparison with learned kernels.
 
-Each is (k, k), for `convolution.convolve`, which reflects it. Edge detectors sum to 0, so that a
-flat region gives 0; the others sum to 1, so that it keeps its brightness.
+Each kernel is (k, k) and meant for `convolution.convolve`, which rotates it by 180 degrees. Edge
+detectors sum to 0, so that they map a constant region to 0. The other kernels sum to 1, so that
+they keep its brightness.
 """
 
 import numpy as np
@@ -10,7 +11,9 @@ from veduta.foundations.arrays import Array, require
 
 
 def sobel() -> Array:
-    r"""Section 2: horizontal change, smoothed vertically by 1, 2, 1; transposed, the other way.
+    r"""Section 2: horizontal derivative, smoothed vertically with weights 1, 2, 1.
+
+    The transposed kernel computes the vertical derivative.
 
     >>> sobel()
     array([[ 1.,  0., -1.],
@@ -21,7 +24,7 @@ def sobel() -> Array:
 
 
 def prewitt() -> Array:
-    r"""Section 2: horizontal change, smoothed vertically by a plain mean.
+    r"""Section 2: horizontal derivative, smoothed vertically with equal weights.
 
     >>> prewitt()[0]
     array([ 1.,  0., -1.])
@@ -30,7 +33,7 @@ def prewitt() -> Array:
 
 
 def laplacian() -> Array:
-    r"""Section 2: \partial^2 / \partial x^2 + \partial^2 / \partial y^2, edges of every direction.
+    r"""Section 2: \partial^2 / \partial x^2 + \partial^2 / \partial y^2, edges of all directions.
 
     >>> laplacian()[1]
     array([ 1., -4.,  1.])
@@ -39,14 +42,21 @@ def laplacian() -> Array:
 
 
 def gabor(k: int = 9, *, wavelength: float = 4.0, degrees: float = 0.0) -> Array:
-    r"""Section 2: e^{-(x'^2 + y'^2) / 2 s^2} \cos(2 \pi x' / \mathrm{wavelength}), less its mean.
+    r"""Section 2: e^{-(x'^2 + y'^2) / 2 s^2} \cos(2 \pi x' / \mathrm{wavelength}), minus its mean.
 
-    Stripes of one width and direction; x' is x turned by `degrees`, s half the wavelength.
+    Responds to stripes of one width and direction. x' is x rotated by `degrees`; s is half the
+    wavelength.
+
+    Args:
+        k: kernel size, odd.
+        wavelength: distance between stripes, in pixels.
+        degrees: direction of the wave.
 
     >>> gabor(3, wavelength=2.0).round(2)[1]
     array([-0.55,  1.05, -0.55])
     """
-    require(k % 2 == 1 and wavelength > 0, "k is odd and the wavelength positive", (k, wavelength))
+    valid = k % 2 == 1 and wavelength > 0
+    require(valid, "k must be odd and the wavelength positive", (k, wavelength))
     y, x = np.mgrid[:k, :k] - k // 2
     along = x * np.cos(np.radians(degrees)) + y * np.sin(np.radians(degrees))
     wave = np.exp(-2 * (x**2 + y**2) / wavelength**2) * np.cos(2 * np.pi * along / wavelength)
@@ -54,17 +64,17 @@ def gabor(k: int = 9, *, wavelength: float = 4.0, degrees: float = 0.0) -> Array
 
 
 def blur(k: int = 3) -> Array:
-    r"""Section 2, against noise: the mean of k \times k pixels.
+    r"""Section 2: a kernel that averages k \times k pixels, which reduces noise.
 
     >>> float(blur(5)[0, 0])
     0.04
     """
-    require(k >= 1, "k is 1 or more", k)
+    require(k >= 1, "k must be 1 or more", k)
     return np.full((k, k), 1 / k**2)
 
 
 def sharpen() -> Array:
-    r"""Section 2, enhancement: the image less its Laplacian.
+    r"""Section 2: a kernel that subtracts the Laplacian from the image, which enhances edges.
 
     >>> sharpen()[1]
     array([-1.,  5., -1.])
@@ -74,13 +84,17 @@ def sharpen() -> Array:
     return identity - laplacian()
 
 
-def named() -> dict[str, Array]:
-    """Every named kernel, for tables and figures.
+def named_kernels() -> dict[str, Array]:
+    """Return all kernels of this module by name.
 
-    >>> list(named())
+    >>> list(named_kernels())
     ['Sobel', 'Prewitt', 'Laplacian', 'Gabor', 'blur', 'sharpen']
     """
-    kernels = (sobel(), prewitt(), laplacian(), gabor(), blur(5), sharpen())
-    return dict(
-        zip(("Sobel", "Prewitt", "Laplacian", "Gabor", "blur", "sharpen"), kernels, strict=True)
-    )
+    return {
+        "Sobel": sobel(),
+        "Prewitt": prewitt(),
+        "Laplacian": laplacian(),
+        "Gabor": gabor(),
+        "blur": blur(5),
+        "sharpen": sharpen(),
+    }

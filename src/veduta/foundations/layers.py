@@ -1,70 +1,92 @@
-r"""Layers of every kind the report names, for `network.train` to stack.
+r"""Network layers for `training.train`, built from the functions of the other modules.
 
-A layer computes nothing itself: each line calls the equation, and keeps what the way back needs.
-Weights are drawn with variance 2 / m, m the numbers a neuron receives, so that ReLU layers neither
-swell nor fade; biases start at 0.
+Each layer calls the equations and stores what its backward pass needs. Weights are initialized from
+a normal distribution with variance 2 / m, where m is the number of inputs per neuron, which keeps
+the variance of activations constant through ReLU layers. Biases are initialized to 0.
 """
 
+from abc import ABC, abstractmethod
 from typing import final
 
 import numpy as np
 
-from veduta.foundations import activations, backprop, conv_backprop, pooling
-from veduta.foundations import batch_norm as normalisation
-from veduta.foundations import dropout as dropping
+from veduta.foundations import (
+    activations,
+    backprop,
+    batch_norm,
+    conv_backprop,
+    pooling,
+    regularization,
+)
 from veduta.foundations.arrays import Activation, Array, require
 from veduta.foundations.convolution import convolve
 from veduta.foundations.network import layer_output
-from veduta.foundations.training import Layer
 
-POOLS = {
+POOLINGS = {
     "max": (pooling.max_pool, pooling.max_pool_backward),
     "l2": (pooling.l2_pool, pooling.l2_pool_backward),
     "average": (pooling.average_pool, pooling.average_pool_backward),
 }
 
 
+class Layer(ABC):
+    """A network layer; `backward` uses what the last call of `forward` stored."""
+
+    def __init__(self, **weights: Array) -> None:
+        self.weights = weights  # trainable parameters by name
+        self.gradients: dict[str, Array] = {}  # \partial C / \partial weight, by the same names
+        self.running: dict[str, Array] = {}  # running statistics, which are not trained
+
+    @abstractmethod
+    def forward(self, a: Array, *, training: bool) -> Array:
+        """Return the output of the layer for the inputs `a`, whose first axis is the sample."""
+
+    @abstractmethod
+    def backward(self, delta: Array) -> Array:
+        """Return the error of the inputs, given that of the outputs, and set `gradients`."""
+
+
 @final
 class Dense(Layer):
-    """(8), with (14)-(16) for the way back; psi is a layer of its own."""
+    """A dense layer, (8), without activation; its backward pass uses (14)-(16)."""
 
     def __init__(self, inputs: int, outputs: int, *, rng: np.random.Generator) -> None:
         w = rng.standard_normal((outputs, inputs)) * np.sqrt(2 / inputs)
         super().__init__(w=w, b=np.zeros(outputs))
 
     def forward(self, a: Array, *, training: bool) -> Array:  # noqa: ARG002
-        """Equation 8."""
+        """Return the pre-activations by equation 8, (N, outputs)."""
         self.a = a
         return layer_output(self.weights["w"], a, b=self.weights["b"])
 
     def backward(self, delta: Array) -> Array:
-        """Equations 15, 16 and 14, its slope left to the activation's layer."""
+        """Apply equations 15, 16 and 14; the activation layer applies the factor psi'."""
         self.gradients["w"] = backprop.weight_gradient(delta, self.a)
         self.gradients["b"] = backprop.bias_gradient(delta)
         return backprop.hidden_error(delta, self.weights["w"], slope=np.ones_like(self.a))
 
 
 @final
-class Activate(Layer):
-    """(6b): psi, entry by entry."""
+class ActivationLayer(Layer):
+    """An activation function applied entry by entry, (6b)."""
 
     def __init__(self, psi: Activation = activations.RELU) -> None:
         super().__init__()
         self.psi = psi
 
     def forward(self, a: Array, *, training: bool) -> Array:  # noqa: ARG002
-        """Equation 6b."""
+        """Return the activations by equation 6b, in the shape of the input."""
         self.z = a
         return self.psi.function(a)
 
     def backward(self, delta: Array) -> Array:
-        """The factor psi'(z) of (12), (14) and (34)."""
+        """Multiply the error by psi'(z), the factor in (12), (14) and (34)."""
         return backprop.output_error(delta, self.psi.derivative(self.z))
 
 
 @final
 class Convolution(Layer):
-    """(30) with a tied bias and stride 1, `padding` zeros around; (34)-(36) for the way back."""
+    """A convolution (30) with tied bias, stride 1 and zero padding; backward by (34)-(36)."""
 
     def __init__(
         self, channels: int, maps: int, *, k: int, rng: np.random.Generator, padding: int = 0
@@ -74,12 +96,12 @@ class Convolution(Layer):
         self.padding = padding
 
     def forward(self, a: Array, *, training: bool) -> Array:  # noqa: ARG002
-        """Equation 30."""
+        """Return the feature maps by equation 30, (N, maps, H_out, W_out)."""
         self.a = a
         return convolve(a, self.weights["w"], b=self.weights["b"], padding=self.padding)
 
     def backward(self, delta: Array) -> Array:
-        """Equations 35, 36 and 34, its slope left to the activation's layer."""
+        """Apply equations 35, 36 and 34; the activation layer applies the factor psi'."""
         w, padding = self.weights["w"], self.padding
         self.gradients["w"] = conv_backprop.kernel_gradient(
             delta, self.a, k=w.shape[2], padding=padding
@@ -89,44 +111,48 @@ class Convolution(Layer):
 
 
 @final
-class Pool(Layer):
-    """(31a), (31b) or the average of touching regions of p x p."""
+class Pooling(Layer):
+    """Max pooling (31a), L2 pooling (31b) or average pooling of adjacent p x p regions."""
 
     def __init__(self, kind: str, p: int) -> None:
         super().__init__()
-        require(kind in POOLS, f"a pooling is one of {', '.join(POOLS)}", repr(kind))
+        require(kind in POOLINGS, f"kind must be one of {', '.join(POOLINGS)}", repr(kind))
         self.kind, self.p = kind, p
 
     def forward(self, a: Array, *, training: bool) -> Array:  # noqa: ARG002
-        """Equation 31a, 31b or the average."""
+        """Return the pooled maps, (N, maps, H_out, W_out)."""
         self.z = a
-        return POOLS[self.kind][0](a, self.p)
+        pool, _ = POOLINGS[self.kind]
+        return pool(a, self.p)
 
     def backward(self, delta: Array) -> Array:
-        """Its derivative."""
-        return POOLS[self.kind][1](delta, self.z, p=self.p)
+        """Apply the derivative of the pooling."""
+        _, pool_backward = POOLINGS[self.kind]
+        return pool_backward(delta, self.z, p=self.p)
 
 
 @final
 class BatchNorm(Layer):
-    """(40): statistics of the batch in training, running ones in evaluation."""
+    """Batch normalization (40), with batch statistics in training and running ones otherwise."""
 
     def __init__(self, features: int) -> None:
         super().__init__(gamma=np.ones(features), beta=np.zeros(features))
         self.running = {"mean": np.zeros(features), "variance": np.ones(features)}
 
     def forward(self, a: Array, *, training: bool) -> Array:
-        """Equation 40, and the running statistics where training."""
-        running = normalisation.Statistics(**self.running)
-        self.z, self.statistics = a, normalisation.batch_statistics(a) if training else running
+        """Return the result of equation 40; in training, update the running statistics."""
+        running = batch_norm.Statistics(**self.running)
+        self.z, self.statistics = a, batch_norm.batch_statistics(a) if training else running
         if training:
-            count = a.size // a.shape[1]
-            self.running = normalisation.updated(running, self.statistics, count=count)._asdict()
-        return normalisation.batch_norm(a, self.statistics, **self.weights)
+            updated = batch_norm.update_running_statistics(
+                running, self.statistics, count=a.size // a.shape[1]
+            )
+            self.running = updated._asdict()
+        return batch_norm.batch_norm(a, self.statistics, **self.weights)
 
     def backward(self, delta: Array) -> Array:
-        """The derivative of (40) in training."""
-        dz, self.gradients["gamma"], self.gradients["beta"] = normalisation.batch_norm_backward(
+        """Apply the derivative of (40) in training mode."""
+        dz, self.gradients["gamma"], self.gradients["beta"] = batch_norm.batch_norm_backward(
             delta, self.z, statistics=self.statistics, gamma=self.weights["gamma"]
         )
         return dz
@@ -134,34 +160,34 @@ class BatchNorm(Layer):
 
 @final
 class Dropout(Layer):
-    """Section 4.3: keep each entry with probability `keep` in training, all in evaluation."""
+    """Dropout (section 4.3): in training, each entry is kept with probability `keep`."""
 
     def __init__(self, keep: float, *, rng: np.random.Generator) -> None:
         super().__init__()
-        dropping.require_keep(keep)
+        regularization.require_keep(keep)
         self.keep, self.rng = keep, rng
 
     def forward(self, a: Array, *, training: bool) -> Array:
-        """Training or evaluation mode of section 4.3."""
+        """Apply the training or evaluation mode of section 4.3."""
         if not training:
-            return dropping.evaluate(a)
-        kept, self.scale = dropping.dropout(a, self.keep, rng=self.rng)
-        return kept
+            return regularization.dropout_in_evaluation(a)
+        dropped, self.scale = regularization.dropout(a, self.keep, rng=self.rng)
+        return dropped
 
     def backward(self, delta: Array) -> Array:
-        """The derivative of dropout in training."""
-        return dropping.dropout_backward(delta, self.scale)
+        """Apply the derivative of dropout in training mode."""
+        return regularization.dropout_backward(delta, self.scale)
 
 
 @final
 class Flatten(Layer):
-    """Feature maps (N, maps, H, W) become the inputs of a dense layer, (N, maps x H x W)."""
+    """Reshapes feature maps (N, maps, H, W) to inputs of a dense layer, (N, maps x H x W)."""
 
     def forward(self, a: Array, *, training: bool) -> Array:  # noqa: ARG002
-        """A row a sample."""
+        """Return one row per sample."""
         self.shape = a.shape
         return a.reshape(len(a), -1)
 
     def backward(self, delta: Array) -> Array:
-        """Back into maps."""
+        """Reshape the error back to the shape of the input."""
         return delta.reshape(self.shape)

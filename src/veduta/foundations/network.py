@@ -1,8 +1,8 @@
-r"""The forward pass of a feed-forward network (report section 1.2.2, equations 6-9).
+r"""Forward pass of a dense feed-forward network (report section 1.2.2, equations 6-9).
 
-Shapes: N samples; layer l has n neurons and receives m numbers. a^{l-1} is (N, m), W^l is (n, m),
-b^l is (n,), z^l and a^l are (N, n). `layers` has layers of every kind the report names, `train`
-makes a network of them learn.
+Shapes: N samples; layer l has n neurons and m inputs. a^{l-1} is (N, m), W^l is (n, m), b^l is
+(n,), the pre-activations z^l and the activations a^l are (N, n). The layer classes are in `layers`,
+the training loop is in `training`.
 """
 
 import itertools
@@ -12,35 +12,24 @@ import numpy as np
 
 from veduta.foundations.activations import SIGMOID
 from veduta.foundations.arrays import Activation, Array, Function, require
-from veduta.foundations.training import train
-
-__all__ = [
-    "cost",
-    "depth",
-    "layer_output",
-    "neuron_activation",
-    "neuron_output",
-    "parameter_count",
-    "stacked_activations",
-    "stacked_outputs",
-    "train",
-    "width",
-]
 
 
 def neuron_output(w_j: Array, a_before: Array, *, b_j: float) -> Array:
     r"""Equation 6a: z_j^l = \sum_k w_{jk}^l a_k^{l-1} + b_j^l.
 
     Args:
-        w_j: w_{jk}^l, for all k: what enters neuron j, (m,).
+        w_j: w_{jk}^l, for all k, the weights of neuron j, (m,).
         a_before: a^{l-1}, (N, m).
-        b_j: the neuron's bias.
+        b_j: b_j^l, the bias of neuron j.
+
+    Returns:
+        The pre-activation of neuron j, (N,).
 
     >>> neuron_output(np.array([2.0, 7.0]), np.array([[1.0, 1.0]]), b_j=2.0)
     array([11.])
     """
-    fits = a_before.ndim == 2 and w_j.shape == a_before.shape[1:]
-    require(fits, "w_j is (m,), a_before (N, m)", f"{w_j.shape} and {a_before.shape}")
+    valid = a_before.ndim == 2 and w_j.shape == a_before.shape[1:]
+    require(valid, "w_j must be (m,) and a_before (N, m)", f"{w_j.shape} and {a_before.shape}")
     return np.asarray(sum(w_jk * a_before[:, k] for k, w_jk in enumerate(w_j))) + b_j
 
 
@@ -48,8 +37,8 @@ def neuron_activation(psi: Function, z_j: Array) -> Array:
     r"""Equation 6b: a_j^l = \psi(z_j^l).
 
     Args:
-        psi: \psi, an activation function.
-        z_j: the neuron's output, (N,).
+        psi: \psi, the activation function.
+        z_j: z_j^l, the pre-activation of neuron j, (N,).
 
     >>> neuron_activation(np.tanh, np.array([0.0]))
     array([0.])
@@ -60,15 +49,20 @@ def neuron_activation(psi: Function, z_j: Array) -> Array:
 def stacked_outputs(w: Array, a_before: Array, *, b: Array) -> Array:
     r"""Equation 7a: [z_1^l, z_2^l, \dots]^T = [w_{jk}^l] [a_1^{l-1}, a_2^{l-1}, \dots]^T + [b_j^l].
 
+    Computed neuron by neuron with (6a); `layer_output` computes the same as one matrix product.
+
     Args:
-        w: [w_{jk}^l], a row a neuron, (n, m).
+        w: [w_{jk}^l], one row per neuron, (n, m).
         a_before: a^{l-1}, (N, m).
         b: [b_j^l], (n,).
+
+    Returns:
+        The pre-activations of the layer, (N, n).
 
     >>> stacked_outputs(np.array([[2.0, 7.0]]), np.array([[1.0, 1.0]]), b=np.array([2.0]))
     array([[11.]])
     """
-    require(len(w) == len(b), "there is one bias a row of w", f"{b.shape} for {w.shape}")
+    require(len(w) == len(b), "b must have one bias per row of w", f"{b.shape} for {w.shape}")
     neurons = zip(w, b, strict=True)
     return np.stack([neuron_output(w_j, a_before, b_j=b_j) for w_j, b_j in neurons], axis=-1)
 
@@ -77,7 +71,7 @@ def stacked_activations(psi: Function, z: Array) -> Array:
     r"""Equation 7b: [a_1^l, a_2^l, \dots]^T = \psi([z_1^l, z_2^l, \dots]^T).
 
     Args:
-        psi: \psi, an activation function.
+        psi: \psi, the activation function.
         z: z^l, (N, n).
 
     >>> stacked_activations(np.abs, np.array([[-1.0, 2.0]]))
@@ -94,13 +88,17 @@ def layer_output(w: Array, a_before: Array, *, b: Array) -> Array:
         a_before: a^{l-1}, (N, m).
         b: b^l, (n,).
 
+    Returns:
+        The pre-activations of the layer, (N, n).
+
     >>> layer_output(np.array([[2.0, 7.0]]), np.array([[1.0, 1.0]]), b=np.array([2.0]))
     array([[11.]])
     """
-    fits = w.ndim == a_before.ndim == 2 and a_before.shape[1:] == w.shape[1:]
+    valid = w.ndim == a_before.ndim == 2 and a_before.shape[1:] == w.shape[1:]
+    valid = valid and b.shape == w.shape[:1]
     received = f"{w.shape}, {a_before.shape} and {b.shape}"
-    require(fits and b.shape == w.shape[:1], "w is (n, m), a_before (N, m), b (n,)", received)
-    return a_before @ w.T + b  # samples are rows, so W stands on the right
+    require(valid, "w must be (n, m), a_before (N, m) and b (n,)", received)
+    return a_before @ w.T + b  # samples are rows, so the product is a W^T instead of W a
 
 
 def cost(
@@ -113,14 +111,14 @@ def cost(
 ) -> float:
     r"""Equation 9: C = C(a^L; y).
 
-    It looks like a function of the output alone; through the forward pass it is one of all weights.
+    Through the forward pass, the cost is a function of all weights and biases.
 
     Args:
-        parameters: (W^l, b^l), of each layer, first to last.
+        parameters: (W^l, b^l), for each layer, first to last.
         x: inputs, (N, m).
-        y: what the net should give, (N, n).
-        measure: C, as a function of what should come out and what does.
-        activation: psi and its derivative, the same in all layers.
+        y: target outputs, (N, n).
+        measure: C, the cost as a function of the targets and the network's outputs.
+        activation: \psi, with its derivative, the same in all layers.
 
     >>> from veduta.foundations.losses import mean_square_error
     >>> net = [(np.array([[1.0]]), np.array([0.0]))]
@@ -134,7 +132,10 @@ def cost(
 
 
 def depth(widths: Sequence[int]) -> int:
-    r"""Section 1.1: the number of layers except the first, which only holds the input.
+    r"""Section 1.1: the number of layers without the input layer.
+
+    Args:
+        widths: number of neurons per layer, including the input layer.
 
     >>> depth([3, 2, 3, 2, 1])
     4
@@ -145,6 +146,9 @@ def depth(widths: Sequence[int]) -> int:
 def width(widths: Sequence[int]) -> int:
     r"""Section 1.1: the largest number of neurons in a layer.
 
+    Args:
+        widths: number of neurons per layer, including the input layer.
+
     >>> width([3, 2, 3, 2, 1])
     3
     """
@@ -152,11 +156,15 @@ def width(widths: Sequence[int]) -> int:
 
 
 def parameter_count(widths: Sequence[int], *, bias: bool = True) -> int:
-    r"""Section 1.2.2: \sum_l n_l (n_{l-1} + 1), or without the biases \sum_l n_l n_{l-1}.
+    r"""Section 1.2.2: \sum_l n_l (n_{l-1} + 1), or without biases \sum_l n_l n_{l-1}.
+
+    Args:
+        widths: n_l, the number of neurons per layer, including the input layer.
+        bias: whether the biases are counted.
 
     >>> parameter_count([3, 2, 3, 2, 1])
     28
     """
-    require(len(widths) > 1 and min(widths) > 0, "a network has two layers or more, none of them "
-            "empty", list(widths))  # fmt: skip
+    valid = len(widths) > 1 and min(widths) > 0
+    require(valid, "a network must have two or more layers, none of them empty", list(widths))
     return sum(n * (m + bias) for m, n in itertools.pairwise(widths))

@@ -1,7 +1,7 @@
 r"""Softmax and the negative log-likelihood (report section 1.2.2, equations 26-27).
 
-Shapes: z is (N, classes), labels are (N,) whole numbers. Only differences of z matter, so the
-largest entry of a row is subtracted first and nothing overflows.
+Shapes: the logits z are (N, classes), labels are (N,) integers. Only differences between logits
+matter, so the largest entry of each row is subtracted first, which prevents overflow.
 """
 
 import numpy as np
@@ -20,10 +20,10 @@ def softmax(z: Array) -> Array:
     r"""Equation 26: a_j^L = \gamma(z_j^L) = \frac{e^{z_j^L}}{\sum_k e^{z_k^L}}.
 
     Args:
-        z: z^L, the outputs of the last layer, (N, classes).
+        z: z^L, the logits, (N, classes).
 
     Returns:
-        Probabilities; each row sums to 1.
+        Class probabilities, (N, classes); each row sums to 1.
 
     >>> softmax(np.array([[0.0, np.log(3.0)], [-1e4, 1e4]]))
     array([[0.25, 0.75],
@@ -38,7 +38,7 @@ def softmax_backward(gradient: Array, a: Array) -> Array:
 
     Args:
         gradient: \partial C / \partial a, (N, classes).
-        a: what the softmax gave, (N, classes).
+        a: the output of `softmax`, (N, classes).
 
     Returns:
         \partial C / \partial z, (N, classes).
@@ -65,11 +65,11 @@ def negative_log_likelihood(z: Array, labels: Integers) -> Array:
     r"""Equation 27: C = -\ln \gamma(z_i^L), \; i \text{ the true class}.
 
     Args:
-        z: z^L, the outputs of the last layer, (N, classes).
+        z: z^L, the logits, (N, classes).
         labels: i, the true class of each sample, (N,).
 
     Returns:
-        Each sample's cost, (N,).
+        The cost of each sample, (N,).
 
     >>> negative_log_likelihood(np.array([[0.0, np.log(3.0)]]), np.array([0])).round(4)
     array([1.3863])
@@ -79,7 +79,7 @@ def negative_log_likelihood(z: Array, labels: Integers) -> Array:
 
 
 def negative_log_likelihood_delta(z: Array, labels: Integers) -> Array:
-    r"""Derivative of (27): \delta_j^L = \gamma(z_j^L) - [j = i], as free of psi' as (25).
+    r"""Derivative of (27): \delta_j^L = \gamma(z_j^L) - [j = i]; as in (25), psi' does not occur.
 
     >>> negative_log_likelihood_delta(np.array([[0.0, np.log(3.0)]]), np.array([0]))
     array([[-0.75,  0.75]])
@@ -89,7 +89,10 @@ def negative_log_likelihood_delta(z: Array, labels: Integers) -> Array:
 
 
 def one_hot(labels: Integers, classes: int) -> Array:
-    r"""Section 1.2.2: class i becomes the vector with a 1 at i and 0 elsewhere.
+    r"""Section 1.2.2: class i is encoded as a vector with 1 at index i and 0 elsewhere.
+
+    Returns:
+        One row per label, (N, classes).
 
     >>> one_hot(np.array([2, 0]), 3)
     array([[0., 0., 1.],

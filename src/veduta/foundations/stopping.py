@@ -1,7 +1,8 @@
 r"""Early stopping (report section 4.4).
 
-Past some epoch the training loss keeps falling while the validation loss rises: the net has begun
-to memorise. That epoch is the one to keep. Epochs count from 1; the rules are production's too.
+After some epoch the training loss keeps falling while the validation loss rises: the network starts
+to memorize its training data. The weights of that epoch are the ones to keep. Epochs are counted
+from 1. Production code uses these rules as well.
 """
 
 import math
@@ -11,24 +12,21 @@ from collections.abc import Sequence
 def optimal_epoch(losses: Sequence[float]) -> int:
     r"""Section 4.4: n^* = \min \arg\min_n C_{\mathrm{validation}}^{(n)}.
 
-    A tie goes to the earlier epoch: the same loss for less training. A loss that is not a number
-    is never the smallest one.
+    Ties are resolved in favor of the earlier epoch. NaN losses are ignored.
 
     Args:
-        losses: validation loss after each epoch, the first entry belonging to epoch 1.
+        losses: validation loss after each epoch, starting with epoch 1.
 
     Raises:
-        ValueError: there is no epoch to choose from, or every loss is NaN.
+        ValueError: there are no losses, or all of them are NaN.
 
     >>> optimal_epoch([0.9, 0.5, 0.4, 0.4, 0.6])
     3
     """
-    usable = [(loss, epoch) for epoch, loss in enumerate(losses, 1) if not math.isnan(loss)]
-    if not usable:
-        raise ValueError(
-            f"optimal_epoch needs at least one loss that is a number; got {list(losses)}"
-        )
-    return min(usable)[1]
+    candidates = [(loss, epoch) for epoch, loss in enumerate(losses, 1) if not math.isnan(loss)]
+    if not candidates:
+        raise ValueError(f"losses must contain at least one number; got {list(losses)}")
+    return min(candidates)[1]
 
 
 def should_stop(losses: Sequence[float], patience: int) -> bool:
@@ -36,7 +34,7 @@ def should_stop(losses: Sequence[float], patience: int) -> bool:
 
     Args:
         losses: validation loss after each epoch so far.
-        patience: how many epochs in a row may pass without a loss strictly below the best.
+        patience: number of consecutive epochs without a new lowest loss after which to stop.
 
     Raises:
         ValueError: patience is below 1.
@@ -47,7 +45,7 @@ def should_stop(losses: Sequence[float], patience: int) -> bool:
     True
     """
     if patience < 1:
-        raise ValueError(f"patience is a number of epochs, at least 1; got {patience}")
+        raise ValueError(f"patience must be 1 or more epochs; got {patience}")
     best = 0 if all(map(math.isnan, losses)) else optimal_epoch(losses)
     return len(losses) - best >= patience
 
@@ -55,8 +53,11 @@ def should_stop(losses: Sequence[float], patience: int) -> bool:
 def gap_exceeds(train: float, validation: float, threshold: float) -> bool:
     r"""Section 4.4: stop once C_{\mathrm{validation}} - C_{\mathrm{train}} > \mathrm{threshold}.
 
-    Both are losses, or shares of wrong answers. A validation loss below the training loss, which
-    dropout brings about, is no reason to stop.
+    Args:
+        train: training loss, or error rate.
+        validation: validation loss, or error rate. It can be below the training loss, for example
+            with dropout; the difference is then negative and below any threshold.
+        threshold: largest allowed difference, 0 or more.
 
     Raises:
         ValueError: the threshold is negative.
@@ -65,23 +66,23 @@ def gap_exceeds(train: float, validation: float, threshold: float) -> bool:
     True
     """
     if threshold < 0:
-        raise ValueError(f"threshold is a distance, 0 or larger; got {threshold}")
+        raise ValueError(f"threshold must be 0 or more; got {threshold}")
     return validation - train > threshold
 
 
-def reaches(accuracy: float, threshold: float) -> bool:
+def reaches_threshold(accuracy: float, threshold: float) -> bool:
     r"""Section 4.4: stop once A_{\mathrm{validation}} \ge \mathrm{threshold}.
 
     Args:
-        accuracy: share of right answers on the validation samples.
-        threshold: the share that is enough, in (0, 1].
+        accuracy: validation accuracy.
+        threshold: sufficient accuracy, in (0, 1].
 
     Raises:
-        ValueError: the threshold is no share above 0.
+        ValueError: the threshold is not in (0, 1].
 
-    >>> reaches(0.9, threshold=0.9)
+    >>> reaches_threshold(0.9, threshold=0.9)
     True
     """
     if not 0 < threshold <= 1:
-        raise ValueError(f"threshold is a share of right answers in (0, 1]; got {threshold}")
+        raise ValueError(f"threshold must be an accuracy in (0, 1]; got {threshold}")
     return accuracy >= threshold

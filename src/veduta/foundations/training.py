@@ -1,44 +1,37 @@
-r"""A network of layers that learns: every technique of section 4 in its place, in one loop.
+r"""Training loop with the techniques of section 4, and shuffled mini-batches (section 4.6).
 
-Forward pass, the cost (27), back-propagation, penalties (38), momentum (37); batches in a new order
-every epoch (4.6); stopping at the optimal epoch (4.4). `network.train` is the way in.
+Each step runs the forward pass, the cost (27), the backward pass, the penalties (38) and the
+momentum update (37). Samples are shuffled in every epoch, and early stopping (section 4.4) restores
+the weights of the optimal epoch.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from veduta.foundations.arrays import Array, Integers, require, require_pairs
-from veduta.foundations.momentum import momentum_step
-from veduta.foundations.regularisation import l1_gradient, l2_gradient
-from veduta.foundations.shuffling import batches, epoch_order
+from veduta.foundations.layers import Layer
+from veduta.foundations.optimizers import momentum_step
+from veduta.foundations.regularization import l1_gradient, l2_gradient
 from veduta.foundations.softmax import negative_log_likelihood, negative_log_likelihood_delta
 from veduta.foundations.stopping import optimal_epoch, should_stop
 
 
-class Layer(ABC):
-    """What a layer learns, and its two passes; `backward` belongs to the last `forward`."""
-
-    def __init__(self, **weights: Array) -> None:
-        self.weights = weights  # what descent moves
-        self.gradients: dict[str, Array] = {}  # \partial C / \partial weight, by the same names
-        self.running: dict[str, Array] = {}  # what is counted, not learned
-
-    @abstractmethod
-    def forward(self, a: Array, *, training: bool) -> Array:
-        """What the layer makes of what it receives, a sample a row."""
-
-    @abstractmethod
-    def backward(self, delta: Array) -> Array:
-        """From the error of what went out to that of what came in; fills `gradients`."""
-
-
 @dataclass(frozen=True)
-class Recipe:
-    """How to train: eta, mu, batch size M, lambda of L1 and L2, and the patience of 4.4."""
+class TrainingSettings:
+    r"""Hyperparameters of training.
+
+    Attributes:
+        epochs: largest number of epochs.
+        batch_size: M, the mini-batch size.
+        lr: \eta, the learning rate.
+        mu: \mu, the decay factor of the velocity.
+        l1: \lambda, the strength of the L1 penalty.
+        l2: \lambda, the strength of the L2 penalty.
+        patience: epochs without a lower validation loss before training stops; None never stops.
+    """
 
     epochs: int = 30
     batch_size: int = 32
@@ -49,8 +42,8 @@ class Recipe:
     patience: int | None = None
 
 
-class Epoch(NamedTuple):
-    """Mean cost (27) of an epoch, while training and on the validation data, and accuracy there."""
+class EpochResult(NamedTuple):
+    """Mean training loss (27) during an epoch; validation loss and accuracy after it."""
 
     train_loss: float
     validation_loss: float
@@ -58,7 +51,7 @@ class Epoch(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Inputs (N, ...), and the class of each, (N,)."""
+    """Inputs x, (N, ...), and the class index of each input, (N,)."""
 
     x: Array
     labels: Integers
@@ -69,82 +62,133 @@ def train(
     samples: Samples,
     *,
     validation: Samples,
-    recipe: Recipe,
+    settings: TrainingSettings,
     rng: np.random.Generator,
-) -> list[Epoch]:
-    """Descend until the last epoch or until patience ends, then take back the optimal epoch.
+) -> list[EpochResult]:
+    """Train a network, then restore the weights of the epoch with the lowest validation loss.
 
     Args:
-        layers: first to last; the last one gives z^L, an output a class. They are changed.
-        samples: what to learn from.
-        validation: what chooses the epoch.
-        recipe: how to train.
-        rng: where the order of the samples is drawn from.
+        layers: first to last; the last one outputs the logits. Their weights are changed.
+        samples: training samples.
+        validation: validation samples, which determine the optimal epoch.
+        settings: hyperparameters of training.
+        rng: random generator for the order of the samples.
 
     Returns:
-        One entry an epoch.
+        One entry per epoch.
 
     >>> from veduta.foundations.layers import Dense
     >>> samples = Samples(np.array([[-1.0], [1.0]] * 8), np.array([0, 1] * 8))
     >>> net, rng = [Dense(1, 2, rng=np.random.default_rng(0))], np.random.default_rng(0)
-    >>> epochs = train(net, samples, validation=samples, recipe=Recipe(epochs=5), rng=rng)
-    >>> len(epochs), epochs[-1].validation_accuracy
+    >>> settings = TrainingSettings(epochs=5)
+    >>> history = train(net, samples, validation=samples, settings=settings, rng=rng)
+    >>> len(history), history[-1].validation_accuracy
     (5, 1.0)
     """
-    require(recipe.epochs >= 1, "epochs is a count, 1 or more", recipe.epochs)
+    require(settings.epochs >= 1, "epochs must be 1 or more", settings.epochs)
     for x, labels in (samples, validation):
         require_pairs(x, labels)
-    history: list[Epoch] = []
+    history: list[EpochResult] = []
     best: list[dict[str, Array]] = []
     velocities = [{name: np.zeros_like(w) for name, w in layer.weights.items()} for layer in layers]
-    while len(history) < recipe.epochs:
-        losses = []
-        for batch in batches(epoch_order(len(samples.labels), rng=rng), recipe.batch_size):
-            z = forward(layers, samples.x[batch], training=True)
-            losses.append(negative_log_likelihood(z, samples.labels[batch]))
-            backward(layers, negative_log_likelihood_delta(z, samples.labels[batch]) / len(batch))
-            for layer, velocity in zip(layers, velocities, strict=True):
-                descend(layer, velocity, recipe=recipe, n=len(samples.labels))
-        history.append(Epoch(float(np.concatenate(losses).mean()), *evaluate(layers, validation)))
-        watched = [epoch.validation_loss for epoch in history]
-        if optimal_epoch(watched) == len(history):
+    while len(history) < settings.epochs:
+        train_loss = train_epoch(layers, samples, velocities, settings=settings, rng=rng)
+        history.append(EpochResult(train_loss, *evaluate(layers, validation)))
+        validation_losses = [epoch.validation_loss for epoch in history]
+        if optimal_epoch(validation_losses) == len(history):
             best = [layer.weights | layer.running for layer in layers]
-        if recipe.patience is not None and should_stop(watched, recipe.patience):
+        if settings.patience is not None and should_stop(validation_losses, settings.patience):
             break
-    for layer, kept in zip(layers, best, strict=True):
-        layer.weights = {name: kept[name] for name in layer.weights}
-        layer.running = {name: kept[name] for name in layer.running}
+    for layer, state in zip(layers, best, strict=True):
+        layer.weights = {name: state[name] for name in layer.weights}
+        layer.running = {name: state[name] for name in layer.running}
     return history
 
 
+def train_epoch(
+    layers: Sequence[Layer],
+    samples: Samples,
+    velocities: Sequence[dict[str, Array]],
+    *,
+    settings: TrainingSettings,
+    rng: np.random.Generator,
+) -> float:
+    """Update the weights and velocities once per mini-batch; return the mean cost (27)."""
+    losses = []
+    order = shuffle_samples(len(samples.labels), rng=rng)
+    for batch in split_into_batches(order, settings.batch_size):
+        z = forward(layers, samples.x[batch], training=True)
+        losses.append(negative_log_likelihood(z, samples.labels[batch]))
+        backward(layers, negative_log_likelihood_delta(z, samples.labels[batch]) / len(batch))
+        for layer, velocity in zip(layers, velocities, strict=True):
+            update_weights(layer, velocity, settings=settings, n=len(samples.labels))
+    return float(np.concatenate(losses).mean())
+
+
 def forward(layers: Sequence[Layer], x: Array, *, training: bool = False) -> Array:
-    """z^L, layer after layer; in evaluation mode unless told."""
+    """Return the output of the last layer for inputs x, in evaluation mode by default."""
     for layer in layers:
         x = layer.forward(x, training=training)
     return x
 
 
 def backward(layers: Sequence[Layer], delta: Array) -> Array:
-    """From the error of z^L to that of the input, last layer first."""
+    """Pass the error of the last layer's output back through all layers; return that of x."""
     for layer in reversed(layers):
         delta = layer.backward(delta)
     return delta
 
 
-def descend(layer: Layer, velocity: dict[str, Array], *, recipe: Recipe, n: int) -> None:
-    """One step of (37) for every weight of a layer; the penalties (38) hold for `w` alone."""
+def update_weights(
+    layer: Layer, velocity: dict[str, Array], *, settings: TrainingSettings, n: int
+) -> None:
+    """Apply one momentum step (37) to all weights of a layer; only `w` is penalized (38)."""
     for name, w in layer.weights.items():
         gradient = layer.gradients[name]
         if name == "w":
-            gradient = gradient + l1_gradient(w, lam=recipe.l1, n=n)
-            gradient = gradient + l2_gradient(w, lam=recipe.l2, n=n)
+            gradient = gradient + l1_gradient(w, lam=settings.l1, n=n)
+            gradient = gradient + l2_gradient(w, lam=settings.l2, n=n)
         layer.weights[name], velocity[name] = momentum_step(
-            w, velocity[name], gradient=gradient, lr=recipe.lr, mu=recipe.mu
+            w, velocity[name], gradient=gradient, lr=settings.lr, mu=settings.mu
         )
 
 
 def evaluate(layers: Sequence[Layer], samples: Samples) -> tuple[float, float]:
-    """Mean cost (27) and accuracy in evaluation mode."""
+    """Return the mean cost (27) and the accuracy in evaluation mode."""
     z = forward(layers, samples.x)
     loss = negative_log_likelihood(z, samples.labels).mean()
     return float(loss), float((z.argmax(axis=1) == samples.labels).mean())
+
+
+def shuffle_samples(samples: int, *, rng: np.random.Generator) -> Integers:
+    r"""Section 4.6: a random permutation of the sample indices, drawn anew for each epoch.
+
+    >>> sorted(shuffle_samples(5, rng=np.random.default_rng(0)).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    require(samples >= 1, "there must be at least one sample to shuffle", samples)
+    return rng.permutation(samples)
+
+
+def split_into_batches(order: Integers, size: int) -> Iterator[Integers]:
+    r"""Section 4.6 with (21): consecutive mini-batches of M samples, which cover each sample once.
+
+    The last batch may be smaller. If it would hold a single sample, that sample is added to the
+    batch before it, because (40) needs the variance of at least two samples.
+
+    Args:
+        order: sample indices in the order of this epoch, (N,).
+        size: M, the mini-batch size.
+
+    Yields:
+        The sample indices of each batch.
+
+    >>> [batch.tolist() for batch in split_into_batches(np.arange(7), 3)]
+    [[0, 1, 2], [3, 4, 5, 6]]
+    """
+    require(size >= 1, "the batch size must be 1 or more", size)
+    starts = list(range(0, len(order), size))
+    if size > 1 and len(starts) > 1 and len(order) - starts[-1] == 1:
+        starts.pop()
+    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        yield order[start:end]

@@ -5,7 +5,7 @@ from typing import Any
 from veduta.experiment.result import Run
 from veduta.report.facts import records
 from veduta.report.grid_plots import main_effects, parallel_coordinates
-from veduta.report.plots import to_svg
+from veduta.report.plots import render_svg
 from veduta.report.reading import reading
 from veduta.report.run_plots import curves
 
@@ -50,7 +50,7 @@ def _curves(run: Run, others: list[str]) -> dict[str, Any]:
         f"Accuracy by epoch, training and validation; a dashed line marks epoch {best}",
     )
     drawn = [
-        to_svg(figure, name=f"curves-{place}", title=title)
+        render_svg(figure, name=f"curves-{place}", title=title)
         for place, (figure, title) in enumerate(zip(figures, titles, strict=True))
     ]
     planned = run.summary["winner"]["hyper_parameters"]["epochs"]
@@ -74,9 +74,9 @@ def _grid(run: Run) -> dict[str, Any] | None:
     if len(varied) > 1:  # of one setting its effect says it all
         figure = parallel_coordinates(ended, varied, run.summary["winner"]["trial"])
         told = f"Each of {len(ended)} trials as a line through {', '.join(varied)} to its accuracy"
-        lines = to_svg(figure, name="parallel", title=told)
+        lines = render_svg(figure, name="parallel", title=told)
     effects = [
-        to_svg(figure, name=f"effect-{place}", title=title)
+        render_svg(figure, name=f"effect-{place}", title=title)
         for place, (title, figure) in enumerate(main_effects(ended, varied).items())
     ]
     return {"lines": lines, "effects": effects}

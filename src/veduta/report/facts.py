@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from veduta.errors import InputError
-from veduta.evaluation.abstention import risk_coverage
-from veduta.evaluation.calibration import reliability, softmax
+from veduta.evaluation.abstention import compute_risk_coverage_curve
+from veduta.evaluation.calibration import compute_reliability_diagram, softmax
 from veduta.experiment.result import Run
 from veduta.experiment.shown import table_of
-from veduta.metrics.classification import confusion, per_class
+from veduta.metrics.classification import compute_confusion_matrix, estimate_class_metrics
 from veduta.report.pictures import Pictures, pictures_in
 from veduta.runs.directory import RunDirectory
 
@@ -55,19 +55,19 @@ class Facts:
 def facts_of_run(run: Run, *, seed: int) -> Facts:
     """From the scores of a run."""
     judged = run.judgement.test or run.judgement.validation
-    truth, predicted, classes = judged.truth, judged.predicted, judged.classes
+    truth, predicted, classes = judged.y_true, judged.y_pred, judged.classes
     raw = softmax(judged.logits).max(1, initial=0.0)
     return Facts(
         "test" if run.judgement.test else "validation",
         classes,
         table_of(judged),
-        confusion(truth, predicted, classes),
-        per_class(truth, predicted, classes, seed=seed),
+        compute_confusion_matrix(truth, predicted, classes),
+        estimate_class_metrics(truth, predicted, classes, seed=seed),
         {
-            "before": reliability(judged.hits, raw),
-            "after": reliability(judged.hits, judged.confidence),
+            "before": compute_reliability_diagram(judged.correct, raw),
+            "after": compute_reliability_diagram(judged.correct, judged.confidence),
         },
-        risk_coverage(judged.hits, judged.confidence),
+        compute_risk_coverage_curve(judged.correct, judged.confidence),
         calibration=run.summary["calibration"],
         abstain=run.summary["abstain"],
         pictures=pictures_in(run.directory.media),

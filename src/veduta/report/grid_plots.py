@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from veduta.report.plots import COLOURS, INK, PERCENT, panel
+from veduta.report.plots import COLORS, INK, PERCENT, open_panel
 
 MOST_TICKS = 9
 AROUND = (0.74, 0.52, 0.2, 0.12)  # room for numbers and a name
@@ -27,14 +27,14 @@ def parallel_coordinates(trials: pd.DataFrame, varied: Sequence[str], winner: st
     columns = [_places(trials[name]) for name in varied]
     heights = [place / max(1, len(names) - 1) for place, names in columns]
     wide = max(4.4, 1.25 * (len(varied) + 1))
-    with panel(wide, 3.2, margins=(0.5, 0.35, 0.15, 0.1)) as (figure, axes):
+    with open_panel(wide, 3.2, margins=(0.5, 0.35, 0.15, 0.1)) as (figure, axes):
         paths = np.column_stack([*heights, scaled])
         for path, trial in zip(paths, trials["trial"], strict=True):
             own = trial == winner
-            look: dict[str, Any] = {"color": COLOURS[0], "linewidth": 1.3}
+            look: dict[str, Any] = {"color": COLORS[0], "linewidth": 1.3}
             look["alpha"] = 0.25 + 0.65 * path[-1]
             if own:
-                look = {"color": COLOURS[1], "linewidth": 3.2}
+                look = {"color": COLORS[1], "linewidth": 3.2}
             axes.plot(range(len(path)), path, **look)
         for place, (_, names) in enumerate(columns):
             axes.axvline(place, color=INK, linewidth=0.8, alpha=0.4)
@@ -61,10 +61,10 @@ def main_effects(trials: pd.DataFrame, varied: Sequence[str]) -> dict[str, Figur
     figures = {}
     for name in varied:
         place, names = _places(trials[name])
-        with panel(3.3, 2.6, margins=AROUND) as (figure, axes):
+        with open_panel(3.3, 2.6, margins=AROUND) as (figure, axes):
             axes.plot(place, trials["val_accuracy"], "o", color=INK, alpha=0.35, markersize=4)
             means = [trials["val_accuracy"][place == at].mean() for at in range(len(names))]
-            axes.plot(range(len(names)), means, "o-", color=COLOURS[0], markersize=7)
+            axes.plot(range(len(names)), means, "o-", color=COLORS[0], markersize=7)
             ticks = _shown(len(names))
             axes.set_xticks(ticks, [names[at] for at in ticks])
             axes.set(xlabel=name, ylim=(low - room, high + room), xlim=(-0.4, len(names) - 0.6))

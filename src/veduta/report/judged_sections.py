@@ -5,11 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from veduta.evaluation.confused import confused_pairs, in_words
-from veduta.evaluation.mistakes import by_cell
+from veduta.evaluation.mistakes import describe_confused_pairs, find_confused_pairs, group_by_cell
 from veduta.experiment.shown import A_CELL
 from veduta.report.facts import Facts, records
-from veduta.report.plots import to_svg
+from veduta.report.plots import render_svg
 from veduta.report.run_plots import reliability_diagram, risk_curve
 
 WIDEST = 40  # classes whose matrix a page can show
@@ -32,8 +31,8 @@ def judged_sections(facts: Facts) -> dict[str, Any]:
 
 
 def _confused(facts: Facts) -> dict[str, Any]:
-    pairs = confused_pairs(facts.confusion)
-    told, ending = in_words(pairs)
+    pairs = find_confused_pairs(facts.confusion)
+    told, ending = describe_confused_pairs(pairs)
     number = {name: place for place, name in enumerate(facts.classes)}
     table = [
         {**row, "cells": (number[row["first"]], number[row["second"]])}
@@ -61,7 +60,7 @@ def _cells(facts: Facts) -> list[dict[str, Any]]:
     """The cells that have images, in the order of the matrix, with those that can be shown."""
     number = {name: place for place, name in enumerate(facts.classes)}
     found, counts = [], facts.confusion.to_numpy()
-    for (truth, label), table in by_cell(facts.images, most=A_CELL).items():
+    for (truth, label), table in group_by_cell(facts.images, limit=A_CELL).items():
         place = number[truth], number[label]
         pictures = [
             {**row, "address": address}
@@ -102,10 +101,10 @@ def _calibration(facts: Facts) -> dict[str, Any]:
         title = f"temperature {at:.3g}{missed}"
         told = f"Reliability diagram at {title}; accuracy of each bin of confidence, with intervals"
         figure = reliability_diagram(bins, title)
-        drawn.append(to_svg(figure, name=f"reliability-{which}", title=told))
+        drawn.append(render_svg(figure, name=f"reliability-{which}", title=told))
     told = "The error left among the images accepted, by the share of images accepted"
     drawn.append(
-        to_svg(risk_curve(facts.risk_coverage, facts.abstain), name="risk-coverage", title=told)
+        render_svg(risk_curve(facts.risk_coverage, facts.abstain), name="risk-coverage", title=told)
     )
     return {"figures": drawn, "told": found, "abstain": facts.abstain}
 

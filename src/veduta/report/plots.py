@@ -1,30 +1,32 @@
-"""Figures as inline SVG that follows the page's colours, the same bytes for the same numbers.
+"""Figures as inline SVG in the colors of the page, and as files.
 
-Matplotlib is used here and beside, nowhere else. Text stays text, so that it can be read aloud,
-searched and scaled; ink is the page's own colour, light or dark.
+All figures are drawn with these functions, in small panels of one style. The same numbers give the
+same bytes. Text in an SVG stays text, so that it can be searched, scaled and read aloud.
 """
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import ArrayLike
 
 from veduta.runs.files import expect_room, write_atomically
+from veduta.runtime.process import PLOTTING
 
-INK = "#010203"  # stands for the page's text colour until the figure is on the page
-COLOURS = ("#0f7fbf", "#d9702b", "#2f9e6e", "#b8559d", "#8a7a2e")  # readable on light and on dark
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # nothing is told by colour alone
+INK = "#010203"  # placeholder; replaced by the text color of the page
+COLORS = ("#0f7fbf", "#d9702b", "#2f9e6e", "#b8559d", "#8a7a2e")  # readable on light and dark pages
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # lines also differ without color
 Margins = tuple[float, float, float, float]
-PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.4g}%")
-STYLE: Any = {  # matplotlib types its parameters name by name
+PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:.4g}%")
+STYLE: Any = {  # Matplotlib types each parameter by its name
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
     "axes.labelcolor": INK,
@@ -46,66 +48,66 @@ STYLE: Any = {  # matplotlib types its parameters name by name
 
 
 @contextmanager
-def panel(
+def open_panel(
     width: float = 4.2, height: float = 2.9, *, margins: Margins | None = None
 ) -> Iterator[tuple[Figure, Axes]]:
-    """One pair of axes in Veduta's style; panels are small, so that a phone shows them whole.
+    """Yield a figure with one pair of axes in Veduta's style; the default size fits a phone.
 
     Args:
-        width: of all of it, in inches.
-        height: of all of it, in inches.
-        margins: around the axes, in inches: left, below, right, above. Those that are known need
-            not be measured, which takes longer than the drawing.
+        width: width of the figure, in inches.
+        height: height of the figure, in inches.
+        margins: space around the axes, in inches: left, bottom, right, top. If None, Matplotlib
+            computes the margins, which takes longer than drawing the figure.
     """
-    with rc_context(STYLE):
+    with PLOTTING, rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout=None if margins else "constrained")
         if margins:
-            left, below, right, above = margins
+            left, bottom, right, top = margins
             figure.subplots_adjust(
-                left / width, below / height, 1 - right / width, 1 - above / height
+                left / width, bottom / height, 1 - right / width, 1 - top / height
             )
         yield figure, figure.add_subplot()
 
 
-def lines(axes: Axes, x: Any, series: dict[str, Any]) -> None:  # noqa: ANN401
-    """One line a name, told apart by colour and by dash, against whole numbers."""
-    styles = zip(COLOURS, DASHES, strict=True)
-    for (name, y), (colour, dash) in zip(series.items(), styles, strict=False):
-        axes.plot(x, y, color=colour, linestyle=dash, label=name)
+def plot_lines(axes: Axes, x: ArrayLike, series: Mapping[str, ArrayLike]) -> None:
+    """Plot one line per name, each with its own color and dash pattern; ticks at integers."""
+    styles = zip(COLORS, DASHES, strict=True)
+    for (name, y), (color, dash) in zip(series.items(), styles, strict=False):
+        axes.plot(x, y, color=color, linestyle=dash, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     axes.legend()
 
 
-def to_files(figure: Figure, path: Path) -> None:
-    """The figure as two files beside each other, `path` with .svg and .png, black on white.
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write the figure as two files, `path` with the suffixes .svg and .png, on white background.
 
     Args:
-        figure: drawn in `panel`.
-        path: without an ending.
+        figure: figure made with `open_panel`.
+        path: path without suffix.
     """
-    for ending, metadata in (
+    for suffix, metadata in (
         (".svg", {"Date": None, "Creator": None}),
         (".png", {"Software": None}),
     ):
-        drawn = io.BytesIO()
-        with rc_context(STYLE):
-            figure.savefig(drawn, format=ending[1:], metadata=metadata, facecolor="white", dpi=150)
+        buffer = io.BytesIO()
+        with PLOTTING, rc_context(STYLE):
+            figure.savefig(buffer, format=suffix[1:], metadata=metadata, facecolor="white", dpi=150)
         with expect_room(path.parent):
-            write_atomically(path.with_suffix(ending), drawn.getvalue())
+            write_atomically(path.with_suffix(suffix), buffer.getvalue())
 
 
-def to_svg(figure: Figure, *, name: str, title: str) -> Markup:
-    """The figure as an `<svg>` element: no prolog, no date, no outside reference.
+def render_svg(figure: Figure, *, name: str, title: str) -> Markup:
+    """Return the figure as an `<svg>` element without prolog, date or external references.
 
     Args:
-        figure: drawn in `panel`.
-        name: unique on the page; every identifier inside begins with it.
-        title: what a reader who does not see the figure is told.
+        figure: figure made with `open_panel`.
+        name: prefix of all identifiers in the SVG, unique on the page.
+        title: text alternative for readers who cannot see the figure.
     """
-    drawn = io.StringIO()
-    with rc_context(STYLE):
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    svg = drawn.getvalue()
+    buffer = io.StringIO()
+    with PLOTTING, rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
@@ -114,3 +116,30 @@ def to_svg(figure: Figure, *, name: str, title: str) -> Markup:
     box = re.search(r'viewBox="[^"]*"', svg)
     opening = f'<svg role="img" aria-label="{escape(title)}" {box[0] if box else ""}>'
     return Markup(re.sub(r"<svg[^>]*>", lambda _: opening, svg, count=1))  # noqa: S704
+
+
+class Drawing(NamedTuple):
+    """Panels under one caption, placed after an equation or at the start of a section."""
+
+    anchor: str
+    name: str
+    title: str
+    caption: str
+    panels: tuple[Markup, ...]
+
+
+def make_drawing(anchor: str, title: str, caption: str, panels: dict[str, Figure]) -> Drawing:
+    """Render the panels of a drawing, given by their text alternatives.
+
+    Args:
+        anchor: equation number, or "section" and its number.
+        title: title of the drawing; its identifier on the page is derived from it.
+        caption: text under the panels.
+        panels: figures by text alternative, from left to right.
+    """
+    name = title.lower().replace(" ", "-").replace(",", "")
+    rendered = (
+        render_svg(figure, name=f"{name}-{i}", title=alternative)
+        for i, (alternative, figure) in enumerate(panels.items())
+    )
+    return Drawing(anchor, name, title, caption, tuple(rendered))

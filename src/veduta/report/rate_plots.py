@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from veduta.report.plots import COLOURS, panel, to_files
+from veduta.report.plots import COLORS, open_panel, save_figure
 from veduta.training.range_test import Suggestion
 
 HEADROOM = 1.5  # times the loss at the start: what diverges is cut off above it
@@ -18,18 +18,18 @@ def write_rates(folder: Path, rates: pd.DataFrame, suggestion: Suggestion | None
         rates: lr, loss and smoothed_loss.
         suggestion: marked by lines, where there is one.
     """
-    with panel(6.4, 4.0) as (figure, axes):
-        axes.plot(rates["lr"], rates["loss"], color=COLOURS[0], alpha=0.35, linewidth=1)
+    with open_panel(6.4, 4.0) as (figure, axes):
+        axes.plot(rates["lr"], rates["loss"], color=COLORS[0], alpha=0.35, linewidth=1)
         smoothed = rates["smoothed_loss"]
-        axes.plot(rates["lr"], smoothed, color=COLOURS[0])
+        axes.plot(rates["lr"], smoothed, color=COLORS[0])
         axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
         axes.set_ylim(0, HEADROOM * smoothed.iloc[0])
         axes.set_title("Learning-rate range test: loss of a batch (pale), smoothed")
         if suggestion:
             marks = {"steepest": suggestion.steepest, "minimum / 10": suggestion.tenth}
-            styles = zip(marks.items(), COLOURS[1:], ("--", ":"), strict=False)
+            styles = zip(marks.items(), COLORS[1:], ("--", ":"), strict=False)
             for (name, lr), colour, dash in styles:
                 told = f"{name}: {lr:.2g}"
                 axes.axvline(lr, color=colour, linestyle=dash, linewidth=1.4, label=told)
             axes.legend(loc="lower left")
-        to_files(figure, folder / "lr_find")
+        save_figure(figure, folder / "lr_find")

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from veduta.foundations.generalisation import gap, overfits, overfits_from, underfits
+from veduta.foundations.generalization import (
+    find_overfitting_epoch,
+    generalization_gap,
+    overfits,
+    underfits,
+)
 from veduta.foundations.stopping import optimal_epoch
 
 LIMIT = 0.1  # the gap from which section 3 speaks of overfitting
@@ -19,7 +24,7 @@ def reading(epochs: pd.DataFrame, best_epoch: int) -> Sequence[str]:
     """
     best = epochs[epochs["epoch"] == best_epoch]
     train, validation = best["train_accuracy"].to_numpy()[0], best["val_accuracy"].to_numpy()[0]
-    apart = gap(train, validation)
+    apart = generalization_gap(train, validation)
     told = [
         f"At epoch {best_epoch} of {len(epochs)}, which was kept, {train:.1%} of the training "
         f"images are right and {validation:.1%} of those that validate: "
@@ -49,7 +54,7 @@ def _course(epochs: pd.DataFrame) -> Sequence[str]:
     if not epochs[["train_loss", "val_loss"]].notna().to_numpy().all():
         return []
     least, last = optimal_epoch(losses[1]), len(epochs)
-    turned = overfits_from(*losses)
+    turned = find_overfitting_epoch(*losses)
     if turned is not None:
         told = f"After epoch {turned} only the training loss improves: the rest is memorised."
         return [told]

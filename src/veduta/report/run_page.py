@@ -17,7 +17,7 @@ from veduta.report.facts import facts_of_run, records
 from veduta.report.judged_sections import judged_sections
 from veduta.report.left_out import rejected_of
 from veduta.report.pictures import Pictures
-from veduta.report.plots import to_svg
+from veduta.report.plots import render_svg
 from veduta.report.run_plots import intervals
 from veduta.runs.directory import RunDirectory
 from veduta.runs.journal import read_journal
@@ -101,7 +101,7 @@ def scores_of(summary: Mapping[str, Any]) -> Any:  # noqa: ANN401 - markup, or N
         f"{name} {score['accuracy']:.1%}, interval {score['low']:.1%} to {score['high']:.1%}"
         for name, score in found.items()
     )
-    return to_svg(intervals(found), name="scores", title=f"Accuracy with 95% intervals: {said}")
+    return render_svg(intervals(found), name="scores", title=f"Accuracy with 95% intervals: {said}")
 
 
 def _doubted(run: Run, pictures: Pictures) -> dict[str, Any] | None:
