@@ -23,16 +23,16 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from veduta.foundations.layers import (
-    Activate,
+    ActivationLayer,
     BatchNorm,
     Convolution,
     Dense,
     Dropout,
     Flatten,
-    Pool,
+    Layer,
+    Pooling,
 )
-from veduta.foundations.network import train
-from veduta.foundations.training import Layer, Recipe, Samples
+from veduta.foundations.training import Samples, TrainingSettings, train
 
 PROMISED = 10
 BATCH, LR, MU = 32, 0.02, 0.9
@@ -74,18 +74,18 @@ def ours(x: np.ndarray, labels: np.ndarray) -> None:
     net: list[Layer] = [
         Convolution(1, 16, k=3, padding=1, rng=rng),
         BatchNorm(16),
-        Activate(),
+        ActivationLayer(),
         Convolution(16, 32, k=3, padding=1, rng=rng),
         BatchNorm(32),
-        Activate(),
-        Pool("max", 2),
+        ActivationLayer(),
+        Pooling("max", 2),
         Flatten(),
         Dropout(0.5, rng=rng),
         Dense(512, 10, rng=rng),
     ]
     few = Samples(x[:2], labels[:2])
-    recipe = Recipe(epochs=1, batch_size=BATCH, lr=LR, mu=MU)
-    train(net, Samples(x, labels), validation=few, recipe=recipe, rng=rng)
+    settings = TrainingSettings(epochs=1, batch_size=BATCH, lr=LR, mu=MU)
+    train(net, Samples(x, labels), validation=few, settings=settings, rng=rng)
 
 
 def by_torch(x: np.ndarray, labels: np.ndarray, dtype: torch.dtype) -> None:

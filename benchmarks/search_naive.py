@@ -56,18 +56,15 @@ def ours(data: Path, out: Path, epochs: int) -> dict[str, float]:
 def plain_backbone(cache: Path) -> tuple[Any, Any]:
     """The frozen backbone as people load it, all processors its own, and its images' transform."""
     import torch
-    from torch import nn
     from torchvision import transforms
 
-    from veduta.models.backbones import full_network
+    from veduta.models.backbones import build_backbone
     from veduta.models.registry import find_model
     from veduta.runtime.environment import processors
 
     torch.set_num_threads(processors())
     model = find_model("efficientnet_lite0")
-    backbone = full_network(model, cache=cache)
-    for name in model.classifier:
-        backbone.set_submodule(name, nn.Identity())
+    backbone = build_backbone(model, cache=cache).network
     steps = [
         transforms.Resize((SIZE, SIZE), transforms.InterpolationMode.BICUBIC),
         transforms.ToTensor(),

@@ -1,4 +1,4 @@
-"""The documentation runs: README's commands and Python as they stand; its tree is the source's."""
+"""The documentation runs: the commands and the Python of README.md."""
 
 import os
 import re
@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import paint
-from tools.tree import tree
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,10 +44,6 @@ def test_the_python_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = blocks("python")
     exec(compile(block, "README.md", "exec"), {})  # noqa: S102
     assert (folder / "runs" / "search-1" / "summary.json").is_file()
-
-
-def test_the_tree_is_that_of_the_source() -> None:
-    assert tree() in README, "README.md is out of date: paste what `python -m tools.tree` prints"
 
 
 def test_what_it_names_is_there() -> None:

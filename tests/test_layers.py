@@ -9,7 +9,7 @@ import veduta
 
 ROOT = Path(veduta.__file__).parent
 LAYERS = (  # bottom first; units that share a layer may not import one another
-    {"errors", "foundations"},
+    {"errors", "foundations", "types"},
     {"config", "runtime"},
     {"data", "augment", "models", "optim", "runs", "metrics"},
     {"features", "training", "tracking"},
@@ -21,7 +21,7 @@ LAYERS = (  # bottom first; units that share a layer may not import one another
     {"cli"},
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
-LONGEST = 250
+LONGEST = 400
 
 
 def imported_names(source: str) -> Iterator[str]:

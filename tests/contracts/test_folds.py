@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from tests.contracts.test_fused import CLASSES, FEATURES, differences, examples, trials_of
+from tests.support.trials import run_trial
 from veduta.models.heads import build_head, head_of
 from veduta.search.course import Finished
 from veduta.search.fused import run_tile
-from veduta.search.serial import Way, run_trial
+from veduta.search.serial import Way
 from veduta.search.space import Trial
 from veduta.training.folds import Fold, divided
 from veduta.training.loop import Epoch, Training, fit

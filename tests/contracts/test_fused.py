@@ -21,8 +21,9 @@ from tests.contracts.test_heads import (
     smoothed,
     uniforms,
 )
+from tests.support.trials import run_trial
 from veduta.config.settings import Settings
-from veduta.foundations import regularisation, training
+from veduta.foundations import regularization, training
 from veduta.models.heads import ACTIVATIONS, Head, build_head
 from veduta.optim import vectorised
 from veduta.optim.optimizers import OPTIMIZERS
@@ -33,7 +34,7 @@ from veduta.search.course import Finished
 from veduta.search.fused import run_tile
 from veduta.search.fused_head import FusedHead
 from veduta.search.groups import groups, tiles
-from veduta.search.serial import Way, run_trial
+from veduta.search.serial import Way
 from veduta.search.space import Trial, cells, trials
 from veduta.training.folds import undivided
 from veduta.training.loop import Epoch
@@ -242,8 +243,8 @@ def test_a_step_is_the_foundations_step(head: Head) -> None:
             found = gradients[name][place].numpy() if name in gradients else 0.0
             assert np.abs(gradient - found).max() < 1e-12
             one, weight = settings[place], shapes[name] == 2
-            penalty = regularisation.l1_gradient(w, lam=2 * one.l1 if weight else 0.0, n=1)
-            stepped = regularisation.weight_decay_step(
+            penalty = regularization.l1_gradient(w, lam=2 * one.l1 if weight else 0.0, n=1)
+            stepped = regularization.weight_decay_step(
                 w, gradient + penalty, lr=one.lr, lam=one.weight_decay if weight else 0.0, n=1
             )
             assert np.abs(fused_head.state[name][place].numpy() - stepped).max() < 1e-12

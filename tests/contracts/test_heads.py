@@ -12,19 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.foundations.drawing import assert_same, normal
+from tests.foundations.helpers import assert_same, draw_normal
 from veduta.config.settings import Settings
-from veduta.foundations import activations, batch_norm, dropout, regularisation, softmax, training
+from veduta.foundations import activations, batch_norm, regularization, softmax, training
 from veduta.foundations.arrays import Array
-from veduta.foundations.layers import Activate, BatchNorm, Dense, Dropout
-from veduta.foundations.training import Layer
+from veduta.foundations.layers import ActivationLayer, BatchNorm, Dense, Dropout, Layer
 from veduta.models.heads import Head, HeadNetwork, build_head
 from veduta.optim.optimizers import build_optimizer
 from veduta.training.loss import Batch, Technique
 from veduta.training.step import logits_of, loss_and_accuracy, train_step
 
 SAMPLES, LABELS = 7, np.array([0, 2, 1, 1, 0, 2, 2])
-X = normal(0, SAMPLES, 5)
+X = draw_normal(0, SAMPLES, 5)
 NAMED = ("relu", "sigmoid", "tanh", "arctan")  # what the report has and heads offer
 HEADS = {
     "linear": Head(5, 3),
@@ -68,7 +67,7 @@ def foundations_of(network: HeadNetwork) -> list[Layer]:
         layers.append(dense)
         if number < len(head.hidden):
             middle: list[Layer] = [BatchNorm(head.hidden[number])] if head.batch_norm else []
-            middle.append(Activate(getattr(activations, head.activation.upper())))
+            middle.append(ActivationLayer(getattr(activations, head.activation.upper())))
             layers += middle if head.norm_first else middle[::-1]
             layers += drop(number) if head.drops(number) else []
     return layers
@@ -118,11 +117,11 @@ def test_a_step_of_a_head_is_the_foundations_step(head: Head, l1: float, smoothi
     weights, gradients = flat(layers, "weights"), flat(layers, "gradients")
     for w, gradient, parameter in zip(weights, gradients, learned(network), strict=True):
         # relative to the step's size: a bias before batch norm has no gradient but rounding
-        penalty = regularisation.l1_gradient(w, lam=2 * l1 if w.ndim == 2 else 0.0, n=1)
+        penalty = regularization.l1_gradient(w, lam=2 * l1 if w.ndim == 2 else 0.0, n=1)
         found = parameter.grad.numpy() if parameter.requires_grad else 0.0  # type: ignore[union-attr]
         assert np.abs(gradient + penalty - found).max() < 1e-12  # it has joined the gradient
         lam = 0.05 if w.ndim == 2 else 0.0
-        stepped = regularisation.weight_decay_step(w, gradient + penalty, lr=0.1, lam=lam, n=1)
+        stepped = regularization.weight_decay_step(w, gradient + penalty, lr=0.1, lam=lam, n=1)
         assert np.abs(stepped - parameter.detach().numpy()).max() < 1e-12
 
 
@@ -132,7 +131,7 @@ def test_evaluation_is_the_foundations_evaluation(head: Head) -> None:
     network.train()
     layers = foundations_of(network)
     for number in range(3):  # running statistics get somewhere
-        x = normal(number, SAMPLES, 5)
+        x = draw_normal(number, SAMPLES, 5)
         network(torch.tensor(x), uniforms)
         training.forward(layers, x, training=True)
     expected = logits_of(network, [torch.tensor(X)])
@@ -145,14 +144,16 @@ def test_dropout_scales_what_it_keeps() -> None:
     network = build_head(Head(5, 3, dropout=0.4), seed=0).double()
     kept = network._drop(torch.tensor(X), 0, uniforms)
     rng: Any = SameDraws(0)
-    assert_same(dropout.dropout(X, 0.6, rng=rng)[0], kept)
+    assert_same(regularization.dropout(X, 0.6, rng=rng)[0], kept)
 
 
 def test_batch_norm_counts_as_torch_does() -> None:
     layer = torch.nn.BatchNorm1d(5).double()
     layer(torch.tensor(X))
     start = batch_norm.Statistics(np.zeros(5), np.ones(5))
-    running = batch_norm.updated(start, batch_norm.batch_statistics(X), count=SAMPLES)
+    running = batch_norm.update_running_statistics(
+        start, batch_norm.batch_statistics(X), count=SAMPLES
+    )
     assert_same(running.mean, layer.running_mean)
     assert_same(running.variance, layer.running_var)
     assert layer.eps == batch_norm.EPSILON

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.foundations.drawing import assert_same, normal
+from tests.foundations.helpers import assert_same, draw_normal
 from veduta.config.settings import Settings
-from veduta.foundations import adaptive, momentum, regularisation
-from veduta.foundations.adaptive import Moments
+from veduta.foundations import optimizers, regularization
 from veduta.foundations.arrays import Array
+from veduta.foundations.optimizers import Moments
 from veduta.optim.optimizers import OPTIMIZERS, build_optimizer
 
 LR, DECAY, STEPS = 0.05, 0.1, 4
@@ -29,36 +29,36 @@ Step = Callable[[Array, Any, Array], tuple[Array, Any]]
 
 def coupled(w: Array, gradient: Array) -> Array:
     """The gradient with the penalty's own: lambda / n is PyTorch's weight_decay."""
-    return gradient + regularisation.l2_gradient(w, lam=DECAY, n=1)
+    return gradient + regularization.l2_gradient(w, lam=DECAY, n=1)
 
 
 def sgd(w: Array, v: Array, gradient: Array) -> tuple[Array, Array]:
-    return momentum.momentum_step(w, v, gradient=coupled(w, gradient), lr=LR, mu=0.8)
+    return optimizers.momentum_step(w, v, gradient=coupled(w, gradient), lr=LR, mu=0.8)
 
 
 def nesterov(w: Array, v: Array, gradient: Array) -> tuple[Array, Array]:
-    return momentum.nesterov_step(w, v, gradient=coupled(w, gradient), lr=LR, mu=0.8)
+    return optimizers.nesterov_step(w, v, gradient=coupled(w, gradient), lr=LR, mu=0.8)
 
 
 def plain(w: Array, nothing: Array, gradient: Array) -> tuple[Array, Array]:
-    return regularisation.weight_decay_step(w, gradient, lr=LR, lam=DECAY, n=1), nothing
+    return regularization.weight_decay_step(w, gradient, lr=LR, lam=DECAY, n=1), nothing
 
 
 def adagrad(w: Array, total: Array, gradient: Array) -> tuple[Array, Array]:
-    return adaptive.adagrad_step(w, total, gradient=coupled(w, gradient), lr=LR)
+    return optimizers.adagrad_step(w, total, gradient=coupled(w, gradient), lr=LR)
 
 
 def rmsprop(w: Array, square: Array, gradient: Array) -> tuple[Array, Array]:
-    return adaptive.rmsprop_step(w, square, gradient=coupled(w, gradient), lr=LR)
+    return optimizers.rmsprop_step(w, square, gradient=coupled(w, gradient), lr=LR)
 
 
 def adam(w: Array, moments: Moments, gradient: Array) -> tuple[Array, Moments]:
-    return adaptive.adam_step(w, moments, gradient=coupled(w, gradient), lr=LR, betas=(0.8, 0.9))
+    return optimizers.adam_step(w, moments, gradient=coupled(w, gradient), lr=LR, betas=(0.8, 0.9))
 
 
 def adamw(w: Array, moments: Moments, gradient: Array) -> tuple[Array, Moments]:
-    decayed = regularisation.weight_decay_step(w, 0 * gradient, lr=LR, lam=DECAY, n=1)
-    return adaptive.adam_step(decayed, moments, gradient=gradient, lr=LR, betas=(0.8, 0.9))
+    decayed = regularization.weight_decay_step(w, 0 * gradient, lr=LR, lam=DECAY, n=1)
+    return optimizers.adam_step(decayed, moments, gradient=gradient, lr=LR, betas=(0.8, 0.9))
 
 
 CASES: dict[str, tuple[dict[str, Any], Step]] = {
@@ -82,13 +82,13 @@ def test_steps_are_the_foundations_steps(
 ) -> None:
     name = request.node.callspec.id.partition(",")[0]
     settings = Settings(optimizer=name, lr=LR, weight_decay=DECAY, **chosen)
-    w = normal(0, 3, 4)
+    w = draw_normal(0, 3, 4)
     parameter = torch.nn.Parameter(torch.tensor(w))
     optimizer = build_optimizer([(1.0, [parameter])], settings)
     zeros = np.zeros_like(w)
     state: Any = Moments(zeros, zeros) if name.startswith("adam") else zeros
     for number in range(STEPS):
-        gradient = normal(number + 1, 3, 4)
+        gradient = draw_normal(number + 1, 3, 4)
         parameter.grad = torch.tensor(gradient)
         optimizer.step()
         w, state = step(w, state, gradient)
@@ -106,7 +106,7 @@ def test_biases_do_not_decay() -> None:
 
 def test_where_momentum_differs_once_the_learning_rate_changes() -> None:
     """PyTorch rescales the whole velocity, (37) the new gradient only; converted, they agree."""
-    w, v, gradients = normal(0, 3), np.zeros(3), (normal(1, 3), normal(2, 3))
+    w, v, gradients = draw_normal(0, 3), np.zeros(3), (draw_normal(1, 3), draw_normal(2, 3))
     parameter = torch.nn.Parameter(torch.tensor(w))
     optimizer = build_optimizer(
         [(1.0, [parameter])], Settings(optimizer="sgd", lr=0.1, momentum=0.8)
@@ -115,8 +115,8 @@ def test_where_momentum_differs_once_the_learning_rate_changes() -> None:
         optimizer.param_groups[0]["lr"] = lr
         parameter.grad = torch.tensor(gradient)
         optimizer.step()
-        w, v = momentum.momentum_step(w, v, gradient=gradient, lr=lr, mu=0.8)
+        w, v = optimizers.momentum_step(w, v, gradient=gradient, lr=lr, mu=0.8)
     expected = -0.1 * gradients[0] - 0.01 * (0.8 * gradients[0] + gradients[1])
-    assert_same(parameter, normal(0, 3) + expected)
+    assert_same(parameter, draw_normal(0, 3) + expected)
     # the velocity's share of the first gradient: 0.8 x 0.1 here, 0.8 x 0.01 in PyTorch
     assert_same(w - parameter.detach().numpy(), -0.8 * (0.1 - 0.01) * gradients[0])

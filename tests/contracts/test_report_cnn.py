@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.foundations.drawing import normal
+from tests.foundations.helpers import draw_normal
 from veduta.config.settings import Settings
 from veduta.foundations import activations, conv_backprop, pooling, training
 from veduta.foundations.arrays import Array
 from veduta.foundations.convolution import convolve, rot180
-from veduta.foundations.layers import Activate, BatchNorm, Dense, Flatten, Pool
+from veduta.foundations.layers import ActivationLayer, BatchNorm, Dense, Flatten, Layer, Pooling
 from veduta.foundations.softmax import negative_log_likelihood, negative_log_likelihood_delta
-from veduta.foundations.training import Layer
 from veduta.models.backbones import build_backbone
 from veduta.models.freezing import Tail, TailNetwork
 from veduta.models.heads import build_head, head_of
@@ -68,7 +67,7 @@ def built(untied: bool, pool: str, norm_first: bool) -> TailNetwork:
     network = TailNetwork(build_head(head_of(settings, tail.features, CLASSES), 0), tail).double()
     with torch.no_grad():
         for number, parameter in enumerate(network.parameters()):
-            parameter.add_(0.3 * torch.tensor(normal(number, *parameter.shape)))
+            parameter.add_(0.3 * torch.tensor(draw_normal(number, *parameter.shape)))
     return network.train()
 
 
@@ -81,8 +80,8 @@ def foundations_of(network: TailNetwork, pool: str, norm_first: bool) -> list[La
             layers.append(Convolved(rot180(w), b))
             normalised = BatchNorm(len(w))
             normalised.weights = {"gamma": of(norm.weight), "beta": of(norm.bias)}  # type: ignore[arg-type]
-            middle: list[Layer] = [normalised, Activate(activations.TANH)]
-            layers += [*(middle if norm_first else middle[::-1]), Pool(pool, 3)]
+            middle: list[Layer] = [normalised, ActivationLayer(activations.TANH)]
+            layers += [*(middle if norm_first else middle[::-1]), Pooling(pool, 3)]
     dense = Dense(2, CLASSES, rng=np.random.default_rng(0))
     dense.weights = {"w": of(network.dense[0].weight), "b": of(network.dense[0].bias)}  # type: ignore[arg-type]
     return [*layers, Flatten(), dense]
@@ -114,9 +113,9 @@ def test_a_step_of_it_is_the_foundations_step(untied: bool, pool: str, norm_firs
 
 
 def test_l2_pooling_is_that_of_the_foundations_regions_of_zeros_included() -> None:
-    z = normal(0, 2, 3, 7, 8)  # the last row and two columns fill no region
+    z = draw_normal(0, 2, 3, 7, 8)  # the last row and two columns fill no region
     z[0, 0, :3, :3] = 0
-    delta = normal(1, 2, 3, 2, 2)
+    delta = draw_normal(1, 2, 3, 2, 2)
     given = torch.tensor(z, requires_grad=True)
     pooled = L2Pool(3)(given)
     pooled.backward(torch.tensor(delta))

@@ -22,14 +22,15 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from tests.contracts.courses import expect_resumed, run
+from tests.support.trials import run_trial
 from veduta.config.settings import Settings
-from veduta.foundations import adaptive, momentum
-from veduta.foundations.adaptive import Moments
+from veduta.foundations import optimizers
+from veduta.foundations.optimizers import Moments
 from veduta.models.heads import HeadNetwork, build_head, head_of
 from veduta.optim.optimizers import OPTIMIZERS
 from veduta.optim.schedules import SCHEDULES
 from veduta.runtime.streams import mix
-from veduta.search.serial import Way, run_trial
+from veduta.search.serial import Way
 from veduta.search.space import Trial, trial_of
 from veduta.training.folds import Fold, undivided
 from veduta.training.loop import Epoch, Training, shuffled
@@ -184,15 +185,15 @@ def shaped(flat: Array, like: Mapping[str, Array]) -> Weights:
 
 
 def with_momentum(w: Array, v: Array, gradient: Array, lr: float) -> tuple[Array, Any]:
-    return momentum.momentum_step(w, v, gradient=gradient, lr=lr, mu=0.8)
+    return optimizers.momentum_step(w, v, gradient=gradient, lr=lr, mu=0.8)
 
 
 def with_nesterov(w: Array, v: Array, gradient: Array, lr: float) -> tuple[Array, Any]:
-    return momentum.nesterov_step(w, v, gradient=gradient, lr=lr, mu=0.8)
+    return optimizers.nesterov_step(w, v, gradient=gradient, lr=lr, mu=0.8)
 
 
 def by_adam(w: Array, state: Moments, gradient: Array, lr: float) -> tuple[Array, Any]:
-    return adaptive.adam_step(w, state, gradient=gradient, lr=lr, betas=(0.8, 0.9))
+    return optimizers.adam_step(w, state, gradient=gradient, lr=lr, betas=(0.8, 0.9))
 
 
 def by_adamw(w: Array, state: Moments, gradient: Array, lr: float) -> tuple[Array, Any]:
@@ -201,11 +202,11 @@ def by_adamw(w: Array, state: Moments, gradient: Array, lr: float) -> tuple[Arra
 
 
 def by_rmsprop(w: Array, state: Array, gradient: Array, lr: float) -> tuple[Array, Any]:
-    return adaptive.rmsprop_step(w, state, gradient=gradient, lr=lr)
+    return optimizers.rmsprop_step(w, state, gradient=gradient, lr=lr)
 
 
 def by_adagrad(w: Array, state: Array, gradient: Array, lr: float) -> tuple[Array, Any]:
-    return adaptive.adagrad_step(w, state, gradient=gradient, lr=lr)
+    return optimizers.adagrad_step(w, state, gradient=gradient, lr=lr)
 
 
 def shortened(w: Array, gradient: Array, is_weight: Array) -> Array:

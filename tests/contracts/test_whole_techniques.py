@@ -24,18 +24,19 @@ from torch.nn.functional import cross_entropy
 from torchvision.transforms.v2.functional import gaussian_blur
 
 import veduta
-from tests.augment.test_sampling import at_length
 from tests.contracts.courses import expect_resumed
 from tests.contracts.test_techniques import TECHNIQUES
 from tests.experiment.test_freezing import logits_from_files
-from veduta.augment import mixing, sampling
-from veduta.augment.blurring import widest
-from veduta.augment.registry import AUGMENTATIONS, MIXES
+from tests.support.augmentation import apply_reference_transforms
+from tests.support.trials import run_trial
+from veduta.augment import mixing, pipeline
+from veduta.augment.registry import AUGMENTATIONS, MIXING_AUGMENTATIONS
+from veduta.augment.transforms import compute_max_sigma
 from veduta.config.settings import Settings
 from veduta.experiment.networks import Networks
 from veduta.models.freezing import Tail, TailNetwork
 from veduta.runtime.streams import mix
-from veduta.search.serial import Way, fresh_network, run_trial
+from veduta.search.serial import Way, fresh_network
 from veduta.search.space import trial_of
 from veduta.tracking.console import Console
 from veduta.training.folds import Fold, undivided
@@ -58,7 +59,7 @@ def unchanged(pixels: Pixels, train: Examples, epoch: int) -> Pixels:
 
 
 def changes(train: Examples, epoch: int, name: str) -> Any:
-    (found,) = sampling.drawn(train.keys, (name,), seed=BASE["seed"], view=epoch).values()
+    (found,) = pipeline.draw_parameters(train.keys, (name,), seed=BASE["seed"], view=epoch).values()
     return found
 
 
@@ -66,7 +67,9 @@ def resampled(name: str) -> See:
     """Nothing left out, nothing in place."""
 
     def see(pixels: Pixels, train: Examples, epoch: int) -> Pixels:
-        return at_length(pixels, {AUGMENTATIONS[name].of: changes(train, epoch, name)})
+        return apply_reference_transforms(
+            pixels, {AUGMENTATIONS[name].kind: changes(train, epoch, name)}
+        )
 
     return see
 
@@ -84,7 +87,7 @@ def blurred(pixels: Pixels, train: Examples, epoch: int) -> Pixels:
     for place, width in enumerate(changes(train, epoch, "blur")):
         if width:
             planes = torch.from_numpy(pixels[place]).permute(2, 0, 1).float()
-            soft = gaussian_blur(planes, [5, 5], [width * widest(SIZE)] * 2)
+            soft = gaussian_blur(planes, [5, 5], [width * compute_max_sigma(SIZE)] * 2)
             found[place] = soft.round().permute(1, 2, 0).numpy()
     return found
 
@@ -108,8 +111,8 @@ def drawn_mix(train: Examples, epoch: int, name: str) -> tuple[list[int], list[f
     white = np.full((IMAGES, SIZE, SIZE, 3), 255, np.uint8)
     if not pixels:
         white = np.ones((IMAGES, *train.shape[1:], 1), np.float32)
-    kept, shares = mixing.mix(white, 0 * white, train.keys, **how)
-    found = mixing.partners(train.keys, **how)
+    kept, shares = mixing.mix_images(white, 0 * white, train.keys, **how)
+    found = mixing.assign_partners(train.keys, **how)
     assert found is not None
     part = torch.from_numpy(kept).double() / float(white.max())
     return found.tolist(), shares.tolist(), part if pixels else part.movedim(-1, 1)
@@ -219,13 +222,13 @@ WHOLE: dict[str, Technique] = {
     "erasing": of_pixels("erasing", erased),
     **{
         name: Technique({"augment": (name,)}, {"augment": ()}, Plainly(mixed=name))
-        for name in MIXES
+        for name in MIXING_AUGMENTATIONS
     },
     **{
         f"{name} of maps": Technique(
             {"augment": (name,)}, {"augment": ()}, Plainly(mixed=name), base=MAPS
         )
-        for name in MIXES
+        for name in MIXING_AUGMENTATIONS
     },
     "freeze_epochs": Technique({"freeze_epochs": 2}, {"freeze_epochs": 0}, Plainly(opened=3)),
     "backbone_lr_scale": Technique(
@@ -295,7 +298,7 @@ def farthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 
 def test_everything_that_changes_pixels_has_a_row() -> None:
-    assert {*AUGMENTATIONS, *MIXES} <= set(WHOLE)
+    assert {*AUGMENTATIONS, *MIXING_AUGMENTATIONS} <= set(WHOLE)
 
 
 @every

@@ -13,7 +13,7 @@ from tests.experiment.test_run import search
 from veduta.cli.main import app
 from veduta.errors import InputError
 from veduta.experiment.result import Run
-from veduta.metrics.comparison import mcnemar
+from veduta.metrics.comparison import compute_mcnemar_p_value
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_against_counting(runs: tuple[Run, Run], tmp_path: Path) -> None:
     assert found.counts["only_first"] == (hits[0] & ~hits[1]).sum()
     assert found.counts["both_wrong"] == (~hits[0] & ~hits[1]).sum()
     assert sum(found.counts.values()) == 12
-    assert found.p_value == mcnemar(*hits)
+    assert found.p_value == compute_mcnemar_p_value(*hits)
     difference = found.differences["accuracy"]
     assert difference.value == pytest.approx(hits[1].mean() - hits[0].mean())
     assert difference.low <= difference.value <= difference.high

@@ -12,8 +12,8 @@ import torch
 
 import veduta
 from veduta.errors import InputError
+from veduta.evaluation.assessment import LabeledPredictions
 from veduta.evaluation.calibration import Temperature
-from veduta.evaluation.judging import Judged
 from veduta.experiment import outcome
 from veduta.experiment.judgement import Judgement
 from veduta.experiment.materials import Materials
@@ -35,7 +35,9 @@ from veduta.training.loss import Batch
 from veduta.training.step import train_step
 
 CLASSES = 3
-NONE = Judged((), (), np.zeros(0, np.int64), np.zeros((0, CLASSES)), ("a", "b", "c"), 1.0)
+NONE = LabeledPredictions(
+    (), (), np.zeros(0, np.int64), np.zeros((0, CLASSES)), ("a", "b", "c"), 1.0
+)
 JUDGED = Judgement(NONE, None, Temperature(1.0, 0), (), folds=False)
 KINDS: dict[str, dict[str, Any]] = {
     "cnn": {"model": "cnn", "image_size": 32, "channels": "8x16"},

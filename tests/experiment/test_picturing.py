@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import veduta
-from veduta.evaluation.mistakes import nearest
+from veduta.evaluation.mistakes import find_nearest
 from veduta.experiment.media import INDEX
 from veduta.experiment.picturing import nearest_of
 from veduta.tracking.console import Console
@@ -19,7 +19,7 @@ def test_parts_give_what_the_whole_gives() -> None:
     queries = generator.normal(0, 1, (7, 5)).astype(np.float32)
     references = generator.normal(0, 1, (40, 5)).astype(np.float32)
     references[33] = references[4]  # of equals the first counts, whatever part it is in
-    whole = nearest(queries, references, count=3)
+    whole = find_nearest(queries, references, count=3)
     parts = [references[:2], references[2:20], references[20:]]
     found = nearest_of(queries, parts, count=3)
     np.testing.assert_array_equal(found[0], whole[0])

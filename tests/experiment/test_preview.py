@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import veduta
-from veduta.augment.mixing import mix
-from veduta.augment.sampling import augment
+from veduta.augment.mixing import mix_images
+from veduta.augment.pipeline import augment_images
 from veduta.errors import InputError
 from veduta.experiment.plan import make_plan
 from veduta.experiment.preview import EACH, EPOCHS, MOST_CLASSES, Sheet, sheets_of
@@ -50,7 +50,7 @@ def test_each_epoch_shows_its_own_view(colours: Path) -> None:
         label, digest = files[row.pixels[0].tobytes()]
         assert label == row.label
         for epoch in range(1, EPOCHS + 1):
-            expected = augment(
+            expected = augment_images(
                 row.pixels[:1], sample_keys([digest]), names=["crop", "flip"], seed=3, view=epoch
             )
             np.testing.assert_array_equal(row.pixels[epoch], expected[0])
@@ -79,7 +79,7 @@ def test_mixed_images_are_those_of_training(split_colours: Path) -> None:
         for epoch in range(1, EPOCHS + 1):
             white = np.full((1, 32, 32, 3), 255, np.uint8)
             how = {"names": ["cutmix"], "seed": 3, "epoch": epoch}
-            where, (share,) = mix(np.zeros_like(white), white, keys, **how)
+            where, (share,) = mix_images(np.zeros_like(white), white, keys, **how)
             own = where[0] == 0
             np.testing.assert_array_equal(row.pixels[epoch][own], row.pixels[0][own])
             if row.notes[epoch]:

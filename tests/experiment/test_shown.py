@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from veduta.evaluation.mistakes import judged_images
+from veduta.evaluation.mistakes import tabulate_predictions
 from veduta.experiment.shown import A_CELL, ALL_CELLS, DOUBTED, ERRORS, HITS, cells_of, shown_of
 
 
@@ -15,7 +15,7 @@ def judged(images: int, classes: int, *, right: float, seed: int = 0) -> pd.Data
     powers = np.exp(logits)
     names = [f"c{number}" for number in range(classes)]
     paths = [f"{number}.png" for number in range(images)]
-    return judged_images(paths, truth, powers / powers.sum(1, keepdims=True), names)
+    return tabulate_predictions(paths, truth, powers / powers.sum(1, keepdims=True), names)
 
 
 def test_a_cell_shows_its_images_and_at_most_so_many() -> None:

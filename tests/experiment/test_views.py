@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
 import veduta
-from veduta.augment.sampling import augment
+from tests.support.trials import run_trial
+from veduta.augment.pipeline import augment_images
 from veduta.config.settings import Settings
 from veduta.data.folder import read_folder
 from veduta.errors import InputError
@@ -29,7 +30,7 @@ from veduta.models.heads import Head, build_head
 from veduta.runtime.environment import cache_folder
 from veduta.runtime.streams import order, sample_keys, stream
 from veduta.search.fused import run_tile
-from veduta.search.serial import Way, run_trial
+from veduta.search.serial import Way
 from veduta.search.space import trial_of
 from veduta.tracking.console import Console
 from veduta.training.folds import undivided
@@ -61,7 +62,9 @@ def augmented_afresh(paths: list[Path], digests: list[str]) -> list[State]:
     adam = torch.optim.Adam(head.parameters(), lr=0.01)
     states = []
     for epoch in range(1, EPOCHS + 1):
-        shown = augment(pixels_of(paths), keys, names=SETTINGS.augment, seed=5, view=epoch % EPOCHS)
+        shown = augment_images(
+            pixels_of(paths), keys, names=SETTINGS.augment, seed=5, view=epoch % EPOCHS
+        )
         features = torch.from_numpy(compute_features(shown, backbone, engine))
         indices = order(stream(5, "order", epoch), keys)
         for start in range(0, len(paths), 16):

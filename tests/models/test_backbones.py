@@ -17,13 +17,13 @@ from veduta.models.backbones import (
     backbone_from_state,
     build_backbone,
     digest,
-    full_network,
     headless,
     preprocessing_of,
 )
 from veduta.models.initial import random_state
-from veduta.models.registry import MODELS, find_model
-from veduta.models.weights import packaged_file
+from veduta.models.model import Model
+from veduta.models.registry import MODELS, build_network, find_model
+from veduta.models.weights import load_weights, packaged_file
 
 LITE = pytest.mark.parametrize("number", [0, 1, 2])
 TEMPLES = {698, 663, 832}  # ImageNet's palace, monastery, stupa
@@ -32,6 +32,13 @@ TEMPLES = {698, 663, 832}  # ImageNet's palace, monastery, stupa
 @pytest.fixture
 def lite0(cache: Path) -> Backbone:
     return build_backbone("efficientnet_lite0", image_size=64, cache=cache)
+
+
+def full_network(model: Model, cache: Path) -> nn.Module:
+    """The network with its classifier, as torch loads it."""
+    network = build_network(model)
+    network.load_state_dict(load_weights(model, "pretrained", cache=cache).state or {})
+    return network.eval()
 
 
 def pixels(count: int, size: int, seed: int = 0) -> Tensor:
@@ -61,22 +68,20 @@ def test_logits_equal_those_of_an_independent_implementation(number: int, cache:
     with torch.no_grad():
         expected = theirs(images)
     assert expected.shape == (3, 1000)
-    torch.testing.assert_close(
-        full_network(model, cache=cache)(images), expected, atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(full_network(model, cache)(images), expected, atol=1e-4, rtol=0)
 
 
 @LITE
 def test_a_temple_is_seen_as_one(number: int, cache: Path) -> None:
     model = find_model(f"efficientnet_lite{number}")
     backbone = build_backbone(model.name, cache=cache)
-    classifier = full_network(model, cache=cache).get_submodule(model.classifier[0])
+    classifier = full_network(model, cache).get_submodule(model.classifier[0])
     top = classifier(backbone(china(model.image_size))).topk(5).indices[0].tolist()
     assert TEMPLES & set(top)
 
 
 def test_normalisation_is_inside(lite0: Backbone, cache: Path) -> None:
-    network = full_network(lite0.model, cache=cache)
+    network = full_network(lite0.model, cache)
     network.set_submodule("classifier", nn.Identity())
     images = pixels(2, 64)
     normalised = (images.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
@@ -156,8 +161,3 @@ def test_an_unknown_model_and_too_small_an_image_are_refused(cache: Path) -> Non
 
 def test_the_native_size_is_the_default() -> None:
     assert preprocessing_of(find_model("efficientnet_lite2")).image_size == 260
-
-
-def test_a_whole_network_needs_weights_for_its_classifier(cache: Path) -> None:
-    with pytest.raises(WeightsError, match="needs weights of its classifier too"):
-        full_network(find_model("efficientnet_lite0"), "none", cache=cache)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from veduta.errors import WeightsError
 from veduta.models import weights as subject
-from veduta.models.backbones import build_backbone, full_network
+from veduta.models.backbones import build_backbone
 from veduta.models.fitting import fit
 from veduta.models.hub import file_name, hash_prefix, hub_address
 from veduta.models.registry import build_network, find_model
@@ -337,5 +337,3 @@ def test_vgg16_loads_files_of_torchvision(scratch: Path) -> None:
         path = str(scratch / name)
         backbone = build_backbone("vgg16", path, image_size=48, cache=scratch / "cache")
         torch.testing.assert_close(backbone(images), expected, atol=1e-6, rtol=1e-4)
-    with pytest.raises(WeightsError, match=r"convolutions.* has none that fit"):
-        full_network(VGG16, path, cache=scratch / "cache")

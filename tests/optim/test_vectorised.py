@@ -6,9 +6,9 @@ from torch import nn
 
 from veduta.config.settings import Settings
 from veduta.optim import vectorised
-from veduta.optim.optimizers import OPTIMIZERS, build_optimizer, set_rate
+from veduta.optim.optimizers import OPTIMIZERS, build_optimizer, set_learning_rate
 from veduta.optim.rules import RULES
-from veduta.optim.schedules import schedule_of
+from veduta.optim.schedules import build_schedule
 from veduta.optim.vectorised import VectorisedOptimizer
 
 SHAPES = {"weight": (4, 3), "bias": (4,)}
@@ -40,9 +40,9 @@ def alone(settings: Settings, place: int, steps: range) -> list[torch.Tensor]:
     """One trial by torch.optim."""
     parameters = [nn.Parameter(value[place].clone()) for value in drawn(99, 3).values()]
     optimizer = build_optimizer([(1.0, parameters)], settings)
-    schedule = schedule_of(settings, EPOCH)
+    schedule = build_schedule(settings, EPOCH)
     for step in steps:
-        set_rate(optimizer, settings.lr * schedule(step))
+        set_learning_rate(optimizer, settings.lr * schedule(step))
         for parameter, gradient in zip(parameters, drawn(step, 3).values(), strict=True):
             parameter.grad = gradient[place].clone()
         optimizer.step()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from veduta.data.folder import read_images
 from veduta.evaluation.abstention import MAX_ERROR
-from veduta.experiment import explainer, explanation, prediction, rebuilding, repairing
+from veduta.experiment import explainer, explanation, prediction, rebuilding
 from veduta.experiment.comparing import Comparison, compare_runs, write_comparison
 from veduta.experiment.evaluating import Evaluation, write_evaluation
 from veduta.experiment.model import Model, judged
@@ -28,6 +28,10 @@ def load(path: str | Path, *, engine: Literal["torch", "openvino"] | None = None
     Raises:
         ArtefactError: no model there, or it is damaged.
         EngineError: its engine is not installed here.
+
+    Warns:
+        VersionWarning: it was trained with another version of a library that can change its
+            answers.
     """
     return Model(load_classifier(Path(path), engine=engine))
 
@@ -45,8 +49,9 @@ def predict(
     console = console or Console()
     place = place_for(out, RUNS, "predict")
     samples = checked(place, lambda: read_images(images))
+    classifier = load_classifier(Path(path), warn=console.warn)
     found = prediction.predict(
-        load_classifier(Path(path)), samples, top_k=top_k, max_error=max_error, console=console
+        classifier, samples, top_k=top_k, max_error=max_error, console=console
     )
     return prediction.write_predictions(place, found)
 
@@ -62,7 +67,7 @@ def evaluate(
     """Judge the model of a run on labelled images; the figures go into a new directory."""
     console = console or Console()
     place = place_for(out, RUNS, "evaluate")
-    classifier = checked(place, lambda: load_classifier(Path(path)))
+    classifier = checked(place, lambda: load_classifier(Path(path), warn=console.warn))
     found = judged(classifier, data, console, max_error=max_error)
     directory = create(place)
     picture_evaluation(directory, found, classifier)
@@ -92,17 +97,16 @@ def report(path: str | Path, *, out: str | Path | None = None) -> Path:
 def rebuild(path: str | Path, *, repair: str | Path | None = None) -> Rebuilt:
     """Make every file of a run again that its journal gives: tables, curves, summary, report.
 
-    What stands there as the journal says stays untouched; what differs is kept in a new folder
-    `before-N` of the run. The journal is never changed.
+    Files that are as the journal says stay untouched; those that differ are replaced, and
+    TensorBoard curves are written again. The journal is never changed.
 
     Args:
         path: the directory of a run, ended or not, that no process is writing.
         repair: a new directory, for a copy of a run whose journal is damaged; the run stays as it
-            is. In the copy the journal is mended as far as that can be proved, and ends before the
-            first line that cannot be had back; the copy can be resumed.
+            is. The journal of the copy ends before the first damaged line; the copy can be resumed.
 
     Returns:
-        What was made, what was there already, what differed, and what needs the images.
+        What was made, what was there already, what was replaced, and what needs the images.
 
     Raises:
         InputError: there is no run, it is being written, or `repair` cannot be a new directory.
@@ -111,7 +115,7 @@ def rebuild(path: str | Path, *, repair: str | Path | None = None) -> Rebuilt:
     from veduta.report.writing import page_of
 
     if repair is not None:
-        return repairing.repair(Path(path), Path(repair), draw=page_of)
+        return rebuilding.copy_undamaged(Path(path), Path(repair), draw=page_of)
     return rebuilding.rebuild(Path(path), draw=page_of)
 
 

@@ -1,1 +1,1 @@
-"""Augmentation: other views of an image that show the same thing."""
+"""Data augmentation: random changes of an image that preserve its class."""

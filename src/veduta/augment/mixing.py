@@ -1,12 +1,13 @@
-"""MixUp and CutMix: an image and its partner become one, and share the label as they do the pixels.
+"""MixUp and CutMix: combine each image with another one, and their labels in the same proportion.
 
-They mix what the stages that train are given: pixels where nothing is frozen, else the feature maps
-of the frozen stages, which are made once and kept for one image each. A pair, its share and its
-place are pure functions of (seed, epoch, sample); who pairs with whom depends on the set of
-training images too, never on batches. The loss is share * C(label) + (1 - share) * C(partner's).
+They mix the input of the trainable stages: pixels if no stage is frozen, otherwise the feature maps
+of the frozen stages, which are computed once per image. The method, the weight lambda and the box
+of an image are pure functions of (seed, epoch, sample); its partner depends in addition on the set
+of training images, but never on batches. The loss is
+lambda * C(own label) + (1 - lambda) * C(label of the partner).
 
-Sources: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization; Yun et al. 2019, CutMix; of
-maps Verma et al. 2019, Manifold Mixup.
+Sources: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization; Yun et al. 2019, CutMix;
+for feature maps Verma et al. 2019, Manifold Mixup.
 """
 
 from collections.abc import Collection
@@ -16,126 +17,134 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from veduta.augment.matrices import Array
-from veduta.augment.registry import mix_names
+from veduta.augment.registry import select_mixing_augmentations
 from veduta.runtime.streams import Keys, order, stream, uniforms
+from veduta.types import FloatArray, IndexArray, PixelArray
 
-Grids = NDArray[np.uint8] | NDArray[np.float32]
-"""(n, S, S, C): pixels of images, or feature maps with their channels last."""
+ImageBatch = PixelArray | NDArray[np.float32]
+"""(n, S, S, C): pixels of images, or feature maps with channels last."""
 
-ALPHA: Final = {"mixup": 0.2, "cutmix": 1.0}  # the share is drawn from Beta(alpha, alpha)
-PARTS: Final = 256  # a share of MixUp is a whole number of them, so a sum of pixels is exact
+ALPHA: Final = {"mixup": 0.2, "cutmix": 1.0}  # lambda is drawn from Beta(alpha, alpha)
+MIXUP_LEVELS: Final = 256  # lambda of MixUp is a multiple of 1/256, so sums of pixels are exact
 
 
-def partners(
+def assign_partners(
     keys: Keys, *, names: Collection[str], seed: int, epoch: int
-) -> NDArray[np.intp] | None:
-    """Whom each training image is mixed with in an epoch: the next one in a shuffled circle.
+) -> IndexArray | None:
+    """Assign each training image the partner that it is mixed with in an epoch.
 
-    So every image is the partner of exactly one, and none its own where there are two.
+    The images are shuffled into a cycle, and the partner is the next one in it. So each image is
+    the partner of exactly one image, and of itself only if there is no other.
 
     Args:
-        keys: (n,), of all training images in canonical order.
-        names: of the setting `augment`.
-        seed: of the run.
+        keys: (n,) keys of all training images in canonical order.
+        names: augmentations; those that do not mix images are ignored.
+        seed: random seed of the run.
         epoch: from 1.
 
     Returns:
-        Indices (n,); None where `names` mix nothing.
+        Indices of the partners, (n,); None if no augmentation mixes images.
     """
-    if not mix_names(names):
+    if not select_mixing_augmentations(names):
         return None
-    circle = order(stream(seed, "augment", "partners", epoch), keys)
-    found = np.empty_like(circle)
-    found[circle] = np.roll(circle, -1)
-    return found
+    cycle = order(stream(seed, "augment", "partners", epoch), keys)
+    partners = np.empty_like(cycle)
+    partners[cycle] = np.roll(cycle, -1)
+    return partners
 
 
-def mix(
-    own: Grids, others: Grids, keys: Keys, *, names: Collection[str], seed: int, epoch: int
-) -> tuple[Grids, NDArray[np.float32]]:
-    """Images mixed with their partners, each by one of `names` that its own coin takes.
+def mix_images(
+    own: ImageBatch,
+    others: ImageBatch,
+    keys: Keys,
+    *,
+    names: Collection[str],
+    seed: int,
+    epoch: int,
+) -> tuple[ImageBatch, NDArray[np.float32]]:
+    """Mix images with their partners, each by one randomly chosen method.
 
     Args:
-        own: (n, S, S, C), views of images: uint8 pixels, or float32 maps.
-        others: the like, of their partners.
-        keys: (n,), one 64-bit number an image.
-        names: of the setting `augment`.
-        seed: of the run.
+        own: (n, S, S, C) images: uint8 pixels, or float32 feature maps.
+        others: (n, S, S, C) their partners.
+        keys: (n,) one 64-bit number per image.
+        names: augmentations; those that do not mix images are ignored.
+        seed: random seed of the run.
         epoch: from 1.
 
     Returns:
-        Mixed images, (n, S, S, C), and the share (n,) that each keeps of itself: 1 where `names`
-        mix nothing.
+        Mixed images, (n, S, S, C), and the weight lambda (n,) of each image itself, which is 1 if
+        no augmentation mixes images.
     """
-    shares = np.ones(len(own), np.float32)
-    if not (known := mix_names(names)):
-        return own, shares
-    out = own.copy()
-    coins = uniforms(stream(seed, "augment", "mixes", epoch), keys, 1)[:, 0]
-    taken = (coins * len(known)).astype(int)
-    for number, name in enumerate(known):
-        chosen = np.flatnonzero(taken == number)
-        u = uniforms(stream(seed, "augment", name, epoch), keys[chosen], 3).astype(np.float64)
-        drawn = betaincinv(ALPHA[name], ALPHA[name], u[:, 0])
-        if name == "mixup":
-            shares[chosen] = mixup(out, others, np.rint(PARTS * drawn), chosen=chosen)
+    weights = np.ones(len(own), np.float32)
+    if not (methods := select_mixing_augmentations(names)):
+        return own, weights
+    mixed = own.copy()
+    numbers = uniforms(stream(seed, "augment", "mixes", epoch), keys, 1)[:, 0]
+    method_index = (numbers * len(methods)).astype(int)
+    for index, method in enumerate(methods):
+        rows = np.flatnonzero(method_index == index)
+        u = uniforms(stream(seed, "augment", method, epoch), keys[rows], 3).astype(np.float64)
+        lam = betaincinv(ALPHA[method], ALPHA[method], u[:, 0])
+        if method == "mixup":
+            weights[rows] = apply_mixup(mixed, others, np.rint(MIXUP_LEVELS * lam), rows=rows)
         else:
-            shares[chosen] = cutmix(
-                out, others, boxes(drawn, u[:, 1:], out.shape[1]), chosen=chosen
-            )
-    return out, shares
+            boxes = compute_cutmix_boxes(lam, u[:, 1:], mixed.shape[1])
+            weights[rows] = apply_cutmix(mixed, others, boxes, rows=rows)
+    return mixed, weights
 
 
-def mixup(
-    own: Grids, others: Grids, parts: Array, *, chosen: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """The weighted mean of the `chosen` images and of their partners, in place of them.
-
-    That of pixels is rounded.
+def apply_mixup(
+    own: ImageBatch, others: ImageBatch, levels: FloatArray, *, rows: IndexArray
+) -> FloatArray:
+    """Replace images by the weighted mean of them and their partners; pixels are rounded.
 
     Args:
-        own: (n, S, S, C), uint8 or float32; changed.
-        others: the like.
-        parts: (m,), how many of `PARTS` each keeps of itself.
-        chosen: (m,), indices.
+        own: (n, S, S, C) uint8 or float32; changed in place.
+        others: (n, S, S, C) their partners.
+        levels: (m,) weights of the images themselves, in units of 1 / `MIXUP_LEVELS`.
+        rows: (m,) indices of the images that are mixed.
 
     Returns:
-        The shares that they keep, (m,).
+        The weights lambda, (m,).
     """
-    whole = own.dtype.kind == "u"
-    for index, part in zip(chosen, parts.astype(np.uint16 if whole else np.float32), strict=True):
-        mixed = own[index] * part + others[index] * (part.dtype.type(PARTS) - part)
-        own[index] = (mixed + PARTS // 2) // PARTS if whole else mixed / PARTS
-    return parts / PARTS
+    is_pixels = own.dtype.kind == "u"
+    typed_levels = levels.astype(np.uint16 if is_pixels else np.float32)
+    for row, level in zip(rows, typed_levels, strict=True):
+        total = own[row] * level + others[row] * (level.dtype.type(MIXUP_LEVELS) - level)
+        own[row] = (
+            (total + MIXUP_LEVELS // 2) // MIXUP_LEVELS if is_pixels else total / MIXUP_LEVELS
+        )
+    return levels / MIXUP_LEVELS
 
 
-def boxes(shares: Array, u: Array, size: int) -> NDArray[np.intp]:
-    """Squares (n, 4) left, top, right, bottom, of 1 - shares of the area, cut at the image's edge.
+def compute_cutmix_boxes(lam: FloatArray, u: FloatArray, size: int) -> IndexArray:
+    """Compute square boxes (n, 4) left, top, right, bottom with a fraction 1 - lam of the area.
 
-    Their middles are uniform in the image: `u` (n, 2) in [0, 1). A side is a whole number, rounded
-    down: on coarse maps less is cut (of 5 x 5 a quarter on average, of 19 x 19 0.3), of 1 x 1 none.
+    Their centers are uniform in the image, given by `u` (n, 2) in [0, 1), and they are clipped at
+    the edges. Sides are integers, rounded down, so less is replaced on small feature maps: on
+    average a quarter of the area for 5 x 5, 0.3 for 19 x 19, and nothing for 1 x 1.
     """
-    side = (size * np.sqrt(1 - shares)).astype(np.intp)[:, None]
+    side = (size * np.sqrt(1 - lam)).astype(np.intp)[:, None]
     start = (size * u).astype(np.intp) - side // 2
     return np.concatenate([start, start + side], axis=1).clip(0, size)
 
 
-def cutmix(
-    own: Grids, others: Grids, places: NDArray[np.intp], *, chosen: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """A box of each of the `chosen` images replaced by that of its partner.
+def apply_cutmix(
+    own: ImageBatch, others: ImageBatch, boxes: IndexArray, *, rows: IndexArray
+) -> FloatArray:
+    """Replace a box of each image by the same box of its partner.
 
     Args:
-        own: (n, S, S, C), uint8 or float32; changed.
-        others: the like.
-        places: (m, 4): left, top, right, bottom.
-        chosen: (m,), indices.
+        own: (n, S, S, C) uint8 or float32; changed in place.
+        others: (n, S, S, C) their partners.
+        boxes: (m, 4) left, top, right, bottom.
+        rows: (m,) indices of the images that are mixed.
 
     Returns:
-        The shares that they keep, (m,): of the real area.
+        The weights lambda, (m,): the fraction of the area that is not replaced.
     """
-    for index, (left, top, right, bottom) in zip(chosen, places.tolist(), strict=True):
-        own[index, top:bottom, left:right] = others[index, top:bottom, left:right]
-    width, height = (places[:, 2:] - places[:, :2]).T
+    for row, (left, top, right, bottom) in zip(rows, boxes.tolist(), strict=True):
+        own[row, top:bottom, left:right] = others[row, top:bottom, left:right]
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
     return np.asarray(1 - width * height / own.shape[1] ** 2)

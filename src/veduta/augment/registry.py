@@ -1,72 +1,73 @@
-"""The augmentations by name: how many random numbers an image needs, and what they become."""
+"""The augmentations by name, with the random numbers that each needs per image."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from veduta.augment import blurring, erasing, matrices
-from veduta.augment.matrices import Array
+from veduta.augment import transforms
+from veduta.types import FloatArray
 
-Kind = Literal["colours", "positions", "sharpness", "patch"]
+TransformKind = Literal["color", "geometry", "blur", "erasing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """A random change of an image.
+    """A random transform of a single image.
 
     Attributes:
-        of: what it changes: "colours" and "positions" by the matrices of `matrices`, "sharpness" by
-            the deviations of `blurring`, a "patch" by the boxes of `erasing`.
-        draws: how many random numbers an image needs.
-        make: numbers in [0, 1), (n, draws), to what says how each image changes, (n, ...).
+        kind: what its parameters are: matrices of colors or positions ("color", "geometry"),
+            standard deviations ("blur") or boxes ("erasing"); see `transforms`.
+        draws: number of random numbers per image.
+        make_parameters: maps uniform numbers in [0, 1), (n, draws), to parameters, (n, ...).
     """
 
-    of: Kind
+    kind: TransformKind
     draws: int
-    make: Callable[[Array], Array]
+    make_parameters: Callable[[FloatArray], FloatArray]
 
 
 AUGMENTATIONS: Final[dict[str, Augmentation]] = {
-    "crop": Augmentation("positions", 4, matrices.crop),
-    "flip": Augmentation("positions", 1, matrices.flip),
-    "vertical_flip": Augmentation("positions", 1, matrices.vertical_flip),
-    "rotation": Augmentation("positions", 1, matrices.rotation),
-    "perspective": Augmentation("positions", 8, matrices.perspective),
-    "colour": Augmentation("colours", 3, matrices.colour),
-    "blur": Augmentation("sharpness", 2, blurring.deviations),
-    "erasing": Augmentation("patch", 5, erasing.boxes),
+    "crop": Augmentation("geometry", 4, transforms.make_crops),
+    "flip": Augmentation("geometry", 1, transforms.make_flips),
+    "vertical_flip": Augmentation("geometry", 1, transforms.make_vertical_flips),
+    "rotation": Augmentation("geometry", 1, transforms.make_rotations),
+    "perspective": Augmentation("geometry", 8, transforms.make_perspectives),
+    "colour": Augmentation("color", 3, transforms.make_color_changes),
+    "blur": Augmentation("blur", 2, transforms.make_blur_sigmas),
+    "erasing": Augmentation("erasing", 5, transforms.make_erasing_boxes),
 }
-"""In the order in which those of a kind act on an image, whatever the order of a request.
+"""Augmentations of one kind are applied in this order, whatever the order of the setting `augment`.
 
-Colours are mixed first: the mean grey is that of the whole image, not of what a crop leaves of it.
-Then the image is resampled, blurred, and a patch of it erased.
+Colors are changed first, so that the mean gray value is that of the whole image and not of a crop.
+Then the image is resampled, blurred, and a box of it erased.
 """
 
-MIXES: Final = ("cutmix", "mixup")
-"""What `augment` may name besides: they change an image together with another one, and its label.
+MIXING_AUGMENTATIONS: Final = ("cutmix", "mixup")
+"""Augmentations that combine an image and its label with those of another image; see `mixing`.
 
-They act behind frozen stages, which see one image at a time; `mixing` holds them.
+They are applied to the input of the trainable stages: frozen stages see unmixed images.
 """
 
 
-def image_names(names: Collection[str]) -> tuple[str, ...]:
-    """Those of `names` that change an image alone, in the order in which they act.
+def select_image_augmentations(names: Collection[str]) -> tuple[str, ...]:
+    """Select the augmentations of single images from `names`, in the order of application.
 
     Raises:
-        ValueError: a name is of no augmentation.
+        ValueError: a name is not an augmentation.
 
-    >>> image_names(["mixup", "flip", "crop"])
+    >>> select_image_augmentations(["mixup", "flip", "crop"])
     ('crop', 'flip')
     """
-    if strange := {*names} - {*AUGMENTATIONS, *MIXES}:
-        raise ValueError(f"augmentations are {', '.join(AUGMENTATIONS)}; got {sorted(strange)}")
+    if unknown := {*names} - {*AUGMENTATIONS, *MIXING_AUGMENTATIONS}:
+        known = ", ".join([*AUGMENTATIONS, *MIXING_AUGMENTATIONS])
+        raise ValueError(f"augmentations must be among {known}; got {sorted(unknown)}")
     return tuple(name for name in AUGMENTATIONS if name in names)
 
 
-def mix_names(names: Collection[str]) -> tuple[str, ...]:
-    """Those of `names` that mix two images.
+def select_mixing_augmentations(names: Collection[str]) -> tuple[str, ...]:
+    """Select the augmentations that mix two images from `names`.
 
-    >>> mix_names(["mixup", "flip", "cutmix"])
+    >>> select_mixing_augmentations(["mixup", "flip", "cutmix"])
     ('cutmix', 'mixup')
     """
-    return tuple(name for name in MIXES if name in names)
+    return tuple(name for name in MIXING_AUGMENTATIONS if name in names)

@@ -1,4 +1,7 @@
-"""Views: what is done to an image before a network sees it, and the name that its features keep."""
+"""Views of an image, such as its horizontal flip, and the specification that identifies each view.
+
+The specification is part of the key of cached features.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -6,62 +9,68 @@ from typing import Final, final
 
 import numpy as np
 
-from veduta.augment.registry import image_names
-from veduta.augment.sampling import CODE, Pixels, augment
+from veduta.augment.pipeline import VERSION, augment_images
+from veduta.augment.registry import select_image_augmentations
 from veduta.runtime.streams import Keys
+from veduta.types import PixelArray
 
 
 class View(ABC):
-    """One way of showing an image."""
+    """A deterministic transform of images."""
 
     @abstractmethod
     def spec(self) -> object:
-        """Everything that decides the view, the image apart, as plain JSON values."""
+        """Return everything that determines the view except the image, as plain JSON values."""
 
     @abstractmethod
-    def of(self, pixels: Pixels, keys: Keys, /) -> Pixels:
-        """The view of images, uint8 (n, S, S, 3), whose contents have `keys`, (n,)."""
+    def apply(self, pixels: PixelArray, keys: Keys, /) -> PixelArray:
+        """Return the view of images, uint8 (n, S, S, 3).
+
+        Args:
+            pixels: uint8 (n, S, S, 3).
+            keys: (n,) one 64-bit number per image, computed from its content.
+        """
 
 
 @final
 class Plain(View):
-    """The image as it is."""
+    """The image itself."""
 
     def spec(self) -> object:
-        """Its name."""
+        """Return the name of the view."""
         return "plain"
 
-    def of(self, pixels: Pixels, _: Keys, /) -> Pixels:
-        """The images themselves."""
+    def apply(self, pixels: PixelArray, _: Keys, /) -> PixelArray:
+        """Return the images unchanged."""
         return pixels
 
 
 @final
-class Mirror(View):
-    """Left and right exchanged."""
+class HorizontalFlip(View):
+    """The image with left and right exchanged."""
 
     def spec(self) -> object:
-        """Its name."""
+        """Return the name of the view."""
         return "mirror"
 
-    def of(self, pixels: Pixels, _: Keys, /) -> Pixels:
-        """The images in a mirror."""
+    def apply(self, pixels: PixelArray, _: Keys, /) -> PixelArray:
+        """Return the flipped images."""
         return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Augmented(View):
-    """One of the random views of a run.
+    """A randomly augmented view.
 
-    Where stages are frozen, K views are kept, with numbers from 0: epoch e, from 1, sees number
-    e mod K. Where nothing is frozen, nothing is kept, and epoch e sees number e: the same view as
-    with K epochs and K views, the last epoch apart.
+    If stages are frozen, the features of K views are computed once, numbered from 0, and epoch e
+    (from 1) uses view e mod K. If no stage is frozen, epoch e augments the images anew, as view e;
+    with K = epochs these are the same views in all epochs but the last.
 
     Attributes:
-        names: of the augmentations, in any order; those that mix images change nothing here.
-        seed: of the run.
-        number: which view, from 0.
+        names: augmentations, in any order; those that mix images are ignored.
+        seed: random seed of the run.
+        number: number of the view, from 0.
     """
 
     names: tuple[str, ...]
@@ -69,20 +78,20 @@ class Augmented(View):
     number: int
 
     def spec(self) -> object:
-        """Names of what changes a view, seed, number, and the version of the code."""
+        """Return the augmentations, the seed, the number and the version of the augmentations."""
         return {
-            "augment": sorted(image_names(self.names)),
+            "augment": sorted(select_image_augmentations(self.names)),
             "seed": self.seed,
             "number": self.number,
-            "code": CODE,
+            "code": VERSION,
         }
 
-    def of(self, pixels: Pixels, keys: Keys, /) -> Pixels:
-        """The augmented images."""
-        return augment(pixels, keys, names=self.names, seed=self.seed, view=self.number)
+    def apply(self, pixels: PixelArray, keys: Keys, /) -> PixelArray:
+        """Return the augmented images."""
+        return augment_images(pixels, keys, names=self.names, seed=self.seed, view=self.number)
 
 
 PLAIN: Final = Plain()
 
-TTA: Final[dict[str, tuple[View, ...]]] = {"none": (PLAIN,), "flip": (PLAIN, Mirror())}
-"""The views over which a prediction averages, by the value of the setting `tta`."""
+TTA: Final[dict[str, tuple[View, ...]]] = {"none": (PLAIN,), "flip": (PLAIN, HorizontalFlip())}
+"""Views that test-time augmentation averages over, by the value of the setting `tta`."""

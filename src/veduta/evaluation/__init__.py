@@ -1,1 +1,1 @@
-"""The truth about a model, from the scores that it gave: arrays in, figures and tables out."""
+"""Evaluation of a model from its logits: functions of arrays that return metrics and tables."""

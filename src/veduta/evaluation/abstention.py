@@ -1,15 +1,15 @@
-"""Abstaining: which images a model should leave to a person, and what error is left then.
+"""Abstention: accept only confident predictions, with a bound on the error among them.
 
-A model that may say "I do not know" accepts an image where its confidence reaches a threshold. The
-thresholds tried are few and fixed, and each has an upper bound of the error of what it accepts. All
-bounds hold together with a probability of 95 %: each is exact (Clopper-Pearson) at the level
-1 - 0.05 / thresholds (Bonferroni). So whoever looks at them may choose any threshold, for any
-error, and the promise holds for the one chosen.
+A model that may abstain accepts an image if the confidence of its prediction reaches a threshold.
+Each threshold of a small fixed grid gets an upper bound of the error among the images it accepts.
+Each bound is exact (Clopper-Pearson) at the level 1 - 0.05 / thresholds (Bonferroni), so all bounds
+hold simultaneously with a probability of 95 %. A threshold for any maximum error may therefore be
+chosen after looking at them.
 
-What the promise needs: images that neither trained the model nor chose it. Validation images did
-not train it, but its best epoch and the best trial were chosen on them, and the temperature fitted;
-the more trials there were, the better it may look there by luck. The test, which chose nothing,
-shows what came of the promise.
+The guarantee assumes images that were used neither to train nor to select the model. Validation
+images did not train it, but they selected its best epoch and the best trial, and its temperature
+was fitted on them; the more trials were compared, the more optimistic they may be. The test images,
+which selected nothing, show whether the bound held.
 
 Source: A. N. Angelopoulos, S. Bates, E. J. Candes, M. I. Jordan, L. Lei, Learn then Test, Ann.
 Appl. Stat. 19 (2025) 1641-1662, with Bonferroni's correction.
@@ -21,33 +21,29 @@ from typing import final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from veduta.metrics.counts import Numbers
-from veduta.metrics.figures import Figure
-from veduta.metrics.intervals import upper_bound
-from veduta.metrics.resampling import ENDS, image_draws
+from veduta.metrics.bootstrap import QUANTILES, draw_image_counts
+from veduta.metrics.intervals import Estimate, compute_upper_bound
+from veduta.types import BoolArray, FloatArray
 
-GRID = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
-"""The thresholds tried; 0 accepts every image."""
+THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+"""Thresholds of confidence that are evaluated; 0 accepts every image."""
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 MAX_ERROR = 0.02
-
-Hits = NDArray[np.bool_]
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """What a threshold of confidence accepts.
+class ThresholdBound:
+    """The images that a confidence threshold accepts, and an upper bound of the error among them.
 
     Attributes:
-        threshold: an image is accepted where the probability of its label is as high, or higher.
-        images: that were judged.
-        accepted: of these.
-        errors: of the accepted ones.
-        error_high: upper bound of the error among accepted images; all hold together at 95 %.
+        threshold: images are accepted if the probability of the predicted class is at least this.
+        images: number of evaluated images.
+        accepted: number of accepted images.
+        errors: number of incorrect predictions among the accepted images.
+        error_high: upper bound of the error among accepted images.
     """
 
     threshold: float
@@ -57,101 +53,109 @@ class Accepted:
     error_high: float
 
 
-def accepted(hits: Hits, confidence: Numbers, threshold: float, *, tried: int = 1) -> Accepted:
-    """What `threshold` accepts of images with `confidence` (N,), right or wrong by `hits` (N,).
+def evaluate_threshold(
+    correct: BoolArray, confidence: FloatArray, threshold: float, *, comparisons: int = 1
+) -> ThresholdBound:
+    """Count the images that a threshold accepts, and bound the error among them.
 
     Args:
-        hits: (N,).
+        correct: (N,) whether each prediction is correct.
         confidence: (N,) probability of the predicted class.
-        threshold: of confidence.
-        tried: how many thresholds the bound is corrected for.
+        threshold: threshold of the confidence.
+        comparisons: number of thresholds that the bound is corrected for (Bonferroni).
     """
-    taken = confidence >= threshold
-    many, errors = int(taken.sum()), int((taken & ~hits).sum())
-    bound = upper_bound(errors, many, 1 - (1 - LEVEL) / tried)
-    return Accepted(threshold, len(hits), many, errors, bound)
+    is_accepted = confidence >= threshold
+    accepted, errors = int(is_accepted.sum()), int((is_accepted & ~correct).sum())
+    bound = compute_upper_bound(errors, accepted, 1 - (1 - CONFIDENCE_LEVEL) / comparisons)
+    return ThresholdBound(threshold, len(correct), accepted, errors, bound)
 
 
-def error_bounds(hits: Hits, confidence: Numbers) -> tuple[Accepted, ...]:
-    """What each threshold of the grid accepts, with bounds that hold together."""
-    return tuple(accepted(hits, confidence, one, tried=len(GRID)) for one in GRID)
-
-
-def threshold_for(bounds: Sequence[Accepted], max_error: float) -> Accepted | None:
-    """The lowest threshold whose bound does not exceed `max_error`; None where there is none.
-
-    >>> hits, confidence = np.arange(1000) >= 30, np.linspace(0.3, 1, 1000)  # errors: the unsure
-    >>> found = threshold_for(error_bounds(hits, confidence), 0.02)
-    >>> found.threshold, found.accepted, found.errors, round(found.error_high, 4)
-    (0.5, 714, 0, 0.0078)
-    """
-    return next((one for one in bounds if one.error_high <= max_error), None)
-
-
-def no_threshold(bounds: Sequence[Accepted], max_error: float) -> str:
-    """Why there is no threshold, in a sentence.
-
-    >>> no_threshold(error_bounds(np.ones(100, bool), np.ones(100)), 0.02)
-    'no threshold shows an error of at most 2 %: with 100 images the bound is 5.4 % at best'
-    """
-    best = min((one.error_high for one in bounds), default=1.0)
-    images = bounds[0].images if bounds else 0
-    return (
-        f"no threshold shows an error of at most {100 * max_error:g} %: with {images:,} images the "
-        f"bound is {best:.1%} at best".replace("% at", " % at")
+def compute_error_bounds(correct: BoolArray, confidence: FloatArray) -> tuple[ThresholdBound, ...]:
+    """Evaluate every threshold of `THRESHOLDS`, with bounds that hold simultaneously."""
+    return tuple(
+        evaluate_threshold(correct, confidence, threshold, comparisons=len(THRESHOLDS))
+        for threshold in THRESHOLDS
     )
 
 
-def risk_coverage(hits: Hits, confidence: Numbers) -> pd.DataFrame:
-    """The error that is left (`risk`) at every share of images accepted (`coverage`).
+def find_threshold(bounds: Sequence[ThresholdBound], max_error: float) -> ThresholdBound | None:
+    """Return the lowest threshold whose error bound is at most `max_error`, or None.
 
-    One row a confidence that occurs, from the highest down: images of equal confidence are
-    accepted together.
+    >>> correct, confidence = np.arange(1000) >= 30, np.linspace(0.3, 1, 1000)
+    >>> bound = find_threshold(compute_error_bounds(correct, confidence), 0.02)
+    >>> bound.threshold, bound.accepted, bound.errors, round(bound.error_high, 4)
+    (0.5, 714, 0, 0.0078)
+    """
+    return next((bound for bound in bounds if bound.error_high <= max_error), None)
+
+
+def explain_missing_threshold(bounds: Sequence[ThresholdBound], max_error: float) -> str:
+    """Explain why no threshold has an error bound of at most `max_error`, in one sentence.
+
+    >>> explain_missing_threshold(compute_error_bounds(np.ones(100, bool), np.ones(100)), 0.02)
+    'no threshold has an error bound of at most 2 %: the lowest bound with 100 images is 5.4 %'
+    """
+    lowest = min((bound.error_high for bound in bounds), default=1.0)
+    images = bounds[0].images if bounds else 0
+    return (
+        f"no threshold has an error bound of at most {100 * max_error:g} %: the lowest bound with "
+        f"{images:,} images is {100 * lowest:.1f} %"
+    )
+
+
+def compute_risk_coverage_curve(correct: BoolArray, confidence: FloatArray) -> pd.DataFrame:
+    """Compute the error among accepted images (`risk`) against their fraction (`coverage`).
+
+    The table has one row per distinct confidence, in descending order: images of equal confidence
+    are accepted together.
     """
     order = np.argsort(-confidence, kind="stable")
-    last = _last_of_equals(confidence[order])
-    taken = np.flatnonzero(last) + 1
-    wrong = np.cumsum(~hits[order])[last]
+    ends_tie = _find_tie_ends(confidence[order])
+    accepted = np.flatnonzero(ends_tie) + 1
+    errors = np.cumsum(~correct[order])[ends_tie]
     return pd.DataFrame(
         {
-            "threshold": confidence[order][last],
-            "coverage": taken / max(1, len(hits)),
-            "risk": wrong / taken,
+            "threshold": confidence[order][ends_tie],
+            "coverage": accepted / max(1, len(correct)),
+            "risk": errors / accepted,
         }
     )
 
 
-def risk_area(hits: Hits, confidence: Numbers, *, seed: int = 0) -> Figure:
-    """Area below the risk-coverage curve: the mean risk over all coverages; the lower the better.
+def estimate_risk_coverage_area(
+    correct: BoolArray, confidence: FloatArray, *, seed: int = 0
+) -> Estimate:
+    """Estimate the area under the risk-coverage curve (AURC); lower is better.
 
-    The mean over k of the error among the k most confident images; within equal confidence, errors
-    are spread evenly. The interval is the bootstrap's percentiles over images.
+    It is the mean over k of the error among the k most confident images; errors are spread evenly
+    over images of equal confidence. The interval consists of bootstrap percentiles over images.
 
-    >>> risk_area(np.array([True, True, False]), np.array([0.9, 0.8, 0.7])).value  # (0 + 0 + 1/3)/3
+    >>> correct, confidence = np.array([True, True, False]), np.array([0.9, 0.8, 0.7])
+    >>> estimate_risk_coverage_area(correct, confidence).value  # (0 + 0 + 1/3) / 3
     0.1111111111111111
 
     Source: Y. Geifman, G. Uziel, R. El-Yaniv, ICLR (2019).
     """
-    images = len(hits)
+    images = len(correct)
     if not images:
-        return Figure(np.nan, np.nan, np.nan, 0)
+        return Estimate(np.nan, np.nan, np.nan, 0)
     order = np.argsort(-confidence, kind="stable")
-    groups = np.cumsum(np.insert(np.diff(confidence[order]) != 0, 0, False))
-    wrong = np.bincount(groups, ~hits[order]) / np.bincount(groups)  # mean among equals
-    errors = wrong[groups]
+    ties = np.cumsum(np.insert(np.diff(confidence[order]) != 0, 0, False))
+    error_rates = np.bincount(ties, ~correct[order]) / np.bincount(ties)
+    errors = error_rates[ties]
     value = (np.cumsum(errors) / np.arange(1, images + 1)).mean()
-    drawn = []
-    for block in image_draws(images, seed):
-        often = block[:, order]
-        reached = np.cumsum(often, axis=1)
-        risk = np.cumsum(often * errors, axis=1) / np.maximum(reached, 1)
-        drawn.append((often * risk).sum(1) / images)
-    low, high = np.quantile(np.concatenate(drawn), ENDS)
-    return Figure(float(value), float(low), float(high), images)
+    resampled = []
+    for block in draw_image_counts(images, seed):
+        counts = block[:, order]
+        accepted = np.cumsum(counts, axis=1)
+        risk = np.cumsum(counts * errors, axis=1) / np.maximum(accepted, 1)
+        resampled.append((counts * risk).sum(1) / images)
+    low, high = np.quantile(np.concatenate(resampled), QUANTILES)
+    return Estimate(float(value), float(low), float(high), images)
 
 
-def _last_of_equals(ordered: Numbers) -> NDArray[np.bool_]:
-    """Whether the next value is another, (N,)."""
+def _find_tie_ends(ordered: FloatArray) -> BoolArray:
+    """Return whether each element is the last one of a run of equal values, (N,)."""
     if not len(ordered):
         return np.zeros(0, bool)
     return np.append(np.diff(ordered) != 0, True)

@@ -1,31 +1,27 @@
-"""Temperature scaling: one number that makes confidence mean what it says, and changes no label."""
+"""Temperature scaling, which calibrates probabilities without changing predicted labels."""
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from veduta.metrics.classification import share
-from veduta.metrics.counts import Numbers
-from veduta.metrics.probabilities import BINS, bins_of
+from veduta.metrics.classification import Accuracy
+from veduta.metrics.probabilities import BINS, assign_bins
+from veduta.types import AnyFloatArray, BoolArray, FloatArray, IntArray
 
-COLDEST, HOTTEST = 0.01, 100.0
-
-Labels = NDArray[np.int64]
-Logits = NDArray[np.floating[Any]]
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Temperature:
-    """What logits are divided by before softmax.
+    """The temperature that logits are divided by before the softmax.
 
     Attributes:
-        value: above 1 it takes confidence away, below 1 it adds some.
-        images: it was fitted on.
-        reason: why nothing could be fitted, where the value is 1 for want of a better one.
+        value: above 1 it lowers the confidence, below 1 it raises it.
+        images: number of images that it was fitted on.
+        reason: why it could not be fitted and is 1; None if it was fitted.
     """
 
     value: float
@@ -33,75 +29,78 @@ class Temperature:
     reason: str | None = None
 
 
-def softmax(logits: Logits, temperature: float = 1.0) -> Numbers:
-    """Probabilities (N, classes) of `logits`, in float64.
+def softmax(logits: AnyFloatArray, temperature: float = 1.0) -> FloatArray:
+    """Compute the probabilities (N, classes) of `logits` (N, classes) in float64.
 
-    >>> softmax(np.array([[0.0, np.log(9.0)]]), 2.0).round(3)  # 9 to 1 becomes 3 to 1
+    >>> softmax(np.array([[0.0, np.log(9.0)]]), 2.0).round(3)  # odds of 9 become 3
     array([[0.25, 0.75]])
     """
     scaled = logits.astype(np.float64) / temperature
-    powers = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
-    found: Numbers = powers / powers.sum(1, keepdims=True)
-    return found
+    exponentials = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
+    probabilities: FloatArray = exponentials / exponentials.sum(1, keepdims=True)
+    return probabilities
 
 
-def fit_temperature(logits: Logits, truth: Labels) -> Temperature:
-    """The temperature with the least log loss on images that the model was not trained on.
+def fit_temperature(logits: AnyFloatArray, y_true: IntArray) -> Temperature:
+    """Find the temperature that minimizes the log loss on images not used for training.
 
-    In u = 1 / temperature the loss, mean of ln sum_k exp(u z_k) - u z_true, is convex; at its
-    least point the derivative, mean of sum_k p_k z_k - z_true, is 0. Where every image is right
-    the loss falls without end as the temperature goes to 0: that is no evidence for certainty,
-    and the temperature stays 1.
+    As a function of u = 1 / temperature the loss, the mean of ln sum_k exp(u z_k) - u z_true, is
+    convex. Its derivative, the mean of sum_k p_k z_k - z_true, is 0 at the minimum. If every
+    prediction is correct, the loss decreases without limit as the temperature approaches 0; this is
+    no evidence for certainty, and the temperature stays 1.
 
     Args:
         logits: (N, classes).
-        truth: (N,) class of each image.
+        y_true: (N,) true class of each image.
 
-    >>> logits = np.array([[2.0, 0.0]] * 4)  # says 88 %, and 3 of 4 are right
-    >>> found = fit_temperature(logits, np.array([0, 0, 0, 1]))
-    >>> softmax(logits, found.value)[0].round(4)
+    >>> logits = np.array([[2.0, 0.0]] * 4)  # probability 0.88, accuracy 0.75
+    >>> temperature = fit_temperature(logits, np.array([0, 0, 0, 1]))
+    >>> softmax(logits, temperature.value)[0].round(4)
     array([0.75, 0.25])
 
     Source: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, ICML (2017), section 4.2.
     """
     from scipy.optimize import brentq
 
-    images = len(truth)
+    images = len(y_true)
     if not images:
-        return Temperature(1.0, 0, "there is no image to fit it on")
+        return Temperature(1.0, 0, "there are no images to fit it on")
     z = logits.astype(np.float64)
-    true = z[np.arange(images), truth]
-    rivals = z.copy()
-    rivals[np.arange(images), truth] = -np.inf
-    if (true >= rivals.max(1)).all():
-        return Temperature(1.0, images, "every image is right, so confidence was never too high")
+    true_logits = z[np.arange(images), y_true]
+    other_logits = z.copy()
+    other_logits[np.arange(images), y_true] = -np.inf
+    if (true_logits >= other_logits.max(1)).all():
+        return Temperature(1.0, images, "every prediction is correct")
 
-    def slope(u: float) -> float:
-        return float(((softmax(z, 1 / u) * z).sum(1) - true).mean())
+    def compute_derivative(u: float) -> float:
+        return float(((softmax(z, 1 / u) * z).sum(1) - true_logits).mean())
 
-    if slope(1 / HOTTEST) >= 0:  # no better than chance at any temperature
-        return Temperature(HOTTEST, images)
-    if slope(1 / COLDEST) <= 0:
-        return Temperature(COLDEST, images)
-    return Temperature(float(1 / brentq(slope, 1 / HOTTEST, 1 / COLDEST)), images)
+    if compute_derivative(1 / MAX_TEMPERATURE) >= 0:  # no better than chance at any temperature
+        return Temperature(MAX_TEMPERATURE, images)
+    if compute_derivative(1 / MIN_TEMPERATURE) <= 0:
+        return Temperature(MIN_TEMPERATURE, images)
+    root = brentq(compute_derivative, 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE)
+    return Temperature(float(1 / root), images)
 
 
-def reliability(hits: NDArray[np.bool_], confidence: Numbers) -> pd.DataFrame:
-    """The reliability diagram: a row a bin of confidence that has images.
+def compute_reliability_diagram(correct: BoolArray, confidence: FloatArray) -> pd.DataFrame:
+    """Compute accuracy and mean confidence in bins of equal width of the confidence.
 
     Args:
-        hits: (N,) right or wrong.
+        correct: (N,) whether each prediction is correct.
         confidence: (N,) probability of the predicted class.
 
     Returns:
-        Ends of the bin, its images, their mean confidence, and their accuracy with its interval.
+        One row per bin that has images: the ends of the bin (`above`, `to`), the number of images,
+        their mean confidence, and their accuracy with its interval.
     """
-    bins = bins_of(confidence)
+    bins = assign_bins(confidence)
     rows = []
-    for number in np.unique(bins):
-        inside = bins == number
-        found = share(int(hits[inside].sum()), int(inside.sum()))
-        ends = (float(number / BINS), float((number + 1) / BINS))
-        rows.append((*ends, found.images, confidence[inside].mean(), *found.figures))
+    for index in np.unique(bins):
+        in_bin = bins == index
+        accuracy = Accuracy.from_counts(int(correct[in_bin].sum()), int(in_bin.sum()))
+        ends = (float(index / BINS), float((index + 1) / BINS))
+        mean_confidence = confidence[in_bin].mean()
+        rows.append((*ends, accuracy.images, mean_confidence, *accuracy.with_interval))
     names = ("above", "to", "images", "confidence", "accuracy", "accuracy_low", "accuracy_high")
     return pd.DataFrame(rows, columns=list(names))

@@ -1,95 +1,85 @@
-"""Images whose label may be wrong, by confident learning.
+"""Detection of images whose label may be wrong, by confident learning.
 
-A model that has not seen an image contradicts its label. Whether the contradiction counts is
-measured by how sure the model is of each class where that is the label: so a class that it finds
-hard does not fill the list.
+A label is an issue if a model that was not trained on the image confidently predicts another class.
+The confidence that is required of a class is the model's mean confidence in it over the images with
+that label, so that a class that is hard to recognize does not fill the list.
 
 Source: C. G. Northcutt, L. Jiang, I. L. Chuang, Confident Learning, J. Artif. Intell. Res. 70
-(2021) 1373-1411: the confident joint (section 3.1), its off-diagonal (section 3.2), normalised
-margin.
+(2021) 1373-1411: the confident joint (section 3.1), its off-diagonal entries (section 3.2) and the
+normalized margin.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from veduta.metrics.counts import Numbers
+from veduta.types import FloatArray, IntArray
 
-DIGITS = 4
-
-Labels = NDArray[np.int64]
+DIGITS = 4  # decimal places of probabilities in the table
 
 
-def confident_class(labels: Labels, probabilities: Numbers) -> Labels:
-    """The class that each image confidently belongs to, (N,); -1 where there is none.
+def find_confident_classes(labels: IntArray, probabilities: FloatArray) -> IntArray:
+    """Return the class that each image confidently belongs to, (N,); -1 if there is none.
 
-    A class is confident of an image where its probability reaches the mean probability of that
-    class over the images with that label; among several, the most probable one counts.
+    An image confidently belongs to a class if its probability is at least the mean probability of
+    that class over the images with that label. If this holds for several classes, the most
+    probable one is returned.
 
     Args:
-        labels: (N,) as given.
-        probabilities: (N, classes), each row by a model that was not trained on the image.
+        labels: (N,) given class of each image.
+        probabilities: (N, classes), each row from a model that was not trained on the image.
+
+    >>> probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.3, 0.7]])
+    >>> find_confident_classes(np.array([0, 0, 1, 1]), probabilities)  # thresholds 0.55 and 0.8
+    array([ 0,  1,  1, -1])
     """
     images = np.bincount(labels, minlength=probabilities.shape[1])
-    own = np.bincount(labels, probabilities[np.arange(len(labels)), labels], len(images))
-    thresholds = np.where(images > 0, own / np.maximum(images, 1), np.inf)
+    self_confidence = np.bincount(
+        labels, probabilities[np.arange(len(labels)), labels], len(images)
+    )
+    thresholds = np.where(images > 0, self_confidence / np.maximum(images, 1), np.inf)
     confident = np.where(probabilities >= thresholds, probabilities, -1.0)
-    best = confident.argmax(1)
-    return np.where(confident.max(1, initial=-1.0) >= 0, best, -1)
+    most_probable = confident.argmax(1)
+    return np.where(confident.max(1, initial=-1.0) >= 0, most_probable, -1)
 
 
-def confident_joint(labels: Labels, probabilities: Numbers) -> NDArray[np.int64]:
-    """How many images of each label (row) confidently belong to each class (column).
-
-    >>> labels = np.array([0, 0, 1, 1])
-    >>> sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.3, 0.7]])
-    >>> confident_joint(labels, sure)  # thresholds 0.55 and 0.8
-    array([[1, 1],
-           [0, 1]])
-    """
-    found = confident_class(labels, probabilities)
-    joint = np.zeros((probabilities.shape[1],) * 2, np.int64)
-    np.add.at(joint, (labels[found >= 0], found[found >= 0]), 1)
-    return joint
-
-
-def label_issues(
-    paths: Sequence[str], labels: Labels, probabilities: Numbers, classes: Sequence[str]
+def find_label_issues(
+    paths: Sequence[str], labels: IntArray, probabilities: FloatArray, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Every image, the one whose label is the most doubtful first.
+    """Rank all images by how likely their label is wrong, most likely first.
 
     Args:
-        paths: of N images.
-        labels: (N,) as given.
-        probabilities: (N, classes), each row by a model that was not trained on the image.
-        classes: their names.
+        paths: paths of the N images.
+        labels: (N,) given class of each image.
+        probabilities: (N, classes), each row from a model that was not trained on the image.
+        classes: names of the classes.
 
     Returns:
-        path, label, suggested (the confident class of an issue, else the most probable other),
-        probability_of_label, probability_of_suggested, score and issue. `issue` marks the images
-        off the diagonal of the confident joint, which come first; within, they go by `score`, the
-        margin from -1 to 1 by which the most probable other class exceeds the label.
+        path, label, suggested (the confident class of an issue, otherwise the most probable other
+        class), probability_of_label, probability_of_suggested, score and issue. `issue` marks
+        images that confidently belong to another class than their label. Issues come first; within
+        issues and other images, the order is by descending `score`, the probability of the most
+        probable other class minus that of the label, in [-1, 1].
     """
     rows = np.arange(len(labels))
-    found = confident_class(labels, probabilities)
-    issue = (found >= 0) & (found != labels)
-    own = probabilities[rows, labels]
+    confident = find_confident_classes(labels, probabilities)
+    issue = (confident >= 0) & (confident != labels)
+    label_probability = probabilities[rows, labels]
     others = probabilities.copy()
     others[rows, labels] = -1.0
-    suggested = np.where(issue, found, others.argmax(1))
+    suggested = np.where(issue, confident, others.argmax(1))
     names = np.array([*classes, ""], dtype=object)
     table = pd.DataFrame(
         {
             "path": list(paths),
             "label": names[labels],
             "suggested": names[suggested],
-            "probability_of_label": own.round(DIGITS),
+            "probability_of_label": label_probability.round(DIGITS),
             "probability_of_suggested": probabilities[rows, suggested].round(DIGITS),
-            "score": (others.max(1, initial=-1.0) - own).round(DIGITS),
+            "score": (others.max(1, initial=-1.0) - label_probability).round(DIGITS),
             "issue": issue,
         }
     )
-    first = ["issue", "score"]
-    return table.sort_values(first, ascending=False, kind="stable", ignore_index=True)
+    keys = ["issue", "score"]
+    return table.sort_values(keys, ascending=False, kind="stable", ignore_index=True)

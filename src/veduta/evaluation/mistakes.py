@@ -1,101 +1,162 @@
-"""Which images a model gets wrong, how sure it was, and what it learnt from that is like them."""
+"""Analysis of mistakes: confident errors, confused classes, and most similar training images."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from veduta.metrics.counts import Numbers
+from veduta.types import AnyFloatArray, FloatArray, IndexArray, IntArray
 
-ROWS = 1024  # images compared at once
-
-Labels = NDArray[np.int64]
-Features = NDArray[np.floating[Any]]
+QUERIES_PER_BLOCK = 1024
+MIN_NAMED_FRACTION = 0.2  # fraction of all errors from which on a pair of classes is named
+MAIN_FRACTION = 0.5  # fraction of all errors from which on the named pairs are the main confusions
 
 
-def judged_images(
-    paths: Sequence[str], truth: Labels, probabilities: Numbers, classes: Sequence[str]
+def tabulate_predictions(
+    paths: Sequence[str], y_true: IntArray, probabilities: FloatArray, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """A row an image: path, truth, label, probability (of the label), probability_of_truth.
+    """Build a table with one row per image from the probabilities of a model.
 
     Args:
-        paths: of N images.
-        truth: (N,) class of each.
+        paths: paths of the N images.
+        y_true: (N,) true class of each image.
         probabilities: (N, classes).
-        classes: their names.
+        classes: names of the classes.
+
+    Returns:
+        path, truth (true class), label (predicted class), probability (of the predicted class) and
+        probability_of_truth.
     """
-    rows, predicted = np.arange(len(truth)), probabilities.argmax(1)
+    rows, y_pred = np.arange(len(y_true)), probabilities.argmax(1)
     names = np.array([*classes, ""], dtype=object)
     return pd.DataFrame(
         {
             "path": list(paths),
-            "truth": names[truth],
-            "label": names[predicted],
-            "probability": probabilities[rows, predicted],
-            "probability_of_truth": probabilities[rows, truth],
+            "truth": names[y_true],
+            "label": names[y_pred],
+            "probability": probabilities[rows, y_pred],
+            "probability_of_truth": probabilities[rows, y_true],
         }
     )
 
 
-def confident_errors(images: pd.DataFrame) -> pd.DataFrame:
-    """The wrong ones of `judged_images`, the most confident first."""
-    wrong = images[images["truth"] != images["label"]]
-    return wrong.sort_values("probability", ascending=False, kind="stable", ignore_index=True)
+def select_confident_errors(images: pd.DataFrame) -> pd.DataFrame:
+    """Select the incorrect predictions of `tabulate_predictions`, most confident first."""
+    errors = images[images["truth"] != images["label"]]
+    return errors.sort_values("probability", ascending=False, kind="stable", ignore_index=True)
 
 
-def unsure_hits(images: pd.DataFrame) -> pd.DataFrame:
-    """The right ones of `judged_images`, the least confident first."""
-    right = images[images["truth"] == images["label"]]
-    return right.sort_values("probability", kind="stable", ignore_index=True)
+def select_uncertain_correct(images: pd.DataFrame) -> pd.DataFrame:
+    """Select the correct predictions of `tabulate_predictions`, least confident first."""
+    correct = images[images["truth"] == images["label"]]
+    return correct.sort_values("probability", kind="stable", ignore_index=True)
 
 
-def by_cell(images: pd.DataFrame, *, most: int) -> dict[tuple[str, str], pd.DataFrame]:
-    """Images of each cell (truth, label) of the confusion matrix: at most `most`, the surest first.
+def group_by_cell(images: pd.DataFrame, *, limit: int) -> dict[tuple[str, str], pd.DataFrame]:
+    """Group predictions by the cell (true class, predicted class) of the confusion matrix.
 
-    Cells with most images come first; in the diagonal, images that are right, the least sure come
-    first, since these can teach something.
+    Cells are in descending order of their number of images. Each holds at most `limit` images: the
+    most confident errors, or in the cells of the diagonal the least confident correct predictions.
     """
     cells = {}
-    for (truth, label), found in images.groupby(["truth", "label"], sort=True):
-        ordered = unsure_hits(found) if truth == label else confident_errors(found)
-        cells[str(truth), str(label)] = len(found), ordered.head(most)
-    largest = sorted(cells.items(), key=lambda cell: -cell[1][0])
-    return {cell: table for cell, (_, table) in largest}
+    for (truth, label), cell_images in images.groupby(["truth", "label"], sort=True):
+        select = select_uncertain_correct if truth == label else select_confident_errors
+        cells[str(truth), str(label)] = len(cell_images), select(cell_images).head(limit)
+    by_size = sorted(cells.items(), key=lambda item: -item[1][0])
+    return {cell: table for cell, (_, table) in by_size}
 
 
-def nearest(
-    queries: Features, references: Features, *, count: int = 5
-) -> tuple[NDArray[np.intp], Numbers]:
-    """The `count` references most like each query, by the cosine of their features.
+def find_confused_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
+    """Rank the pairs of classes that are confused with each other by their number of errors.
 
     Args:
-        queries: (N, features), such as of the images that were got wrong.
-        references: (M, features), such as of all training images.
-        count: how many for each.
+        confusion: confusion matrix; rows are true classes, columns predicted classes, in the same
+            order.
 
     Returns:
-        Rows of `references` and their cosines, both (N, count), the most alike first; equals go by
-        row. Features that are all 0 are like nothing: their cosine is 0.
+        first, second (names), first_as_second and second_as_first (errors in each direction),
+        errors (in both directions) and share (fraction of all errors).
 
-    >>> nearest(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0], [3.0, 3.0], [5.0, 0.0]]), count=2)[0]
+    >>> counts = pd.DataFrame([[9, 3, 0], [1, 8, 0], [0, 1, 9]], index=[*"abc"], columns=[*"abc"])
+    >>> find_confused_pairs(counts).to_numpy().tolist()
+    [['a', 'b', 3, 1, 4, 0.8], ['b', 'c', 0, 1, 1, 0.2]]
+    """
+    counts, names = confusion.to_numpy(), list(confusion.index)
+    first, second = np.triu_indices(len(names), 1)
+    first_as_second, second_as_first = counts[first, second], counts[second, first]
+    errors = first_as_second + second_as_first
+    total = max(1, int(errors.sum()))
+    order = [pair for pair in np.argsort(-errors, kind="stable") if errors[pair]]
+    return pd.DataFrame(
+        {
+            "first": [names[first[pair]] for pair in order],
+            "second": [names[second[pair]] for pair in order],
+            "first_as_second": first_as_second[order],
+            "second_as_first": second_as_first[order],
+            "errors": errors[order],
+            "share": errors[order] / total,
+        }
+    )
+
+
+def describe_confused_pairs(pairs: pd.DataFrame) -> tuple[Sequence[tuple[str, str]], str]:
+    """Return the pairs of classes that a sentence names, and the rest of the sentence.
+
+    Pairs with at least a fifth of all errors are named. If there is none, the pair with most errors
+    is named, and the sentence says that the errors are spread over more pairs.
+
+    >>> table = pd.DataFrame({"first": ["a"], "second": ["b"], "errors": [4], "share": [0.8]})
+    >>> describe_confused_pairs(table)
+    ([('a', 'b')], 'account for 4 of 5 errors (80%).')
+    """
+    if not len(pairs):
+        return [], "No image was assigned to a wrong class."
+    total = round(pairs["errors"].iloc[0] / pairs["share"].iloc[0])
+    named = pairs[pairs["share"] >= MIN_NAMED_FRACTION]
+    if not len(named):
+        named = pairs.head(1)
+    errors = int(named["errors"].sum())
+    fraction = f"{errors:,} of {total:,} errors ({errors / total:.0%})"
+    names = list(zip(named["first"], named["second"], strict=True))
+    if errors >= MAIN_FRACTION * total:
+        return names, f"account for {fraction}."
+    rest = "the other errors are spread over more pairs"
+    return names, f"are confused most often, with {fraction}; {rest}."
+
+
+def find_nearest(
+    queries: AnyFloatArray, references: AnyFloatArray, *, count: int = 5
+) -> tuple[IndexArray, FloatArray]:
+    """Find the `count` references most similar to each query by cosine similarity.
+
+    Args:
+        queries: (N, features), for example of misclassified images.
+        references: (M, features), for example of all training images.
+        count: number of references per query.
+
+    Returns:
+        Row indices of `references` and their cosine similarities, both (N, count), most similar
+        first; ties are in the order of rows. The similarity to an all-zero vector is 0.
+
+    >>> references = np.array([[0.0, 2.0], [3.0, 3.0], [5.0, 0.0]])
+    >>> find_nearest(np.array([[1.0, 0.0]]), references, count=2)[0]
     array([[2, 1]])
     """
     count = min(count, len(references))
-    target = _unit(references)
-    rows = np.zeros((len(queries), count), np.intp)
-    cosines = np.zeros((len(queries), count))
-    for start in range(0, len(queries), ROWS):
-        alike = _unit(queries[start : start + ROWS]) @ target.T
-        order = np.argsort(-alike, axis=1, kind="stable")[:, :count]
-        rows[start : start + ROWS] = order
-        cosines[start : start + ROWS] = np.take_along_axis(alike, order, axis=1)
-    return rows, cosines
+    unit_references = _normalize_rows(references)
+    indices = np.zeros((len(queries), count), np.intp)
+    similarities = np.zeros((len(queries), count))
+    for start in range(0, len(queries), QUERIES_PER_BLOCK):
+        block = slice(start, start + QUERIES_PER_BLOCK)
+        cosines = _normalize_rows(queries[block]) @ unit_references.T
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+        indices[block] = order
+        similarities[block] = np.take_along_axis(cosines, order, axis=1)
+    return indices, similarities
 
 
-def _unit(features: Features) -> Features:
-    """Rows of length 1."""
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    found: Features = features / np.where(length > 0, length, 1)
-    return found
+def _normalize_rows(features: AnyFloatArray) -> AnyFloatArray:
+    """Scale rows to unit length; all-zero rows stay zero."""
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    unit: AnyFloatArray = features / np.where(norms > 0, norms, 1)
+    return unit

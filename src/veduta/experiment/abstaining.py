@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veduta.errors import InputError
-from veduta.evaluation.abstention import Accepted, no_threshold, threshold_for
+from veduta.evaluation.abstention import ThresholdBound, explain_missing_threshold, find_threshold
 from veduta.evaluation.calibration import softmax
 from veduta.inference.classifier import Classifier
-from veduta.metrics.counts import Numbers
+from veduta.types import FloatArray
 
 
 @final
@@ -28,9 +28,9 @@ class Abstention:
     threshold: float
     temperature: float
 
-    def confidence(self, logits: NDArray[Any]) -> Numbers:
+    def confidence(self, logits: NDArray[Any]) -> FloatArray:
         """The calibrated probability of the label of each image, (N,)."""
-        found: Numbers = softmax(logits, self.temperature).max(1, initial=0.0)
+        found: FloatArray = softmax(logits, self.temperature).max(1, initial=0.0)
         return found
 
     def abstained(self, logits: NDArray[Any]) -> NDArray[np.bool_]:
@@ -39,9 +39,9 @@ class Abstention:
         return found
 
 
-def bounds_of(classifier: Classifier) -> tuple[Accepted, ...]:
+def bounds_of(classifier: Classifier) -> tuple[ThresholdBound, ...]:
     """What each threshold accepted on validation, as the manifest of the model says."""
-    return tuple(Accepted(**bound.model_dump()) for bound in classifier.manifest.error_bounds)
+    return tuple(ThresholdBound(**bound.model_dump()) for bound in classifier.manifest.error_bounds)
 
 
 def abstention(classifier: Classifier, max_error: float | None) -> Abstention | None:
@@ -60,10 +60,10 @@ def abstention(classifier: Classifier, max_error: float | None) -> Abstention | 
             f"max_error needs a model that says what it errs by; {classifier.source} was trained "
             "by a version that did not write it: train it again, or leave max_error out"
         )
-    found = threshold_for(bounds, max_error)
+    found = find_threshold(bounds, max_error)
     if found is None:
         raise InputError(
-            f"{no_threshold(bounds, max_error)}; allow a larger max_error, or let more images "
-            "validate the model"
+            f"{explain_missing_threshold(bounds, max_error)}; allow a larger max_error, or let "
+            "more images validate the model"
         )
     return Abstention(max_error, found.threshold, classifier.manifest.temperature)

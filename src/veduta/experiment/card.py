@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from veduta.evaluation.confused import confused_pairs, in_words
-from veduta.evaluation.judging import Judged
+from veduta.evaluation.assessment import LabeledPredictions
+from veduta.evaluation.mistakes import describe_confused_pairs, find_confused_pairs
 from veduta.experiment.judgement import Judgement
-from veduta.metrics.classification import confusion
+from veduta.metrics.classification import compute_confusion_matrix
 from veduta.runs.manifest import Manifest
 from veduta.tracking.html import isolated
 
@@ -127,8 +127,8 @@ def _figures(summary: Mapping[str, Any]) -> Sequence[str]:
 
 def _limits(judgement: Judgement, summary: Mapping[str, Any]) -> str:
     judged = judgement.test or judgement.validation
-    pairs, ending = in_words(
-        confused_pairs(confusion(judged.truth, judged.predicted, judged.classes))
+    pairs, ending = describe_confused_pairs(
+        find_confused_pairs(compute_confusion_matrix(judged.y_true, judged.y_pred, judged.classes))
     )
     named = "; ".join(f"{text(first)} and {text(second)}" for first, second in pairs)
     said = [
@@ -141,7 +141,7 @@ def _limits(judgement: Judgement, summary: Mapping[str, Any]) -> str:
     return "\n".join(said)
 
 
-def _abstaining(judged: Judged, summary: Mapping[str, Any]) -> str:
+def _abstaining(judged: LabeledPredictions, summary: Mapping[str, Any]) -> str:
     """What its confidence is worth."""
     found = summary["abstain"]
     scaled = f"Its confidence is calibrated at temperature {judged.temperature:.3g}"

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from veduta.data.sample import some
 from veduta.errors import InputError
-from veduta.evaluation.judging import Judged
+from veduta.evaluation.assessment import LabeledPredictions
 from veduta.experiment.judgement import read_test, seed_of
 from veduta.experiment.result import Run
-from veduta.metrics.classification import Accuracy, accuracy, averages
-from veduta.metrics.comparison import mcnemar, paired_differences
-from veduta.metrics.figures import Figure
+from veduta.metrics.classification import Accuracy, estimate_accuracy, estimate_averaged_metrics
+from veduta.metrics.comparison import compute_mcnemar_p_value, estimate_paired_differences
+from veduta.metrics.intervals import Estimate
 from veduta.runs.directory import Place, create
 from veduta.runs.files import expect_room, write_json
 from veduta.tracking.tables import write_csv
@@ -43,8 +43,8 @@ class Comparison:
 
     runs: tuple[Path, Path]
     accuracies: tuple[Accuracy, Accuracy]
-    macro_f1: tuple[Figure, Figure]
-    differences: dict[str, Figure]
+    macro_f1: tuple[Estimate, Estimate]
+    differences: dict[str, Estimate]
     p_value: float
     counts: dict[str, int]
     changed: pd.DataFrame
@@ -71,8 +71,8 @@ class Comparison:
         return pd.DataFrame(
             {
                 "": ["accuracy", "macro F1"],
-                "first": [_percent(*self.accuracies[0].figures), _of(self.macro_f1[0])],
-                "second": [_percent(*self.accuracies[1].figures), _of(self.macro_f1[1])],
+                "first": [_percent(*self.accuracies[0].with_interval), _of(self.macro_f1[0])],
+                "second": [_percent(*self.accuracies[1].with_interval), _of(self.macro_f1[1])],
                 "second - first": [_of(found, sign="+") for found in differences],
             }
         )
@@ -105,7 +105,8 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     after = _labels(other, names)[1][order]
     seed, classes = seed_of(runs[0].directory), len(names)
     found = (
-        averages(truth, predicted, classes=classes, seed=seed) for predicted in (before, after)
+        estimate_averaged_metrics(truth, predicted, classes=classes, seed=seed)
+        for predicted in (before, after)
     )
     hits = before == truth, after == truth
     table = pd.DataFrame(
@@ -120,10 +121,10 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     first_f1, second_f1 = (figures["macro_f1"] for figures in found)
     return Comparison(
         (first, second),
-        (accuracy(truth, before), accuracy(truth, after)),
+        (estimate_accuracy(truth, before), estimate_accuracy(truth, after)),
         (first_f1, second_f1),
-        paired_differences(truth, before, after, classes=classes, seed=seed),
-        mcnemar(*hits),
+        estimate_paired_differences(truth, before, after, classes=classes, seed=seed),
+        compute_mcnemar_p_value(*hits),
         {
             "both_right": int((hits[0] & hits[1]).sum()),
             "only_first": int((hits[0] & ~hits[1]).sum()),
@@ -145,7 +146,7 @@ def write_comparison(place: Place, comparison: Comparison) -> Comparison:
     return replace(comparison, directory=directory.path)
 
 
-def _test_of(run: Run) -> Judged:
+def _test_of(run: Run) -> LabeledPredictions:
     if not run.summary["test"]["images"]:
         raise InputError(
             f"a comparison needs two runs with a test score; {run.directory.path} has none, as no "
@@ -154,13 +155,13 @@ def _test_of(run: Run) -> Judged:
     return read_test(run.directory, tuple(run.summary["classes"]))
 
 
-def _keys(judged: Judged) -> list[tuple[str, str, str]]:
+def _keys(judged: LabeledPredictions) -> list[tuple[str, str, str]]:
     """What an image is known by: path, content, label."""
-    labels = [judged.classes[place] for place in judged.truth]
+    labels = [judged.classes[place] for place in judged.y_true]
     return list(zip(judged.paths, judged.digests, labels, strict=True))
 
 
-def _difference(one: Judged, other: Judged) -> str | None:
+def _difference(one: LabeledPredictions, other: LabeledPredictions) -> str | None:
     """How the test images of two runs differ, as a fault; None where they do not."""
     first, second = _keys(one), _keys(other)
     paths = dict(zip(one.paths, first, strict=True))
@@ -181,19 +182,19 @@ def _difference(one: Judged, other: Judged) -> str | None:
     )
 
 
-def _order(one: Judged, other: Judged) -> NDArray[np.intp]:
+def _order(one: LabeledPredictions, other: LabeledPredictions) -> NDArray[np.intp]:
     """Where each image of the first stands in the second."""
     where = {path: place for place, path in enumerate(other.paths)}
     return np.array([where[path] for path in one.paths], dtype=np.intp)
 
 
-def _labels(judged: Judged, names: tuple[str, ...]) -> tuple[Labels, Labels]:
+def _labels(judged: LabeledPredictions, names: tuple[str, ...]) -> tuple[Labels, Labels]:
     """Truth and predictions as numbers of `names`."""
     to = np.array([names.index(name) for name in judged.classes], dtype=np.int64)
-    return to[judged.truth], to[judged.predicted]
+    return to[judged.y_true], to[judged.y_pred]
 
 
-def _of(figure: Figure, *, sign: str = "") -> str:
+def _of(figure: Estimate, *, sign: str = "") -> str:
     return _percent(figure.value, figure.low, figure.high, sign=sign)
 
 

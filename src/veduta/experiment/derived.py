@@ -1,4 +1,4 @@
-"""Every file of a run that its journal gives, byte for byte.
+"""Every file of a run that its journal gives: tables byte for byte, and TensorBoard curves.
 
 What needs the images stands in no journal: scores and weights, the pictures of the report and of
 TensorBoard, see `experiment.lost`. A resumed run makes those again.
@@ -17,7 +17,6 @@ from veduta.runs.directory import RunDirectory
 from veduta.runs.files import json_of
 from veduta.runs.journal import latest_attempts
 from veduta.runs.lines import Event
-from veduta.tracking.curves import curves_of, name_of
 from veduta.tracking.tables import csv_of, epochs_table, trials_table
 from veduta.tracking.tensorboard import hyper_parameters
 
@@ -56,7 +55,6 @@ def derived_of(directory: RunDirectory, events: Sequence[Event]) -> Iterator[Der
         yield Derived(name, partial(text.encode, "utf-8", "surrogateescape"))
     yield Derived(directory.epochs.name, lambda: csv_of(epochs_table(events)))
     yield Derived(directory.trials.name, lambda: csv_of(trials_table(events)))
-    yield from _curves(directory, events)
     if (summary := summary_in(events)) is not None:
         yield Derived(directory.summary.name, partial(json_of, summary))
         if summary["folds"]:
@@ -95,8 +93,11 @@ def summary_in(events: Sequence[Event]) -> dict[str, Any] | None:
     return {name: value for name, value in ends[-1].items() if name != "event"} if ends else None
 
 
-def _curves(directory: RunDirectory, events: Sequence[Event]) -> Iterator[Derived]:
-    """The TensorBoard run of every trial that has ended an epoch, or failed in its first."""
+def curves_in(events: Sequence[Event]) -> dict[str, tuple[dict[str, Any], list[Event]]]:
+    """Return hyper-parameters and events of every trial that TensorBoard shows.
+
+    These are the trials that have ended an epoch, or failed in their first.
+    """
     planned = {
         name for e in [e for e in events if e["event"] == "plan"][-1:] for name in e["trials"]
     }
@@ -105,13 +106,15 @@ def _curves(directory: RunDirectory, events: Sequence[Event]) -> Iterator[Derive
         if event.get("trial") in planned:
             of_trial.setdefault(event["trial"], []).append(event)
     if not of_trial:
-        return
+        return {}
     begun = [e["parameters"] for found in of_trial.values() for e in found if "parameters" in e]
-    for (trial, found), shown in zip(of_trial.items(), hyper_parameters(begun), strict=True):
-        if any("time" in event for event in found):
-            place = directory.tensorboard / trial / name_of(found)
-            name = str(place.relative_to(directory.path))
-            yield Derived(name, partial(curves_of, shown, found))
+    return {
+        trial: (parameters, found)
+        for (trial, found), parameters in zip(
+            of_trial.items(), hyper_parameters(begun), strict=True
+        )
+        if any("time" in event for event in found)
+    }
 
 
 def _issues(directory: RunDirectory, summary: Mapping[str, Any]) -> bytes:

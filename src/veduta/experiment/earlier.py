@@ -163,4 +163,4 @@ def read_earlier(path: Path, *, compare: bool) -> Earlier:
         raise InputError(
             f"{rule} that had begun; {path} ended before its first event: remove it, and start anew"
         )
-    return Earlier(directory, events, reading.told(), {}, compare)
+    return Earlier(directory, events, reading.warnings(), {}, compare)

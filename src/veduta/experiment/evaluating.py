@@ -10,16 +10,26 @@ import pandas as pd
 from veduta.data.pixels import Image, Rejection
 from veduta.data.sample import Folder, Sample
 from veduta.errors import InputError
-from veduta.evaluation.abstention import MAX_ERROR, risk_coverage
-from veduta.evaluation.calibration import Temperature, reliability, softmax
-from veduta.evaluation.judging import Judged, abstention_of, calibration_of, figures_of
-from veduta.evaluation.mistakes import confident_errors, judged_images
+from veduta.evaluation.abstention import MAX_ERROR, compute_risk_coverage_curve
+from veduta.evaluation.assessment import (
+    LabeledPredictions,
+    estimate_metrics,
+    summarize_abstention,
+    summarize_calibration,
+)
+from veduta.evaluation.calibration import Temperature, compute_reliability_diagram, softmax
+from veduta.evaluation.mistakes import select_confident_errors, tabulate_predictions
 from veduta.experiment.abstaining import bounds_of
 from veduta.experiment.judgement import read_splits
 from veduta.experiment.records import write_rejected
 from veduta.experiment.sealed import fingerprint, record_opening
 from veduta.inference.classifier import Classifier
-from veduta.metrics.classification import Accuracy, accuracy, confusion, per_class
+from veduta.metrics.classification import (
+    Accuracy,
+    compute_confusion_matrix,
+    estimate_accuracy,
+    estimate_class_metrics,
+)
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room, write_json
 from veduta.tracking.console import Console
@@ -140,25 +150,25 @@ def evaluate(
     truth = np.array([classes.index(str(s.label)) for s in scores.samples], dtype=np.int64)
     paths = [sample.name for sample in scores.samples]
     at = classifier.manifest.temperature
-    found = Judged(paths, scores.digests, truth, scores.logits, classes, at)
+    found = LabeledPredictions(paths, scores.digests, truth, scores.logits, classes, at)
     seed = classifier.manifest.settings.seed
-    figures, areas = figures_of(found, seed=seed)
-    table = judged_images(paths, truth, softmax(scores.logits), classes)
+    figures, areas = estimate_metrics(found, seed=seed)
+    table = tabulate_predictions(paths, truth, softmax(scores.logits), classes)
     return Evaluation(
         classifier.source,
-        accuracy(truth, found.predicted),
+        estimate_accuracy(truth, found.y_pred),
         figures,
-        calibration_of(Temperature(at, 0), found, seed=seed),
-        abstention_of(bounds_of(classifier), found, max_error=max_error),
+        summarize_calibration(Temperature(at, 0), found, seed=seed),
+        summarize_abstention(bounds_of(classifier), found, max_error=max_error),
         {
             "predictions": table.drop(columns="probability_of_truth"),
-            "per_class": per_class(truth, found.predicted, classes, seed=seed),
+            "per_class": estimate_class_metrics(truth, found.y_pred, classes, seed=seed),
             "areas": areas,
-            "reliability": reliability(found.hits, found.confidence),
-            "risk_coverage": risk_coverage(found.hits, found.confidence),
-            "mistakes": confident_errors(table),
+            "reliability": compute_reliability_diagram(found.correct, found.confidence),
+            "risk_coverage": compute_risk_coverage_curve(found.correct, found.confidence),
+            "mistakes": select_confident_errors(table),
         },
-        confusion(truth, found.predicted, classes),
+        compute_confusion_matrix(truth, found.y_pred, classes),
         scores.samples,
         rejected=scores.rejected,
         seen=len([digest for digest in scores.digests if digest in seen]),

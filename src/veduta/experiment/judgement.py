@@ -20,10 +20,15 @@ import pandas as pd
 import yaml
 
 from veduta.errors import InputError
-from veduta.evaluation.abstention import MAX_ERROR, Accepted, error_bounds
+from veduta.evaluation.abstention import MAX_ERROR, ThresholdBound, compute_error_bounds
+from veduta.evaluation.assessment import (
+    LabeledPredictions,
+    estimate_metrics,
+    summarize_abstention,
+    summarize_calibration,
+)
 from veduta.evaluation.calibration import Temperature, fit_temperature
-from veduta.evaluation.judging import Judged, abstention_of, calibration_of, figures_of
-from veduta.evaluation.label_issues import label_issues
+from veduta.evaluation.label_issues import find_label_issues
 from veduta.runs.directory import RunDirectory
 from veduta.runs.manifest import ErrorBound
 from veduta.search.kept import DAMAGED
@@ -44,19 +49,19 @@ class Judgement:
         folds: whether `validation` is all images but the test's, each judged out of fold.
     """
 
-    validation: Judged
-    test: Judged | None
+    validation: LabeledPredictions
+    test: LabeledPredictions | None
     temperature: Temperature
-    bounds: tuple[Accepted, ...]
+    bounds: tuple[ThresholdBound, ...]
     folds: bool
 
     def summary(self, *, seed: int, max_error: float = MAX_ERROR) -> dict[str, Any]:
         """What summary.json says of it: `figures`, `calibration` and `abstain`."""
-        figures = figures_of(self.test, seed=seed)[0] if self.test else None
+        figures = estimate_metrics(self.test, seed=seed)[0] if self.test else None
         return {
             "figures": figures,
-            "calibration": calibration_of(self.temperature, self.test, seed=seed),
-            "abstain": abstention_of(self.bounds, self.test, max_error=max_error),
+            "calibration": summarize_calibration(self.temperature, self.test, seed=seed),
+            "abstain": summarize_abstention(self.bounds, self.test, max_error=max_error),
         }
 
     def error_bounds(self) -> tuple[ErrorBound, ...]:
@@ -68,7 +73,7 @@ class Judgement:
         if not self.folds:
             return None
         seen = self.validation
-        return label_issues(seen.paths, seen.truth, seen.probabilities, seen.classes)
+        return find_label_issues(seen.paths, seen.y_true, seen.probabilities, seen.classes)
 
 
 def judge(directory: RunDirectory, *, winner: str, classes: tuple[str, ...]) -> Judgement:
@@ -97,7 +102,7 @@ def judge(directory: RunDirectory, *, winner: str, classes: tuple[str, ...]) -> 
             f"{directory.splits} says; they are of shape {logits.shape}: restore both files"
         )
     temperature = fit_temperature(logits, truth)
-    validation = Judged(
+    validation = LabeledPredictions(
         list(rows["path"]), list(rows["sha256"]), truth, logits, classes, temperature.value
     )
     test = read_test(directory, classes) if directory.test.is_file() else None
@@ -105,7 +110,7 @@ def judge(directory: RunDirectory, *, winner: str, classes: tuple[str, ...]) -> 
         validation,
         replace(test, temperature=temperature.value) if test else None,
         temperature,
-        error_bounds(validation.hits, validation.confidence),
+        compute_error_bounds(validation.correct, validation.confidence),
         folds,
     )
 
@@ -124,7 +129,7 @@ def seed_of(directory: RunDirectory) -> int:
     return int(yaml.safe_load(directory.config.read_text(encoding="utf-8"))["seed"])
 
 
-def read_test(directory: RunDirectory, classes: tuple[str, ...]) -> Judged:
+def read_test(directory: RunDirectory, classes: tuple[str, ...]) -> LabeledPredictions:
     """Test images of a run, and the logits of its winner.
 
     Raises:
@@ -136,7 +141,7 @@ def read_test(directory: RunDirectory, classes: tuple[str, ...]) -> Judged:
     paths = [str(path) for path in kept["paths"]]
     truth = kept["truth"].astype(np.int64)
     found = [digests.get(path, "") for path in paths]
-    return Judged(paths, found, truth, kept["logits"], classes)
+    return LabeledPredictions(paths, found, truth, kept["logits"], classes)
 
 
 def trial_of_test(directory: RunDirectory) -> str | None:

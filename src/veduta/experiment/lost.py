@@ -4,7 +4,6 @@ Scores, model and pictures are of one winner; where a journal names another, the
 not there. A resumed run makes them again.
 """
 
-import shutil
 from collections.abc import Sequence
 
 from veduta.experiment.derived import LISTS, ended, lists_of, summary_in
@@ -42,33 +41,6 @@ def lost(directory: RunDirectory, events: Sequence[Event]) -> list[str]:
     if not frozen and not any(curves.glob(f"*{PICTURES}")):
         found.append(f"pictures in {curves.relative_to(directory.path)}")
     return found + ([] if model and model.trial == winner else [directory.model.name])
-
-
-def forget(directory: RunDirectory, events: Sequence[Event]) -> None:
-    """Remove what a journal that ends earlier than it did does not know yet.
-
-    Args:
-        directory: of a copy of the run.
-        events: of that journal.
-    """
-    known = {event["trial"] for event in events if event["event"] in {"epoch", "trial finished"}}
-    for curves in directory.tensorboard.glob("*/"):
-        if curves.name not in known:
-            shutil.rmtree(curves)
-    if not ended(events):
-        directory.report.unlink(missing_ok=True)
-    if summary_in(events) is None:
-        for path in (directory.summary, directory.label_issues):
-            path.unlink(missing_ok=True)
-    selected = [event["winner"] for event in events if event["event"] == "selected"]
-    winner = selected[-1] if selected else None
-    model = standing(directory.path)
-    whose = (trial_of_test(directory), model.trial if model else None)
-    if any(trial not in {None, winner} for trial in whose):
-        for path in (directory.test, directory.report):
-            path.unlink(missing_ok=True)
-        for folder in (directory.model, directory.media):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _scores_stand(directory: RunDirectory, events: Sequence[Event], trial: str) -> bool:

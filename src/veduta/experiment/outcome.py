@@ -19,8 +19,9 @@ from veduta.experiment.judgement import Judgement
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.experiment.sealed import SealedTest
+from veduta.features.engines import engine_version
 from veduta.inference.averaging import mean_logits
-from veduta.metrics.classification import share
+from veduta.metrics.classification import Accuracy
 from veduta.models.backbones import Backbone, backbone_from_state
 from veduta.models.freezing import artefact_states, frozen_stages
 from veduta.models.heads import HeadNetwork
@@ -86,7 +87,7 @@ def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
 
 
 def _share(hits: NDArray[np.bool_]) -> dict[str, Any]:
-    return share(int(hits.sum()), len(hits)).as_dict()
+    return Accuracy.from_counts(int(hits.sum()), len(hits)).as_dict()
 
 
 def _without(doubtful: NDArray[np.bool_], hits: NDArray[np.bool_]) -> dict[str, Any] | None:
@@ -112,7 +113,7 @@ def _seen(made: Made, sealed: SealedTest) -> Iterator[Iterator[Tensor]]:
 def _shown(view: View, pixels: Iterator[Tensor]) -> Iterator[Tensor]:
     for part in pixels:
         keys = np.zeros(len(part), np.uint64)  # nothing is drawn in these views
-        yield torch.from_numpy(view.of(part.numpy(), keys))
+        yield torch.from_numpy(view.apply(part.numpy(), keys))
 
 
 def _kept(made: Made, sealed: SealedTest) -> Opened | None:
@@ -162,6 +163,7 @@ def write_model(made: Made, judgement: Judgement, summary: Mapping[str, Any]) ->
         ),
         head=Head(**made.network.head.as_dict()),
         engine=made.materials.engine,
+        engine_version=engine_version(made.materials.engine),
         precision=settings.precision,
         tta=settings.tta,
         temperature=judgement.temperature.value,

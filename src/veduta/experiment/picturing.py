@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from veduta.data.decode import calm, decode, read_file
 from veduta.data.pixels import Image
 from veduta.errors import DecodeError, InputError
-from veduta.evaluation.mistakes import nearest
+from veduta.evaluation.mistakes import find_nearest
 from veduta.experiment.evaluating import Evaluation
 from veduta.experiment.judgement import Judgement
 from veduta.experiment.media import Alike, Heats, Labels, Pixels, Source, write_media
@@ -55,7 +55,7 @@ def picture_run(made: Made, judgement: Judgement, images: Sequence[Image]) -> No
         network = made.materials.networks.backbone(made.winner.settings)
         heats, classifier = heats_of(network, made.network), None
     else:  # what was trained of the network stands in the model
-        classifier = load_classifier(made.directory.path)
+        classifier = load_classifier(made.directory.path, warn=made.materials.console.warn)
         heats = heats_of(classifier.backbone, classifier.head)
     alike = _alike(made, classifier, named)
     write_media(made.directory.media, shown, Source(pixels, *heats, alike))
@@ -149,7 +149,7 @@ def nearest_of(
     cosines = np.empty((len(queries), 0))
     before = 0
     for part in references:
-        found, values = nearest(queries, part, count=count)
+        found, values = find_nearest(queries, part, count=count)
         rows, cosines = np.hstack([rows, found + before]), np.hstack([cosines, values])
         kept = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
         rows = np.take_along_axis(rows, kept, axis=1)

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veduta.augment.registry import AUGMENTATIONS, MIXES, image_names, mix_names
+from veduta.augment.registry import (
+    AUGMENTATIONS,
+    MIXING_AUGMENTATIONS,
+    select_image_augmentations,
+    select_mixing_augmentations,
+)
 from veduta.config.fields import as_text
 from veduta.config.parsing import Grid, parse_grid, parse_settings, unknown
 from veduta.config.settings import Settings
@@ -20,8 +25,8 @@ from veduta.models.heads import ACTIVATIONS
 from veduta.models.presets import chosen, resolved
 from veduta.models.registry import find_model
 from veduta.models.weights import check_weights
-from veduta.optim.optimizers import OPTIMIZERS, faults_of
-from veduta.optim.schedules import SCHEDULES, schedule_faults
+from veduta.optim.optimizers import OPTIMIZERS, find_optimizer_errors
+from veduta.optim.schedules import SCHEDULES, find_schedule_errors
 from veduta.runs.directory import Place, new_directory_faults
 from veduta.search.space import Trial, cells, trials, unused
 
@@ -181,29 +186,37 @@ def _faults_of_cell(settings: Settings) -> list[str]:
     with suppress(InputError):  # an unknown model was reported when presets were applied
         model = find_model(settings.model)
         faults += check_weights(model, settings.weights) + freeze_faults(settings, model)
-    return faults + _view_faults(settings) + faults_of(settings) + schedule_faults(settings)
+    return (
+        faults
+        + _view_faults(settings)
+        + find_optimizer_errors(settings)
+        + find_schedule_errors(settings)
+    )
 
 
 def _view_faults(settings: Settings) -> list[str]:
     """Faults of `views` and `augment`."""
     names = settings.augment
-    known = {*AUGMENTATIONS, *MIXES}
+    known = {*AUGMENTATIONS, *MIXING_AUGMENTATIONS}
     faults = [unknown("augmentation", name, known) for name in names if name not in known]
     if faults:
         return faults
-    if settings.freeze != "none" and settings.views and not image_names(names):
+    if settings.freeze != "none" and settings.views and not select_image_augmentations(names):
         faults.append(
             f"views need an augmentation that makes them; got views={settings.views} with "
             f"augment={as_text(names)}: give names such as augment=crop+flip, or leave views out"
         )
-    if (mixes := mix_names(names)) and settings.freeze == "all":
+    if (mixes := select_mixing_augmentations(names)) and settings.freeze == "all":
         faults.append(
             "two images are mixed before stages that train, and here the head trains alone; got "
             f"augment={as_text(names)} with freeze=all: give freeze=none or fewer stages, or "
             f"leave out {' and '.join(mixes)}"
         )
     elif (
-        mixes and settings.freeze != "none" and not settings.views and (idle := image_names(names))
+        mixes
+        and settings.freeze != "none"
+        and not settings.views
+        and (idle := select_image_augmentations(names))
     ):
         faults.append(
             "frozen stages see the plain image unless there are views of it; got "

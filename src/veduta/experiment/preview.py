@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from veduta.augment.registry import mix_names
-from veduta.augment.sampling import Pixels
+from veduta.augment.registry import select_mixing_augmentations
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, pixel_store
 from veduta.errors import InputError
@@ -28,6 +27,7 @@ from veduta.runtime.streams import sample_keys
 from veduta.tracking.console import Console
 from veduta.training.loss import Batch
 from veduta.training.state import Examples
+from veduta.types import PixelArray
 
 EPOCHS = 6  # shown at most
 ROWS = 12  # about so many images, and at least one a class
@@ -47,7 +47,7 @@ class Row:
     """
 
     label: str
-    pixels: Pixels
+    pixels: PixelArray
     notes: tuple[str, ...]
 
 
@@ -138,7 +138,7 @@ def _sheet(
     epochs = range(1, min(EPOCHS, settings.epochs) + 1)
     again = settings.views if settings.freeze != "none" else None
     turn = f", {again} {'view' if again == 1 else 'views'} in turn" if again else ""
-    maps = settings.freeze != "none" and mix_names(settings.augment)
+    maps = settings.freeze != "none" and select_mixing_augmentations(settings.augment)
     behind = ", mixed as maps behind the frozen stages" if maps else ""
     batches = [
         examples.seen_in(epoch, like=epoch % again if again else epoch)(chosen) for epoch in epochs

@@ -1,11 +1,10 @@
 """A run's derived files made again from its journal, without an image.
 
-What stands there and is as the journal says stays untouched. What differs, because it was edited,
-damaged, or written before the run went on, is kept in a folder `before-N` of the run, so that
-nothing is overwritten without a trace.
+Tables, summary and report that are as the journal says stay untouched; those that differ, because
+they were edited, damaged, or written before the run went on, are replaced. TensorBoard curves are
+written again. Where the journal is damaged, a copy of the run is made up to the damaged line.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +12,14 @@ from pathlib import Path
 from typing import final
 
 from veduta.errors import InputError
-from veduta.experiment.derived import Derived, derived_of, ended
+from veduta.experiment.derived import Derived, curves_in, derived_of, ended
 from veduta.experiment.lost import lost
-from veduta.runs.directory import RunDirectory, next_free
-from veduta.runs.files import expect_room, write_atomically
+from veduta.runs.directory import RunDirectory, new_directory_faults
+from veduta.runs.files import expect_room, replace_folder, write_atomically
 from veduta.runs.journal import locked
-from veduta.runs.lines import Event, read_lines
+from veduta.runs.lines import Event, lines_before_damage, read_lines, split_lines
 from veduta.runs.tidying import tidy
-from veduta.runtime.disk import sync
-from veduta.tracking.tensorboard import PICTURES
+from veduta.tracking.tensorboard import has_curves, write_trial
 
 Draw = Callable[[RunDirectory], str]
 """Draws the report of a run that has ended, from its directory."""
@@ -35,24 +33,24 @@ class Rebuilt:
     """What became of the files of a run.
 
     Attributes:
-        directory: the run.
-        command: that began it.
-        told: what of its journal was left out or mended, in words.
-        made: names of the files that were written.
-        same: how many were there as the journal says.
-        differed: names of those that were there otherwise.
-        before: where these are now; None where there is none.
-        missing: what the journal alone does not give, each in words.
-        ended: whether the last attempt of the run came to its end.
+        directory: The run.
+        command: The command that began it.
+        warnings: What of its journal was left out, in words.
+        made: Names of the files that were missing and are written.
+        replaced: Names of the files that differed from the journal and are written again.
+        same: Number of files that were as the journal says.
+        curves: Number of trials whose TensorBoard curves are written again.
+        missing: What the journal alone does not give, each in words.
+        ended: Whether the last attempt of the run came to its end.
     """
 
     directory: RunDirectory
     command: str
-    told: list[str]
+    warnings: list[str]
     made: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
     same: int = 0
-    differed: list[str] = field(default_factory=list)
-    before: Path | None = None
+    curves: int = 0
     missing: list[str] = field(default_factory=list)
     ended: bool = False
 
@@ -61,34 +59,74 @@ def rebuild(path: Path, *, draw: Draw) -> Rebuilt:
     """Make every derived file of a run again; the journal is not touched.
 
     Args:
-        path: the directory of the run.
-        draw: gives the report of a run that has ended.
+        path: Directory of the run.
+        draw: Gives the report of a run that has ended.
 
     Raises:
-        InputError: there is no run, or it is being written.
-        JournalError: its journal is damaged, or of a newer version.
+        InputError: There is no run, or it is being written.
+        JournalError: Its journal is damaged, or of a newer version.
     """
-    directory = run_in(path)
+    directory = _run_in(path)
     with expect_room(path), locked(directory.journal) as data:
-        return remade(directory, data, draw=draw)
+        return _rebuild(directory, data, draw=draw)
+
+
+def copy_undamaged(path: Path, copy: Path, *, draw: Draw) -> Rebuilt:
+    """Copy a run whose journal is damaged, up to the first damaged line.
+
+    The copy has the derived files that the shorter journal gives, and can be resumed. Scores,
+    checkpoints and model are copied as they are; a resumed run replaces those of another winner.
+
+    Args:
+        path: Directory of the run, which is not changed.
+        copy: A new directory.
+        draw: Gives the report of a run that has ended.
+
+    Raises:
+        InputError: There is no run, it is being written, its journal is whole, or `copy` cannot be
+            a new directory.
+        JournalError: The journal is of a newer version, or damaged from its first line.
+    """
+    directory = _run_in(path)
+    with expect_room(path), locked(directory.journal) as data:
+        kept = lines_before_damage(data, directory.journal)
+        if error := InputError.unless_empty(_copy_faults(directory, copy, whole=kept == data)):
+            raise error
+        with expect_room(copy.parent):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with replace_folder(copy) as folder:
+                new = RunDirectory(folder)
+                _copy_files(directory, new)
+                write_atomically(new.journal, kept)
+                rebuilt = _rebuild(new, kept, draw=draw)
+    number, count = len(split_lines(kept)) + 1, len(split_lines(data))
+    lines = f"lines {number} to {count}" if number < count else f"line {number}"
+    rebuilt.directory = RunDirectory(copy)
+    rebuilt.warnings.append(f"{lines}: left out, as line {number} is damaged")
+    return rebuilt
 
 
 def restore(directory: RunDirectory, events: Sequence[Event]) -> list[str]:
-    """Make those of a run's derived files that are missing, its report apart; their names."""
+    """Make the derived files of a run that are missing, its report apart; return their names."""
     made = []
     for one in derived_of(directory, events):
         path = directory.path / one.name
         if not path.is_file():
             _put(path, one.content())
             made.append(one.name)
+    for trial, (parameters, of_trial) in curves_in(events).items():
+        folder = directory.tensorboard / trial
+        if not has_curves(folder):
+            write_trial(folder, parameters, of_trial)
+            made.append(str(folder.relative_to(directory.path)))
     return made
 
 
-def run_in(path: Path) -> RunDirectory:
-    """The directory of a run.
+def _run_in(path: Path) -> RunDirectory:
+    """Return the directory of a run.
 
     Raises:
-        InputError: there is none.
+        InputError: There is none.
     """
     directory = RunDirectory(path)
     if not directory.journal.is_file():
@@ -96,77 +134,64 @@ def run_in(path: Path) -> RunDirectory:
     return directory
 
 
-def remade(directory: RunDirectory, data: bytes, *, draw: Draw, keep: bool = True) -> Rebuilt:
-    """Make the files of a run that its journal gives.
-
-    Args:
-        directory: of the run.
-        data: the bytes of its journal.
-        draw: gives the report of a run that has ended.
-        keep: whether what differs is kept.
-    """
+def _rebuild(directory: RunDirectory, data: bytes, *, draw: Draw) -> Rebuilt:
+    """Make the files of a run that the bytes of its journal give."""
     reading = read_lines(data, directory.journal)
     events = reading.events
     if not events or events[0]["event"] != "start":
         raise InputError(f"{RULE} that had begun; {directory.path} ended before: start a new run")
-    tidy(directory, directory.tensorboard.glob("*/"))
-    found = Rebuilt(directory, events[0]["command"], reading.told(), ended=ended(events))
-    derived = [*derived_of(directory, events)]
-    if found.ended:
-        derived.append(Derived(directory.report.name, lambda: draw(directory).encode()))
-    for one in derived:
-        _take(one, found, keep=keep)
-    found.missing += lost(directory, events)
-    return found
+    tidy(directory)
+    rebuilt = Rebuilt(directory, events[0]["command"], reading.warnings(), ended=ended(events))
+    for one in derived_of(directory, events):
+        _write(one, rebuilt)
+    for trial, (parameters, of_trial) in curves_in(events).items():
+        write_trial(directory.tensorboard / trial, parameters, of_trial)
+        rebuilt.curves += 1
+    if rebuilt.ended:
+        _write(Derived(directory.report.name, lambda: draw(directory).encode()), rebuilt)
+    rebuilt.missing += lost(directory, events)
+    return rebuilt
 
 
-def _take(one: Derived, found: Rebuilt, *, keep: bool) -> None:
-    """Put one file into its place, where it does not stand there."""
-    path = found.directory.path / one.name
+def _write(one: Derived, rebuilt: Rebuilt) -> None:
+    """Write one derived file, unless it is there with the same content."""
+    path = rebuilt.directory.path / one.name
     try:
         content = one.content()
     except InputError as error:
-        found.missing.append(f"{one.name} ({error})")
+        rebuilt.missing.append(f"{one.name} ({error})")
         return
-    if path.is_file() and path.read_bytes() == content:
-        found.same += 1
+    exists = path.is_file()
+    if exists and path.read_bytes() == content:
+        rebuilt.same += 1
         return
-    others = _in_place_of(path, found.directory)
-    if keep:
-        for other in others:
-            _keep(other, found)
     _put(path, content)
-    for other in others:
-        if other != path:
-            other.unlink()
-    found.made.append(one.name)
-
-
-def _in_place_of(path: Path, directory: RunDirectory) -> list[Path]:
-    """The files that stand where one shall be; curves of a trial have other names at each time."""
-    if not path.is_relative_to(directory.tensorboard):
-        return [path] if os.path.lexists(path) else []
-    curves = (other for other in path.parent.glob("*") if not other.name.endswith(PICTURES))
-    return [other for other in curves if other.is_file()]
-
-
-def _keep(path: Path, found: Rebuilt) -> None:
-    """Keep a file that differs, beside its new one; no moment has neither."""
-    run = found.directory.path
-    if found.before is None:
-        found.before = next_free(run, "before")
-    name = path.relative_to(run)
-    kept = found.before / name
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path, kept, follow_symlinks=False)
-    except OSError:  # a file system without links
-        shutil.copy2(path, kept, follow_symlinks=False)
-        sync(kept)
-    sync(kept.parent)
-    found.differed.append(str(name))
+    (rebuilt.replaced if exists else rebuilt.made).append(one.name)
 
 
 def _put(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
+
+
+def _copy_faults(directory: RunDirectory, copy: Path, *, whole: bool) -> list[str]:
+    """Return the reasons why a copy cannot be made."""
+    faults = [fault.replace("--out", "--repair") for fault in new_directory_faults(copy)]
+    if copy.resolve().is_relative_to(directory.path.resolve()):
+        faults.append(f"a copy of a run stands outside of it; got {copy}: choose another place")
+    if whole:
+        faults.append(
+            f"a copy is for a damaged journal; {directory.journal} is whole: leave --repair out"
+        )
+    return faults
+
+
+def _copy_files(directory: RunDirectory, new: RunDirectory) -> None:
+    """Copy the files of a run, without those that show what a shorter journal may not know."""
+    later = {directory.tensorboard, directory.summary, directory.label_issues, directory.report}
+    later.add(directory.media)
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        return {name for name in names if Path(folder, name) in later}
+
+    shutil.copytree(directory.path, new.path, symlinks=True, dirs_exist_ok=True, ignore=left_out)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from veduta.augment.registry import mix_names
+from veduta.augment.registry import select_mixing_augmentations
 from veduta.augment.views import Augmented, View
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Resize
@@ -31,7 +31,11 @@ def fresh_of(settings: Settings) -> tuple[str, ...]:
     """What changes the images afresh in every epoch: where some stages are frozen, what mixes."""
     if settings.freeze == "all":
         return ()
-    return settings.augment if settings.freeze == "none" else mix_names(settings.augment)
+    return (
+        settings.augment
+        if settings.freeze == "none"
+        else select_mixing_augmentations(settings.augment)
+    )
 
 
 def resize_of(settings: Settings) -> Resize:

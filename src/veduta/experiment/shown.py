@@ -6,8 +6,13 @@ from typing import Final, final
 
 import pandas as pd
 
-from veduta.evaluation.judging import Judged
-from veduta.evaluation.mistakes import by_cell, confident_errors, judged_images, unsure_hits
+from veduta.evaluation.assessment import LabeledPredictions
+from veduta.evaluation.mistakes import (
+    group_by_cell,
+    select_confident_errors,
+    select_uncertain_correct,
+    tabulate_predictions,
+)
 
 A_CELL: Final = 24  # images of a cell of the confusion matrix, at most
 ALL_CELLS: Final = 800  # of all cells together, so that a page stays small
@@ -45,21 +50,23 @@ def shown_of(
     """What a report shows of judged images.
 
     Args:
-        images: a row an image, as `judged_images` gives it.
+        images: a row an image, as `tabulate_predictions` gives it.
         classes: their names.
-        issues: as `label_issues` gives them, where there are folds.
+        issues: as `find_label_issues` gives them, where there are folds.
     """
     doubted = issues.loc[issues["issue"], "path"].head(DOUBTED) if issues is not None else ()
-    chosen = pd.concat([confident_errors(images).head(ERRORS), unsure_hits(images).head(HITS)])
+    chosen = pd.concat(
+        [select_confident_errors(images).head(ERRORS), select_uncertain_correct(images).head(HITS)]
+    )
     number = {name: place for place, name in enumerate(classes)}
     labels = [number[label] for label in chosen["label"]]
     gallery = dict(zip(chosen["path"], labels, strict=True))
     return Shown(cells_of(images), gallery, tuple(doubted))
 
 
-def table_of(judged: Judged) -> pd.DataFrame:
+def table_of(judged: LabeledPredictions) -> pd.DataFrame:
     """A row an image: path, truth, label and its calibrated probability."""
-    return judged_images(judged.paths, judged.truth, judged.probabilities, judged.classes)
+    return tabulate_predictions(judged.paths, judged.y_true, judged.probabilities, judged.classes)
 
 
 def cells_of(images: pd.DataFrame, *, most: int = A_CELL, together: int = ALL_CELLS) -> Cells:
@@ -67,7 +74,7 @@ def cells_of(images: pd.DataFrame, *, most: int = A_CELL, together: int = ALL_CE
 
     Room is shared evenly: every cell may show as many, and errors come before hits.
     """
-    cells = by_cell(images, most=most)
+    cells = group_by_cell(images, limit=most)
     sizes = [len(table) for table in cells.values()]
     each = next((n for n in range(most, 1, -1) if sum(min(n, s) for s in sizes) <= together), 1)
     ordered = sorted(cells.items(), key=lambda cell: cell[0][0] == cell[0][1])

@@ -9,7 +9,7 @@ from veduta.config.fields import plain
 from veduta.experiment.materials import Materials
 from veduta.experiment.plan import Plan
 from veduta.metrics.classification import Accuracy
-from veduta.metrics.intervals import wilson
+from veduta.metrics.intervals import compute_wilson_interval
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import write_json
 from veduta.runs.journal import Journal
@@ -45,7 +45,9 @@ def summary_of(
         },
         "folds": plan.settings.folds,
         "halving": _halving(plan, record),
-        "validation": Accuracy(outcome.val_accuracy, *wilson(hits, images), images).as_dict(),
+        "validation": Accuracy(
+            outcome.val_accuracy, *compute_wilson_interval(hits, images), images
+        ).as_dict(),
         "ties": list(ties),
         "trials": len(plan.trials),
         "cells": plan.cells,

@@ -1,1 +1,1 @@
-"""Figures of merit: pure functions on arrays."""
+"""Metrics of classifiers with confidence intervals: pure functions of arrays."""

@@ -1,83 +1,89 @@
-"""Whether two classifiers differ, measured on the same images."""
+"""Paired comparison of two classifiers on the same images."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from veduta.metrics.counts import accuracy_of, macro_f1
-from veduta.metrics.figures import Figure
-from veduta.metrics.resampling import resampled, shifted
-
-Hits = NDArray[np.bool_]
-Labels = NDArray[np.int64]
+from veduta.metrics.bootstrap import compute_bias_corrected_interval, resample_counts
+from veduta.metrics.classification import compute_accuracy, compute_macro_f1
+from veduta.metrics.intervals import Estimate
+from veduta.types import BoolArray, IntArray
 
 
-def mcnemar(first: Hits, second: Hits) -> float:
-    """Two-sided p-value of McNemar's exact test that two classifiers are equally often right.
+def compute_mcnemar_p_value(first_correct: BoolArray, second_correct: BoolArray) -> float:
+    """Compute the two-sided p-value of McNemar's exact test that two accuracies are equal.
+
+    Only images that exactly one classifier predicts correctly are informative. If the accuracies
+    are equal, each of these is equally likely to be correct for either classifier.
 
     Args:
-        first: (N,) whether the first was right, image by image.
-        second: (N,) the same of the second.
+        first_correct: (N,) whether the first classifier is correct, for each image.
+        second_correct: (N,) the same for the second classifier.
 
-    Only images on which exactly one is right tell them apart; were the two equally good, each such
-    image would be a fair coin.
-
-    >>> a = np.array([True] * 9 + [False] * 3)
-    >>> mcnemar(a, ~a)
+    >>> first_correct = np.array([True] * 9 + [False] * 3)
+    >>> compute_mcnemar_p_value(first_correct, ~first_correct)
     0.1459960937...
 
     Source: Q. McNemar, Psychometrika 12 (1947) 153-157.
     """
     from scipy.stats import binomtest
 
-    won = int((first & ~second).sum())
-    lost = int((second & ~first).sum())
-    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    only_first = int((first_correct & ~second_correct).sum())
+    only_second = int((second_correct & ~first_correct).sum())
+    discordant = only_first + only_second
+    return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
-def holm(p_values: list[float]) -> list[float]:
-    """P-values corrected for how many there are, by Holm's step-down rule.
+def adjust_p_values(p_values: list[float]) -> list[float]:
+    """Adjust p-values for multiple testing by Holm's step-down method.
 
-    >>> holm([0.01, 0.04, 0.03])
+    >>> adjust_p_values([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
 
     Source: S. Holm, Scand. J. Stat. 6 (1979) 65-70.
     """
-    corrected = [0.0] * len(p_values)
-    reached = 0.0
+    adjusted = [0.0] * len(p_values)
+    running_maximum = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        reached = max(reached, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = reached
-    return corrected
+        corrected = min(1.0, (len(p_values) - rank) * p_values[index])
+        running_maximum = max(running_maximum, corrected)
+        adjusted[index] = running_maximum
+    return adjusted
 
 
-def paired_differences(
-    truth: Labels, first: Labels, second: Labels, *, classes: int, seed: int = 0
-) -> dict[str, Figure]:
-    """By how much the second classifier is better: `accuracy` and `macro_f1`, with intervals.
+def estimate_paired_differences(
+    y_true: IntArray,
+    first_pred: IntArray,
+    second_pred: IntArray,
+    *,
+    classes: int,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Estimate the differences of `accuracy` and `macro_f1`, second minus first classifier.
 
-    Both are judged on the images of each draw (`metrics.resampling`), so what an image has in
-    store for both cancels out.
+    Both classifiers are evaluated on the same bootstrap resamples, so the variation that they
+    share, such as images that are hard for both, cancels.
 
     Args:
-        truth: (N,) class of each image.
-        first: (N,) what the first took it for.
-        second: (N,) what the second took it for.
-        classes: how many there are.
-        seed: of the draws.
+        y_true: (N,) true class of each image.
+        first_pred: (N,) predictions of the first classifier.
+        second_pred: (N,) predictions of the second classifier.
+        classes: number of classes.
+        seed: random seed of the bootstrap.
 
-    >>> truth = np.zeros(100, int)
-    >>> first, second = (np.arange(100) < n for n in (20, 10))  # errors, half of them shared
-    >>> found = paired_differences(truth, first.astype(int), second.astype(int), classes=2)
-    >>> str(found["accuracy"])
+    >>> y_true = np.zeros(100, int)
+    >>> first, second = (np.arange(100) < n for n in (20, 10))  # 20 and 10 errors, 10 in common
+    >>> differences = estimate_paired_differences(
+    ...     y_true, first.astype(int), second.astype(int), classes=2
+    ... )
+    >>> str(differences["accuracy"])
     '0.100 (95 % interval 0.040 to 0.160)'
     """
-    one, other = resampled(truth, [first, second], classes=classes, seed=seed)
-    found = {}
-    for name, of in (("accuracy", accuracy_of), ("macro_f1", macro_f1)):
-        draws, centre, value = (
-            np.atleast_1d(of(getattr(other, kind)) - of(getattr(one, kind)))
-            for kind in ("draws", "centre", "measured")
+    first, second = resample_counts(y_true, [first_pred, second_pred], classes=classes, seed=seed)
+    differences = {}
+    for name, metric in (("accuracy", compute_accuracy), ("macro_f1", compute_macro_f1)):
+        resampled, center, value = (
+            np.atleast_1d(metric(getattr(second, kind)) - metric(getattr(first, kind)))
+            for kind in ("resampled", "smoothed", "observed")
         )
-        low, high = shifted(draws[:, None], centre, value)
-        found[name] = Figure(float(value[0]), float(low[0]), float(high[0]), len(truth))
-    return found
+        low, high = compute_bias_corrected_interval(resampled[:, None], center, value)
+        differences[name] = Estimate(float(value[0]), float(low[0]), float(high[0]), len(y_true))
+    return differences

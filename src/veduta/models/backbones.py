@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from veduta.errors import InputError, WeightsError
+from veduta.errors import InputError
 from veduta.models.fitting import State, fit
 from veduta.models.initial import random_state
 from veduta.models.model import Channels, Model
@@ -158,24 +158,6 @@ def backbone_from_state(
     network = headless(model)
     assign(network, fit(model, tensors))
     return Backbone(model, network, preprocessing=preprocessing, source="the artefact")
-
-
-def full_network(model: Model, weights: str = "pretrained", *, cache: Path) -> nn.Module:
-    """The whole network: normalised float32 (B, 3, S, S) in, 1000 logits out.
-
-    Raises:
-        WeightsError: there are no weights for the classifier, or none of this network.
-    """
-    found = load_weights(model, weights, cache=cache).state or {}
-    with torch.device("meta"):
-        network = build_network(model)
-    if found.keys() != network.state_dict().keys():
-        raise WeightsError(
-            f"the whole network needs weights of its classifier too; {weights} has none that fit; "
-            "give pretrained weights, or use the backbone alone"
-        )
-    assign(network, found)
-    return network.requires_grad_(False).eval()
 
 
 def headless(model: Model) -> nn.Module:

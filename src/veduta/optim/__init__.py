@@ -1,1 +1,1 @@
-"""How weights move: optimisers by name."""
+"""Optimizers, learning-rate schedules, penalties and weight averages."""

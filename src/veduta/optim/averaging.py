@@ -1,17 +1,20 @@
-"""The exponential moving average of weights: measured and kept in place of the last ones.
+"""Exponential moving average (EMA) of the weights of a network.
 
-Weights at the end of a noisy descent wander around a minimum; their mean lies nearer to it. The
-average is a network of its own, so that measuring it disturbs nothing in training.
+Weights at the end of training fluctuate around a minimum, and their mean is closer to it. The
+average is a separate network that is evaluated and saved instead of the trained one.
 """
 
-import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 
-def decay_at(step: int, decay: float) -> float:
-    r"""d_t = \min(d, (1 + t) / (10 + t)): short of memory at first, or the start would stay in.
+def compute_decay(step: int, decay: float) -> float:
+    r"""Compute the decay of an update with warm-up, d_t = \min(d, (1 + t) / (10 + t)).
+
+    A lower decay in the first updates keeps the initial weights from dominating the average.
 
     Source: TensorFlow's `ExponentialMovingAverage` with `num_updates`.
 
@@ -19,49 +22,36 @@ def decay_at(step: int, decay: float) -> float:
         step: t, number of the update, from 1.
         decay: d, in [0, 1).
 
-    >>> [round(decay_at(step, 0.9), 3) for step in (1, 2, 80, 200)]
+    >>> [round(compute_decay(step, 0.9), 3) for step in (1, 2, 80, 200)]
     [0.182, 0.25, 0.9, 0.9]
     """
     return min(decay, (1 + step) / (10 + step))
 
 
-class Average:
-    r"""The running average of a network: a = d_t a + (1 - d_t) w, from the network's own start.
+def create_weight_average(network: nn.Module, decay: float) -> AveragedModel:
+    r"""Create the moving average a = d_t a + (1 - d_t) w of the weights w of a network.
 
-    Buffers, the statistics of batch normalisation among them, are means already and are copied.
+    The average starts at the current weights, which count as its first model. Call
+    `update_parameters(network)` after every training step. Buffers, such as the statistics of batch
+    normalization, are running averages already and are copied.
 
-    Attributes:
-        network: the average, ready to be measured; it does not train.
-        steps: updates so far.
+    Args:
+        network: network whose weights are averaged.
+        decay: d, in [0, 1); `compute_decay` gives d_t.
+
+    Returns:
+        An average whose `module` is in evaluation mode and has no gradients.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        """Start from the weights that `network` has now.
-
-        Args:
-            network: what is averaged; looked at by every `update`.
-            decay: d, how much of the average remains, in [0, 1).
-        """
-        self._source, self._decay = network, decay
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
-        self.steps = 0
-
     @torch.no_grad()
-    def update(self) -> None:
-        """Take in what the network has become; to be called after each step."""
-        self.steps += 1
-        share = 1 - decay_at(self.steps, self._decay)
-        averaged, trained = self.network, self._source
-        for a, w in zip(averaged.parameters(), trained.parameters(), strict=True):
-            a.lerp_(w, share)
-        for mean, now in zip(averaged.buffers(), trained.buffers(), strict=True):
-            mean.copy_(now)
+    def average_parameters(
+        averages: Sequence[Tensor], weights: Sequence[Tensor], n_averaged: Tensor | int
+    ) -> None:
+        # torch's get_ema_multi_avg_fn has a constant decay, without warm-up
+        new_weight = 1 - compute_decay(int(n_averaged), decay)
+        for average, weight in zip(averages, weights, strict=True):
+            average.lerp_(weight, new_weight)
 
-    def state(self) -> dict[str, Tensor]:
-        """Weights and buffers of the average, by name; with `steps`, all that goes on from here."""
-        return dict(self.network.state_dict())
-
-    def load(self, state: dict[str, Tensor], steps: int) -> None:
-        """Go on from what `state` and `steps` gave earlier."""
-        self.network.load_state_dict(state)
-        self.steps = steps
+    average = AveragedModel(network, multi_avg_fn=average_parameters)
+    average.n_averaged.fill_(1)
+    return average.requires_grad_(False).eval()

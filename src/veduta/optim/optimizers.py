@@ -1,96 +1,125 @@
-"""The optimisers, by name: torch.optim's own, with what each of them takes from the settings.
+r"""The optimizers of torch.optim by name, with the settings that each uses, and the penalties.
 
-A setting that an optimiser does not use is no hyper-parameter of a trial that runs with it: a grid
-over `optimizer` and `momentum` has one trial, not several, for adam.
+A setting that an optimizer does not use is not a hyperparameter of trials with that optimizer: for
+adam, a grid over `optimizer` and `momentum` has one trial and not one per value of `momentum`.
+
+Penalties are given as the strength that acts on each weight. With \lambda and n samples as in the
+report, `weight_decay` is \lambda / n (equation 38a) and `l1` is \lambda / 2n (equation 38b).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from veduta.config.settings import Settings
-from veduta.optim.penalties import penalise_l1, penalised
 
-Group = dict[str, Any]
+ParamGroup = dict[str, Any]
 
-RateGroup = tuple[float, Sequence[nn.Parameter]]
-"""Parameters that train at a share of the learning rate, and that share."""
+ScaledGroup = tuple[float, Sequence[nn.Parameter]]
+"""A factor of the learning rate, and the parameters that it applies to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Optimizer:
-    """One entry: how it is built, and which settings it uses besides lr and weight_decay."""
+class OptimizerSpec:
+    """How an optimizer is built, and which settings it uses besides lr and weight_decay."""
 
-    build: Callable[[list[Group], Settings], torch.optim.Optimizer]
+    build: Callable[[list[ParamGroup], Settings], torch.optim.Optimizer]
     uses: frozenset[str] = field(default_factory=frozenset)
 
 
-def _sgd(groups: list[Group], settings: Settings) -> torch.optim.Optimizer:
+def _build_sgd(groups: list[ParamGroup], settings: Settings) -> torch.optim.Optimizer:
     return torch.optim.SGD(
         groups, settings.lr, momentum=settings.momentum, nesterov=settings.nesterov
     )
 
 
-OPTIMIZERS: dict[str, Optimizer] = {
-    "adagrad": Optimizer(lambda groups, s: torch.optim.Adagrad(groups, s.lr)),
-    "adam": Optimizer(
+OPTIMIZERS: dict[str, OptimizerSpec] = {
+    "adagrad": OptimizerSpec(lambda groups, s: torch.optim.Adagrad(groups, s.lr)),
+    "adam": OptimizerSpec(
         lambda groups, s: torch.optim.Adam(groups, s.lr, betas=s.betas), frozenset({"betas"})
     ),
-    "adamw": Optimizer(
+    "adamw": OptimizerSpec(
         lambda groups, s: torch.optim.AdamW(groups, s.lr, betas=s.betas), frozenset({"betas"})
     ),
-    "rmsprop": Optimizer(lambda groups, s: torch.optim.RMSprop(groups, s.lr)),
-    "sgd": Optimizer(_sgd, frozenset({"momentum", "nesterov"})),
+    "rmsprop": OptimizerSpec(lambda groups, s: torch.optim.RMSprop(groups, s.lr)),
+    "sgd": OptimizerSpec(_build_sgd, frozenset({"momentum", "nesterov"})),
 }
 
-USED_BY_SOME: frozenset[str] = frozenset().union(*(entry.uses for entry in OPTIMIZERS.values()))
-"""The settings that belong to some optimisers only."""
+OPTIMIZER_SETTINGS: frozenset[str] = frozenset().union(*(spec.uses for spec in OPTIMIZERS.values()))
+"""The settings that only some optimizers use."""
 
 
-def build_optimizer(groups: Sequence[RateGroup], settings: Settings) -> torch.optim.Optimizer:
-    """The optimiser that `settings` name, over groups of parameters with rates of their own.
+def build_optimizer(groups: Sequence[ScaledGroup], settings: Settings) -> torch.optim.Optimizer:
+    """Build the optimizer that `settings` name, for parameter groups with scaled learning rates.
 
-    `weight_decay` is the L2 penalty of the report's equation (38a). With `penalise=weights` it acts
-    on weights: matrices and kernels, not biases, nor the scale and shift of batch normalisation;
-    with `penalise=all` on these too. torch adds its gradient to that of the loss (coupled) in all
-    but adamw, where the decay acts on the weights themselves. `l1` is that of (38b), over the same
-    parameters, coupled in all.
+    `weight_decay` is the L2 penalty of equation (38a) of the report. It acts on the parameters that
+    `select_penalized` returns. Its gradient is added to that of the loss, except for adamw, which
+    decays the weights directly. `l1` is the penalty of equation (38b) on the same parameters; its
+    gradient is added to that of the loss for all optimizers.
 
     Args:
-        groups: scale and parameters; the learning rate of a group is its scale times the rate.
-        settings: of the trial.
+        groups: pairs of a scale and parameters; their learning rate is the scale times `lr`.
+        settings: settings of the trial.
 
     Returns:
-        An optimiser whose groups, in the order of `groups`, each remember their `scale`.
+        An optimizer whose parameter groups, in the order of `groups`, have an entry `scale`.
     """
-    chosen: list[nn.Parameter] = []
-    made: list[Group] = []
+    all_penalized: list[nn.Parameter] = []
+    param_groups: list[ParamGroup] = []
     for scale, parameters in groups:
-        weights = penalised(parameters, settings.penalise)
-        ids = {id(weight) for weight in weights}
-        rest = [parameter for parameter in parameters if id(parameter) not in ids]
-        shared = {"lr": settings.lr * scale, "scale": scale}
-        made.append({"params": weights, "weight_decay": settings.weight_decay, **shared})
-        made.append({"params": rest, "weight_decay": 0.0, **shared})
-        chosen += weights
-    entry = OPTIMIZERS[settings.optimizer]
-    optimizer = entry.build([group for group in made if group["params"]], settings)
+        penalized = select_penalized(parameters, settings.penalise)
+        ids = {id(parameter) for parameter in penalized}
+        others = [parameter for parameter in parameters if id(parameter) not in ids]
+        rate = {"lr": settings.lr * scale, "scale": scale}
+        param_groups.append({"params": penalized, "weight_decay": settings.weight_decay, **rate})
+        param_groups.append({"params": others, "weight_decay": 0.0, **rate})
+        all_penalized += penalized
+    spec = OPTIMIZERS[settings.optimizer]
+    optimizer = spec.build([group for group in param_groups if group["params"]], settings)
     if settings.l1:
-        penalise_l1(optimizer, chosen, settings.l1)
+        add_l1_penalty(optimizer, all_penalized, settings.l1)
     return optimizer
 
 
-def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Let the next step have the learning rate `lr`, times the scale of each group."""
+def select_penalized(
+    parameters: Iterable[nn.Parameter], penalise: Literal["weights", "all"] = "weights"
+) -> list[nn.Parameter]:
+    """Select the parameters that penalties act on.
+
+    With "weights" these are matrices and kernels, but neither biases nor the scale and shift of
+    batch normalization; with "all" they are all parameters.
+    """
+    return [parameter for parameter in parameters if penalise == "all" or parameter.dim() > 1]
+
+
+def add_l1_penalty(
+    optimizer: torch.optim.Optimizer, weights: Sequence[nn.Parameter], l1: float
+) -> None:
+    r"""Make each step of `optimizer` minimize C + l1 \sum_w \|w\|_1, which torch.optim cannot.
+
+    The subgradient l1 sign(w), which is 0 for w = 0, is added to the gradient of each weight before
+    the step. This holds for adamw as well, which does not add the L2 penalty to the gradient.
+    """
+
+    def add_subgradient(*_: object) -> None:
+        for weight in weights:
+            if weight.grad is not None:
+                weight.grad.add_(weight.detach().sign(), alpha=l1)
+
+    optimizer.register_step_pre_hook(add_subgradient)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of each parameter group to `lr` times the scale of the group."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["scale"]
 
 
-def faults_of(settings: Settings) -> list[str]:
-    """What the settings of an optimiser must not be together."""
+def find_optimizer_errors(settings: Settings) -> list[str]:
+    """Return error messages for invalid combinations of the optimizer's settings."""
     if settings.optimizer == "sgd" and settings.nesterov and settings.momentum == 0:
-        return ["nesterov needs momentum above 0; got momentum 0: give --momentum 0.9, say"]
+        return ["nesterov needs momentum above 0; got momentum 0: set momentum to 0.9, for example"]
     return []

@@ -1,7 +1,7 @@
-r"""Learning rates that change on the way: schedules by name, and a linear warm-up before them.
+r"""Learning-rate schedules by name, and the linear warm-up before them.
 
-A schedule is a function of the step alone, so a trial that goes on after an interruption, or runs
-beside trials of other lengths, sees what it sees alone. Big ones are joined from small ones.
+A schedule is a pure function of the step, so a trial has the same learning rates if it is resumed,
+or trained together with trials of other lengths.
 """
 
 import math
@@ -10,113 +10,124 @@ from collections.abc import Callable
 from veduta.config.settings import Settings
 
 Schedule = Callable[[float], float]
-"""Step, from 0 -> the factor that multiplies the learning rate."""
+"""Maps a step, from 0, to the factor of the learning rate."""
 
-RISE, LOW, LAST = 0.3, 1 / 25, 1 / 25 / 1e4  # of one_cycle: share of its steps, start, end
+ONE_CYCLE_RISE = 0.3  # fraction of the steps with increasing learning rate
+ONE_CYCLE_START = 1 / 25  # first factor
+ONE_CYCLE_END = 1 / 25 / 1e4  # last factor
 
 
-def linear(start: float, end: float, steps: float) -> Schedule:
-    """A straight line from `start` to `end`, which it keeps from `steps` on.
+def make_linear(start: float, end: float, steps: float) -> Schedule:
+    """Make a schedule that is linear from `start` to `end` and constant from step `steps` on.
 
-    >>> [linear(0.0, 1.0, 4)(step) for step in (0, 1, 4, 9)]
+    >>> [make_linear(0.0, 1.0, 4)(step) for step in (0, 1, 4, 9)]
     [0.0, 0.25, 1.0, 1.0]
     """
     return lambda step: start + (end - start) * min(step / steps, 1)
 
 
-def half_cosine(start: float, end: float, steps: float) -> Schedule:
-    r"""Half a cosine from s = `start` to e = `end`, which it keeps: e + (s - e) (1 + cos) / 2.
+def make_half_cosine(start: float, end: float, steps: float) -> Schedule:
+    r"""Make a schedule that is half a cosine from `start` to `end`, constant from step `steps` on.
 
-    The cosine is that of \pi t / n, at step t of n = `steps`.
+    At step t of n = `steps` it is end + (start - end) (1 + \cos(\pi t / n)) / 2.
 
-    >>> [round(half_cosine(1, 0, 4)(step), 3) for step in (0, 1, 2, 4, 9)]
+    >>> [round(make_half_cosine(1, 0, 4)(step), 3) for step in (0, 1, 2, 4, 9)]
     [1.0, 0.854, 0.5, 0.0, 0.0]
     """
     return lambda step: end + (start - end) / 2 * (1 + math.cos(math.pi * min(step / steps, 1)))
 
 
-def joined(first: Schedule, then: Schedule, at: float) -> Schedule:
-    """`first` up to the step `at`, from there `then`, which counts its steps from there."""
-    return lambda step: first(step) if step < at else then(step - at)
+def join_schedules(first: Schedule, second: Schedule, boundary: float) -> Schedule:
+    """Use `first` before the step `boundary`, then `second`, which counts its steps from there."""
+    return lambda step: first(step) if step < boundary else second(step - boundary)
 
 
-def constant(_: int) -> Schedule:
-    """1 throughout."""
+def make_constant(_: int) -> Schedule:
+    """Make a schedule with a factor of 1 at all steps."""
     return lambda _: 1.0
 
 
-def step_decay(steps: int) -> Schedule:
-    """1, then 0.1 from half of the steps on, then 0.01 from three quarters on.
+def make_step_decay(steps: int) -> Schedule:
+    """Make a schedule of 1, then 0.1 from half of the steps on, then 0.01 from three quarters on.
 
-    >>> [step_decay(8)(step) for step in (0, 3, 4, 6)]
+    >>> [make_step_decay(8)(step) for step in (0, 3, 4, 6)]
     [1.0, 1.0, 0.1, 0.01]
     """
     return lambda step: 0.01 if step >= 0.75 * steps else 0.1 if step >= 0.5 * steps else 1.0
 
 
-def cosine(steps: int) -> Schedule:
-    """Half a cosine from 1 to 0, which the step after the last would have.
+def make_cosine(steps: int) -> Schedule:
+    """Make a schedule that is half a cosine from 1 at step 0 to 0 at step `steps`.
 
     Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017,
     without restarts.
     """
-    return half_cosine(1.0, 0.0, steps)
+    return make_half_cosine(1.0, 0.0, steps)
 
 
-def one_cycle(steps: int) -> Schedule:
-    """Up from 1/25 to 1 over 30 % of the steps, then down to 1/250,000; momentum is not cycled.
+def make_one_cycle(steps: int) -> Schedule:
+    """Make a schedule that rises from 1/25 to 1 in 30 % of the steps, then falls to 1/250,000.
 
-    Source: Smith and Topin, "Super-convergence", 2018, in the form of torch's OneCycleLR.
+    Momentum is not cycled.
+
+    Source: Smith and Topin, "Super-convergence", 2018, as implemented by torch's OneCycleLR.
     """
-    top = RISE * steps - 1
-    return joined(half_cosine(LOW, 1.0, top), half_cosine(1.0, LAST, steps - 1 - top), top)
+    peak = ONE_CYCLE_RISE * steps - 1
+    rise = make_half_cosine(ONE_CYCLE_START, 1.0, peak)
+    return join_schedules(rise, make_half_cosine(1.0, ONE_CYCLE_END, steps - 1 - peak), peak)
 
 
 SCHEDULES: dict[str, Callable[[int], Schedule]] = {
-    "constant": constant,
-    "cosine": cosine,
-    "one_cycle": one_cycle,
-    "step": step_decay,
+    "constant": make_constant,
+    "cosine": make_cosine,
+    "one_cycle": make_one_cycle,
+    "step": make_step_decay,
 }
-"""By name: the number of steps -> the schedule."""
+"""Functions from the number of steps to the schedule, by name."""
 
 
 def is_constant(settings: Settings) -> bool:
-    """Whether every step has the learning rate itself."""
+    """Return whether all steps have the same learning rate."""
     return settings.schedule == "constant" and not settings.warmup
 
 
-def schedule_of(settings: Settings, steps: int) -> Schedule:
-    """The schedule of a whole training under `settings`.
+def build_schedule(settings: Settings, steps_per_epoch: int) -> Schedule:
+    """Build the schedule of a complete training with `settings`.
 
-    The epochs that train the head alone (`freeze_epochs`) have the learning rate itself; the
-    schedule is that of the epochs after them, in which stages behind it train too. A warm-up of
-    `settings.warmup` epochs, in whole steps, rises in a straight line, from its first step on above
-    0, to where the schedule proper starts; that covers the steps after it, one at least.
+    The first `freeze_epochs` epochs, which train only the head, have a constant factor of 1. They
+    are followed by `warmup` epochs, rounded to whole steps, in which the factor rises linearly from
+    above 0 to the first factor of the named schedule. The named schedule covers the remaining
+    steps, at least one.
 
     Args:
-        settings: of the trial; `epochs` is how long the schedule is, wherever training stops.
-        steps: of one epoch.
+        settings: settings of the trial; the schedule covers `epochs` even if training stops early.
+        steps_per_epoch: number of optimizer steps of one epoch.
     """
-    alone = settings.freeze_epochs * steps
-    total = settings.epochs * steps - alone
-    warm = min(round(settings.warmup * steps), total - 1)
-    then = SCHEDULES[settings.schedule](total - warm)
-    if warm:
-        start = then(0)
-        then = joined(linear(start / (warm + 1), start, warm), then, warm)
-    return joined(constant(alone), then, alone) if alone else then
+    head_steps = settings.freeze_epochs * steps_per_epoch
+    total = settings.epochs * steps_per_epoch - head_steps
+    warmup_steps = min(round(settings.warmup * steps_per_epoch), total - 1)
+    schedule = SCHEDULES[settings.schedule](total - warmup_steps)
+    if warmup_steps:
+        end = schedule(0)
+        warmup = make_linear(end / (warmup_steps + 1), end, warmup_steps)
+        schedule = join_schedules(warmup, schedule, warmup_steps)
+    if head_steps:
+        schedule = join_schedules(make_constant(head_steps), schedule, head_steps)
+    return schedule
 
 
-def schedule_faults(settings: Settings) -> list[str]:
-    """What warm-up, epochs of the head alone, and epochs must not be together."""
-    warmup, alone, epochs = settings.warmup, settings.freeze_epochs, settings.epochs
-    faults = []
-    if alone >= epochs:
-        came = f"got freeze_epochs {alone} and epochs {epochs}: lower the one or raise the other"
-        faults.append(f"freeze_epochs must be less than epochs; {came}")
-    elif warmup >= epochs - alone:
-        besides = f", {alone} of them of the head alone" if alone else ""
-        came = f"got warmup {warmup:g} and epochs {epochs}{besides}"
-        faults.append(f"warmup must be less than epochs; {came}: lower the one or raise the other")
-    return faults
+def find_schedule_errors(settings: Settings) -> list[str]:
+    """Return error messages for invalid combinations of warmup, freeze_epochs and epochs."""
+    warmup, head_epochs, epochs = settings.warmup, settings.freeze_epochs, settings.epochs
+    if head_epochs >= epochs:
+        received = f"got freeze_epochs {head_epochs} and epochs {epochs}"
+        cure = "decrease freeze_epochs or increase epochs"
+        return [f"freeze_epochs must be less than epochs; {received}: {cure}"]
+    if warmup >= epochs - head_epochs:
+        rule = "warmup must be less than epochs"
+        received = f"got warmup {warmup:g} and epochs {epochs}"
+        if head_epochs:
+            rule += " minus freeze_epochs"
+            received += f" and freeze_epochs {head_epochs}"
+        return [f"{rule}; {received}: decrease warmup or increase epochs"]
+    return []

@@ -15,7 +15,7 @@ from veduta.config.settings import Settings
 from veduta.optim import one_pass
 from veduta.optim.one_pass import LARGE, ONE_PASS, Single
 from veduta.optim.rules import RULES, Piece
-from veduta.optim.schedules import is_constant, schedule_of
+from veduta.optim.schedules import build_schedule, is_constant
 
 PIECE = 2**17  # numbers: with gradient and two moments 2 MiB in float32; the best from 2^15 on
 
@@ -48,7 +48,7 @@ class VectorisedOptimizer:
         self._rule = RULES[self._name]
         self._steps = 0
         self._of = _vectors(settings)
-        self._schedules = [schedule_of(one, steps) for one in settings]
+        self._schedules = [build_schedule(one, steps) for one in settings]
         self._scheduled = not all(map(is_constant, settings))
         self.lr = self._of["lr"]  # (T,) float64: that of the last step
         self._moments = [

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from veduta.config.settings import Settings
 from veduta.models.heads import HeadNetwork
-from veduta.optim.averaging import Average
-from veduta.optim.optimizers import build_optimizer, set_rate
-from veduta.optim.schedules import schedule_of
+from veduta.optim.averaging import create_weight_average
+from veduta.optim.optimizers import build_optimizer, set_learning_rate
+from veduta.optim.schedules import build_schedule
 from veduta.runtime.streams import order, stream
 from veduta.training.histograms import histograms
 from veduta.training.loss import technique_of
@@ -124,11 +124,11 @@ class Training:
     ) -> None:
         self.network, self.train, self.settings = network, train, settings
         self.optimizer = build_optimizer(network.groups(settings.backbone_lr_scale), settings)
-        self.average = Average(network, settings.ema) if settings.ema else None
+        self.average = create_weight_average(network, settings.ema) if settings.ema else None
         self.epoch, self.step, self.lengths = 1, 0, 0.0
         self.clock = Clock()
         self._batches = batches(len(train), settings.batch_size)
-        self._schedule = schedule_of(settings, len(self._batches))
+        self._schedule = build_schedule(settings, len(self._batches))
         self._technique = technique_of(
             settings, train.labels, classes=network.head.classes, autocast=autocast
         )
@@ -136,7 +136,7 @@ class Training:
     @property
     def measured(self) -> HeadNetwork:
         """What is measured and kept: the average, where there is one."""
-        found = self.average.network if self.average else self.network
+        found = self.average.module if self.average else self.network
         assert isinstance(found, HeadNetwork), "an average is of the network's kind"  # noqa: S101
         return found
 
@@ -159,7 +159,7 @@ class Training:
         first = (number - 1) * len(self._batches)
         while self.step < len(self._batches):
             chosen = indices[self._batches[self.step]]
-            set_rate(self.optimizer, settings.lr * self._schedule(first + self.step))
+            set_learning_rate(self.optimizer, settings.lr * self._schedule(first + self.step))
             noise = dropout_noise(settings.seed, number, self.train.keys[chosen])
             made = train_step(
                 self.network,
@@ -169,7 +169,7 @@ class Training:
                 technique=self._technique,
             )
             if self.average:
-                self.average.update()
+                self.average.update_parameters(self.network)
             self.step += 1
             self.lengths += made.gradient_norm
             pulse(len(chosen))

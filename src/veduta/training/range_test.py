@@ -15,7 +15,7 @@ import numpy as np
 
 from veduta.config.settings import Settings
 from veduta.models.heads import HeadNetwork, Noise
-from veduta.optim.optimizers import build_optimizer, set_rate
+from veduta.optim.optimizers import build_optimizer, set_learning_rate
 from veduta.training.loop import batches, shuffled
 from veduta.training.loss import Batch, technique_of
 from veduta.training.state import Examples
@@ -75,7 +75,7 @@ def range_test(
     shown = islice(_batches(examples, settings), steps)
     with suppress(NotFiniteError):
         for step, (lr, (batch, noise)) in enumerate(zip(rates, shown, strict=True), start=1):
-            set_rate(optimizer, lr)
+            set_learning_rate(optimizer, lr)
             made = train_step(network, optimizer, batch, noise=noise, technique=technique)
             mean = MEMORY * mean + (1 - MEMORY) * made.loss
             smoothed = mean / (1 - MEMORY**step)

@@ -21,8 +21,10 @@ def state_of(training: Training) -> tuple[dict[str, Any], dict[str, Tensor]]:
         tensors |= {f"optimizer.{place}.{name}": value for name, value in kept.items()}
     progress = {"epoch": training.epoch, "step": training.step, "lengths": training.lengths}
     if training.average:
-        tensors |= {f"average.{name}": t for name, t in training.average.state().items()}
-        progress["averaged"] = training.average.steps
+        tensors |= {
+            f"average.{name}": t for name, t in training.average.module.state_dict().items()
+        }
+        progress["averaged"] = int(training.average.n_averaged)
     return {**progress, "seconds": training.clock.seconds}, tensors
 
 
@@ -30,7 +32,8 @@ def restore(training: Training, progress: Mapping[str, Any], tensors: Mapping[st
     """Let a fresh training stand where another stood when `state_of` was called."""
     training.network.load_state_dict(_part(tensors, "network."))
     if training.average:
-        training.average.load(_part(tensors, "average."), progress["averaged"])
+        training.average.module.load_state_dict(_part(tensors, "average."))
+        training.average.n_averaged.fill_(progress["averaged"])
     parameters = [p for group in training.optimizer.param_groups for p in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _part(tensors, "optimizer.").items():

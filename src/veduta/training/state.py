@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from veduta.augment.mixing import mix, partners
+from veduta.augment.mixing import assign_partners, mix_images
 from veduta.augment.views import Augmented
 from veduta.data.rows import Rows
 from veduta.runtime.streams import Keys
@@ -81,7 +81,7 @@ class Examples:
         epoch, image) alone; where images or their maps are mixed, who is mixed with whom depends
         on the epoch and on which images there are.
         """
-        pairs = partners(self.keys, names=self.augment, seed=self.seed, epoch=epoch)
+        pairs = assign_partners(self.keys, names=self.augment, seed=self.seed, epoch=epoch)
         view = partial(self._view, epoch if like is None else like)
         if pairs is None:
             return lambda chosen: Batch(view(chosen), self._labels(chosen))
@@ -94,7 +94,7 @@ class Examples:
         others = pairs[chosen]
         own, theirs = view(chosen), view(others)
         channels = 3 if self._pixels else 1
-        mixed, shares = mix(
+        mixed, shares = mix_images(
             own.movedim(channels, -1).numpy(),
             theirs.movedim(channels, -1).numpy(),
             self.keys[chosen],
@@ -121,7 +121,7 @@ class Examples:
         if not (self.augment and self._pixels):
             return found
         augmented = Augmented(self.augment, self.seed, epoch)
-        return torch.from_numpy(augmented.of(found.numpy(), self.keys[chosen]))
+        return torch.from_numpy(augmented.apply(found.numpy(), self.keys[chosen]))
 
     def _labels(self, chosen: NDArray[np.intp]) -> Tensor:
         return self.labels[torch.from_numpy(chosen)]

@@ -1,7 +1,7 @@
 """When training stops: the rules of `foundations.stopping`, as production uses them."""
 
 from veduta.config.settings import Settings
-from veduta.foundations.stopping import gap_exceeds, reaches, should_stop
+from veduta.foundations.stopping import gap_exceeds, reaches_threshold, should_stop
 
 
 class Stopping:
@@ -42,7 +42,7 @@ class Stopping:
         at, gap, patience = (
             getattr(self._settings, n) for n in ("stop_at", "stop_gap", "patience")
         )
-        if at is not None and reaches(val_accuracy, at):
+        if at is not None and reaches_threshold(val_accuracy, at):
             return "stop_at"
         if gap is not None and gap_exceeds(1 - train_accuracy, 1 - val_accuracy, gap):
             return "stop_gap"
