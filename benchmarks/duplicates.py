@@ -13,8 +13,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from veduta.data.inspect.duplicates import DISTANCE
-from veduta.data.inspect.hashing import BITS, alike
+from veduta.data.checks.duplicates import DISTANCE
+from veduta.data.hashing import BITS, alike
 
 COMPARED = 2_000  # hashes that are compared with all
 

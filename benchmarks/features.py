@@ -26,11 +26,11 @@ from PIL import Image as Pillow
 
 from veduta.data.folder import read_folder
 from veduta.data.pixels import Image, Resize, load_pixels
-from veduta.data.rows import Rows
+from veduta.data.row_store import Rows
 from veduta.data.sample import Sample
 from veduta.features.engines import choose_engine
 from veduta.features.store import Extractor, compute_features, load_features
-from veduta.models.backbones import build_backbone
+from veduta.networks.backbones import build_backbone
 from veduta.runtime.environment import processors
 
 INTEL = Path(__file__).parents[2] / "shared" / "data" / "intel"

@@ -126,12 +126,12 @@ def heads(images: dict[str, int], epochs: int, loops: int, hidden: tuple[int, ..
     import torch
 
     from veduta.config.settings import Settings
-    from veduta.models.heads import head_of
-    from veduta.search.fused import run_tile
-    from veduta.search.groups import groups, tiles
-    from veduta.search.space import cells, trials
+    from veduta.networks.heads import head_of
     from veduta.training.folds import undivided
     from veduta.training.state import Examples
+    from veduta.tuning.executors.fused.executor import run_tile
+    from veduta.tuning.trials.groups import groups, tiles
+    from veduta.tuning.trials.space import cells, trials
 
     torch.set_num_threads(1)
     parts = []

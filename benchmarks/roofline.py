@@ -25,15 +25,15 @@ import torch
 from torch import Tensor, nn
 
 from veduta.config.settings import Settings
-from veduta.models.backbones import build_backbone
-from veduta.models.freezing import Tail
-from veduta.models.presets import resolved
-from veduta.models.registry import model_of
-from veduta.models.residual import Block
+from veduta.networks.backbones import build_backbone
+from veduta.networks.catalogue.builtin import ResidualBlock
+from veduta.networks.catalogue.registry import model_of
+from veduta.networks.freezing import Tail
+from veduta.networks.presets import resolved
 from veduta.runtime.streams import mix
-from veduta.search.serial import Way, fresh_network
 from veduta.training.loop import Training
 from veduta.training.state import Examples
+from veduta.tuning.executors.serial import Way, fresh_network
 
 SIDE, COPIED = 2048, 2**26  # of matrices; float32 numbers in an array
 NUMBER = 4  # bytes
@@ -82,7 +82,7 @@ def layers(network: nn.Module, pixels: Tensor) -> list[Work]:
             first = False
         elif isinstance(module, nn.BatchNorm2d):
             handles.append(module.register_forward_hook(partial(passing, reads=3 + 5)))
-        elif isinstance(module, (nn.ReLU, Block)):
+        elif isinstance(module, (nn.ReLU, ResidualBlock)):
             handles.append(module.register_forward_hook(partial(passing, reads=2 + 3)))
         elif isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
             handles.append(module.register_forward_hook(partial(passing, reads=1.25 + 1.25)))

@@ -58,8 +58,8 @@ def plain_backbone(cache: Path) -> tuple[Any, Any]:
     import torch
     from torchvision import transforms
 
-    from veduta.models.backbones import build_backbone
-    from veduta.models.registry import find_model
+    from veduta.networks.backbones import build_backbone
+    from veduta.networks.catalogue.registry import find_model
     from veduta.runtime.environment import processors
 
     torch.set_num_threads(processors())

@@ -12,7 +12,7 @@ import veduta
 import veduta.api
 from tests.conftest import paint
 from veduta.errors import InputError
-from veduta.experiment.result import Run
+from veduta.results.run import Run
 from veduta.tracking.console import Console
 
 QUIET = Console(quiet=True)
@@ -40,7 +40,7 @@ def test_names_are_listed_sorted_and_there() -> None:
 
 def test_a_unit_of_the_same_name_does_not_hide_a_verb() -> None:
     script = (
-        "import veduta, veduta.search.space\nfrom veduta.models import registry\n"
+        "import veduta, veduta.tuning.trials.space\nfrom veduta.models import registry\n"
         "assert callable(veduta.search) and callable(veduta.models), veduta.search\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

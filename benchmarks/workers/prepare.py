@@ -13,7 +13,7 @@ from veduta.data.folder import read_folder
 from veduta.data.pixels import Resize, load_pixels
 from veduta.features.engines import choose_engine
 from veduta.features.store import Extractor, load_features
-from veduta.models.backbones import build_backbone
+from veduta.networks.backbones import build_backbone
 from veduta.runtime.environment import processors
 
 

@@ -8,9 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veduta.config.fields import as_text
 from veduta.config.parsing import parse_assignments, parse_grid, parse_settings, read_file
-from veduta.config.settings import OF_A_RUN, Settings
+from veduta.config.settings import OF_A_RUN, Settings, as_text
 from veduta.errors import InputError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from veduta.config.recipe import read_recipe, recipes, together
+from veduta.config.presets import read_recipe, recipes, together
 from veduta.errors import InputError
 
 

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 
 from veduta.runs.checkpoints import Checkpoints
-from veduta.search.course import Finished
-from veduta.search.keeper import Keeper
-from veduta.search.progress import Beat
-from veduta.search.selection import Outcome
-from veduta.search.serial import Way, run_alone
-from veduta.search.space import Trial
 from veduta.training.folds import Fold
 from veduta.training.loop import Epoch
 from veduta.training.step import NotFiniteError
+from veduta.tuning.executors.serial import Way, run_alone
+from veduta.tuning.trials.checkpointing import Keeper
+from veduta.tuning.trials.progress import Beat
+from veduta.tuning.trials.selection import Outcome
+from veduta.tuning.trials.space import Trial
+from veduta.tuning.trials.state import Finished
 
 SAME = ("number", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr_now")
 SAME += ("gradient_norm",)

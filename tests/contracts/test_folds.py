@@ -11,15 +11,15 @@ import torch
 
 from tests.contracts.test_fused import CLASSES, FEATURES, differences, examples, trials_of
 from tests.support.trials import run_trial
-from veduta.models.heads import build_head, head_of
-from veduta.search.course import Finished
-from veduta.search.fused import run_tile
-from veduta.search.serial import Way
-from veduta.search.space import Trial
+from veduta.networks.heads import build_head, head_of
 from veduta.training.folds import Fold, divided
 from veduta.training.loop import Epoch, Training, fit
 from veduta.training.state import Examples
 from veduta.training.step import NotFiniteError
+from veduta.tuning.executors.fused.executor import run_tile
+from veduta.tuning.executors.serial import Way
+from veduta.tuning.trials.space import Trial
+from veduta.tuning.trials.state import Finished
 
 IMAGES = 83
 WHOLE = examples(IMAGES, 5, torch.float64)

@@ -24,21 +24,21 @@ from tests.contracts.test_heads import (
 from tests.support.trials import run_trial
 from veduta.config.settings import Settings
 from veduta.foundations import regularization, training
-from veduta.models.heads import ACTIVATIONS, Head, build_head
-from veduta.optim import vectorised
+from veduta.networks.heads import ACTIVATIONS, Head, build_head
+from veduta.optim import vectorized as vectorised
 from veduta.optim.optimizers import OPTIMIZERS
 from veduta.optim.schedules import SCHEDULES
-from veduta.optim.vectorised import VectorisedOptimizer
+from veduta.optim.vectorized import VectorisedOptimizer
 from veduta.runtime.streams import mix
-from veduta.search.course import Finished
-from veduta.search.fused import run_tile
-from veduta.search.fused_head import FusedHead
-from veduta.search.groups import groups, tiles
-from veduta.search.serial import Way
-from veduta.search.space import Trial, cells, trials
 from veduta.training.folds import undivided
 from veduta.training.loop import Epoch
 from veduta.training.state import Examples
+from veduta.tuning.executors.fused.executor import run_tile
+from veduta.tuning.executors.fused.head import FusedHead
+from veduta.tuning.executors.serial import Way
+from veduta.tuning.trials.groups import groups, tiles
+from veduta.tuning.trials.space import Trial, cells, trials
+from veduta.tuning.trials.state import Finished
 
 FEATURES, CLASSES = 12, 3
 SHARED = {"lr": (3e-3, 1e-2), "weight_decay": (0.0, 1e-2), "dropout": (0.0, 0.3)}

@@ -17,7 +17,7 @@ from veduta.config.settings import Settings
 from veduta.foundations import activations, batch_norm, regularization, softmax, training
 from veduta.foundations.arrays import Array
 from veduta.foundations.layers import ActivationLayer, BatchNorm, Dense, Dropout, Layer
-from veduta.models.heads import Head, HeadNetwork, build_head
+from veduta.networks.heads import Head, HeadNetwork, build_head
 from veduta.optim.optimizers import build_optimizer
 from veduta.training.loss import Batch, Technique
 from veduta.training.step import logits_of, loss_and_accuracy, train_step

@@ -16,12 +16,12 @@ from veduta.foundations.arrays import Array
 from veduta.foundations.convolution import convolve, rot180
 from veduta.foundations.layers import ActivationLayer, BatchNorm, Dense, Flatten, Layer, Pooling
 from veduta.foundations.softmax import negative_log_likelihood, negative_log_likelihood_delta
-from veduta.models.backbones import build_backbone
-from veduta.models.freezing import Tail, TailNetwork
-from veduta.models.heads import build_head, head_of
-from veduta.models.model import IMAGENET_MEAN, IMAGENET_STD
-from veduta.models.registry import model_of
-from veduta.models.report_cnn import Block, L2Pool
+from veduta.networks.backbones import build_backbone
+from veduta.networks.catalogue.builtin import L2Pool, ReportBlock
+from veduta.networks.catalogue.model import IMAGENET_MEAN, IMAGENET_STD
+from veduta.networks.catalogue.registry import model_of
+from veduta.networks.freezing import Tail, TailNetwork
+from veduta.networks.heads import build_head, head_of
 from veduta.optim.optimizers import build_optimizer
 from veduta.training.loss import Batch
 from veduta.training.step import train_step
@@ -74,7 +74,7 @@ def built(untied: bool, pool: str, norm_first: bool) -> TailNetwork:
 def foundations_of(network: TailNetwork, pool: str, norm_first: bool) -> list[Layer]:
     layers: list[Layer] = []
     for block in network.tail.network.children():
-        if isinstance(block, Block):
+        if isinstance(block, ReportBlock):
             convolution, norm = (block.get_submodule(name) for name in ("convolution", "norm"))
             w, b = (of(p) for p in (convolution.weight, convolution.bias))  # type: ignore[arg-type]
             layers.append(Convolved(rot180(w), b))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from veduta.config.settings import Settings
 from veduta.foundations import stopping
-from veduta.training.stopping import Stopping
+from veduta.tuning.trials.state import Stopping
 
 SHARES = st.integers(0, 20).map(lambda right: right / 20)
 EPOCHS = st.lists(st.tuples(st.floats(0, 10), SHARES, SHARES), min_size=1, max_size=20)

@@ -26,17 +26,17 @@ from tests.support.trials import run_trial
 from veduta.config.settings import Settings
 from veduta.foundations import optimizers
 from veduta.foundations.optimizers import Moments
-from veduta.models.heads import HeadNetwork, build_head, head_of
+from veduta.networks.heads import HeadNetwork, build_head, head_of
 from veduta.optim.optimizers import OPTIMIZERS
 from veduta.optim.schedules import SCHEDULES
 from veduta.runtime.streams import mix
-from veduta.search.serial import Way
-from veduta.search.space import Trial, trial_of
 from veduta.training.folds import Fold, undivided
 from veduta.training.loop import Epoch, Training, shuffled
 from veduta.training.loss import Batch
 from veduta.training.state import Examples, See
 from veduta.training.step import dropout_noise
+from veduta.tuning.executors.serial import Way
+from veduta.tuning.trials.space import Trial, trial_of
 
 IMAGES, FEATURES, CLASSES, BATCH, EPOCHS = 12, 2, 3, 4, 3
 STEPS = IMAGES // BATCH * EPOCHS

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 import veduta
 from veduta.data.decode import calm
 from veduta.features.openvino_engine import convert
-from veduta.models.backbones import Backbone
-from veduta.report.plots import open_panel, render_svg
+from veduta.networks.backbones import Backbone
+from veduta.reporting.figures.plots import open_panel, render_svg
 from veduta.tracking.console import Console
 
 PACKAGES = {distribution.name for distribution in distributions()}

@@ -33,15 +33,15 @@ from veduta.augment import mixing, pipeline
 from veduta.augment.registry import AUGMENTATIONS, MIXING_AUGMENTATIONS
 from veduta.augment.transforms import compute_max_sigma
 from veduta.config.settings import Settings
-from veduta.experiment.networks import Networks
-from veduta.models.freezing import Tail, TailNetwork
+from veduta.experiment.feature_spec import Networks
+from veduta.networks.freezing import Tail, TailNetwork
 from veduta.runtime.streams import mix
-from veduta.search.serial import Way, fresh_network
-from veduta.search.space import trial_of
 from veduta.tracking.console import Console
 from veduta.training.folds import Fold, undivided
 from veduta.training.loop import Training, batches, shuffled
 from veduta.training.state import Examples
+from veduta.tuning.executors.serial import Way, fresh_network
+from veduta.tuning.trials.space import trial_of
 
 CLASSES, SIZE, IMAGES, EPOCHS, BATCH, LR = 3, 16, 20, 3, 8, 0.05
 BASE: dict[str, Any] = {

@@ -26,8 +26,8 @@ from tests.faults.images import (
     saved,
     turned,
 )
+from veduta.data import decode as limits
 from veduta.data import decode as module
-from veduta.data import limits
 from veduta.data.decode import MOST_PIXELS, calm, decode, read_file
 from veduta.errors import DecodeError, VedutaError
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from veduta.data import making, reading
+from veduta.data import files as reading
+from veduta.data import pixels as making
 from veduta.data import pixels as module
+from veduta.data.decode import Picture
 from veduta.data.folder import read_folder
-from veduta.data.inspect.traits import trait_store
-from veduta.data.picture import Picture
 from veduta.data.pixels import Pixels, Resize, load_pixels, pixel_store
 from veduta.data.sample import Sample
+from veduta.data.traits import trait_store
 from veduta.errors import VedutaError
 
 INTEL = Path(__file__).parents[2] / "../shared/data/intel"

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from veduta.data import rows as module
-from veduta.data import shards
-from veduta.data.rows import RowStore, clear, listing, trim
+from veduta.data import cache as shards
+from veduta.data import row_store as module
+from veduta.data.row_store import RowStore, clear, listing, trim
 from veduta.errors import InputError
 
 SHAPE = (2, 3)
@@ -160,7 +160,7 @@ def test_an_exception_leaves_nothing(tmp_path: Path, error: type[BaseException])
 VICTIM = """
 import sys, time
 from pathlib import Path
-from veduta.data.rows import RowStore
+from veduta.data.row_store import RowStore
 store = RowStore(Path(sys.argv[1]), "numbers", {"a": 1}, shape=(2, 3), dtype="float32")
 keys = sys.argv[2].split(",")
 with store.fill(keys) as block:

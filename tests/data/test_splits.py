@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.inspect.looks import seen
+from tests.data.checks.looks import seen
 from veduta.data.pixels import Image
 from veduta.data.sample import Sample
 from veduta.data.splits import assign, fold_of, leaking

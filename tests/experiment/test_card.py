@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 import veduta
-from tests.report.hostile import paint_hostile
-from veduta.experiment import card
-from veduta.experiment.result import Run
-from veduta.runs.artefact import CARD
+from tests.reporting.hostile import paint_hostile
+from veduta.experiment import model_card as card
+from veduta.results.run import Run
+from veduta.runs.artifact import CARD
 from veduta.tracking.console import Console
 
 

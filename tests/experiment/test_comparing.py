@@ -12,8 +12,8 @@ import veduta
 from tests.experiment.test_run import search
 from veduta.cli.main import app
 from veduta.errors import InputError
-from veduta.experiment.result import Run
 from veduta.metrics.comparison import compute_mcnemar_p_value
+from veduta.results.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import veduta
 from tests.conftest import paint
 from tests.experiment.test_run import search, untimed
 from veduta.errors import InputError
-from veduta.experiment.result import Run
+from veduta.results.run import Run
 
 
 @pytest.fixture(scope="module")

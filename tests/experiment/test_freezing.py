@@ -13,7 +13,7 @@ from veduta.data.decode import decode
 from veduta.errors import InputError
 from veduta.features import engines
 from veduta.inference.classifier import load_classifier
-from veduta.models.freezing import Prefix
+from veduta.networks.freezing import Prefix
 from veduta.runs.journal import read_journal
 from veduta.tracking.console import Console
 

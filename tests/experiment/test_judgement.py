@@ -16,9 +16,9 @@ from tests.experiment.test_run import QUIET, search
 from veduta.errors import InputError
 from veduta.evaluation.calibration import fit_temperature
 from veduta.experiment.judgement import judge, seed_of, write_judgement
-from veduta.experiment.result import Run
+from veduta.results.run import Run
+from veduta.runs.artifact import MANIFEST, read_manifest
 from veduta.runs.directory import RunDirectory
-from veduta.runs.manifest import MANIFEST, read_manifest
 
 TOLD = ("figures", "calibration", "abstain", "label_issues")
 

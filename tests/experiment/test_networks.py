@@ -14,25 +14,25 @@ import veduta
 from veduta.errors import InputError
 from veduta.evaluation.assessment import LabeledPredictions
 from veduta.evaluation.calibration import Temperature
-from veduta.experiment import outcome
+from veduta.experiment import winner as outcome
+from veduta.experiment.feature_pipeline import Materials
+from veduta.experiment.feature_spec import recipe_of
 from veduta.experiment.judgement import Judgement
-from veduta.experiment.materials import Materials
-from veduta.experiment.outcome import Made, write_model
 from veduta.experiment.plan import Plan, make_plan
-from veduta.experiment.recipes import recipe_of
-from veduta.experiment.records import settings_of
+from veduta.experiment.record import settings_of
+from veduta.experiment.winner import Made, write_model
 from veduta.inference.classifier import load_classifier
-from veduta.models.freezing import TailNetwork
-from veduta.models.heads import build_head, head_of
+from veduta.networks.freezing import TailNetwork
+from veduta.networks.heads import build_head, head_of
 from veduta.optim.optimizers import build_optimizer
 from veduta.runs.directory import Place, create
-from veduta.search.course import Finished
-from veduta.search.kept import read_finished, write_scores, write_weights
-from veduta.search.selection import Outcome
-from veduta.search.space import varied
 from veduta.tracking.console import Console
 from veduta.training.loss import Batch
 from veduta.training.step import train_step
+from veduta.tuning.trials.selection import Outcome
+from veduta.tuning.trials.space import varied
+from veduta.tuning.trials.state import Finished
+from veduta.tuning.trials.store import read_finished, write_scores, write_weights
 
 CLASSES = 3
 NONE = LabeledPredictions(

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from tests.conftest import paint
+from veduta.data.checks.inspection import inspect_folder
 from veduta.data.folder import read_folder
-from veduta.data.inspect.inspection import inspect_folder
 from veduta.errors import InputError
-from veduta.experiment.materials import Materials
-from veduta.experiment.parts import Gate, gate_of
+from veduta.experiment.feature_pipeline import Materials
+from veduta.experiment.gate import Gate, gate_of
 from veduta.experiment.plan import make_plan
 from veduta.runs.directory import Place
 from veduta.tracking.console import Console

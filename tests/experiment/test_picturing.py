@@ -9,8 +9,8 @@ from PIL import Image
 
 import veduta
 from veduta.evaluation.mistakes import find_nearest
-from veduta.experiment.media import INDEX
-from veduta.experiment.picturing import nearest_of
+from veduta.experiment.report_media import nearest_of
+from veduta.reporting.pictures.media import INDEX
 from veduta.tracking.console import Console
 
 

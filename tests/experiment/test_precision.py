@@ -15,11 +15,12 @@ import torch
 import veduta
 from veduta.data.folder import read_images
 from veduta.errors import ArtefactError, EngineError, InputError, VersionWarning
-from veduta.experiment.result import Run
-from veduta.features import agreement, quantised
+from veduta.features import engines as agreement
+from veduta.features import quantized as quantised
 from veduta.features.engines import engine_version
 from veduta.features.store import compute_features
 from veduta.inference.classifier import Classifier, load_classifier
+from veduta.results.run import Run
 from veduta.runs.journal import read_journal
 from veduta.runtime.process import threads_of
 from veduta.tracking.console import Console
@@ -232,7 +233,7 @@ def test_fastest_decides_once_and_says_so(
         calls.append(names)
         return {name: 50.04 if name == winner else 20.0 for name in names}
 
-    monkeypatch.setattr("veduta.features.measuring.measure", measure)
+    monkeypatch.setattr("veduta.features.engines.measure", measure)
     monkeypatch.setattr("veduta.features.engines.is_x86", lambda: True)
     said: list[str] = []
     console = Console(quiet=True)

@@ -10,9 +10,9 @@ from PIL import Image
 import veduta
 from veduta.augment.mixing import mix_images
 from veduta.augment.pipeline import augment_images
+from veduta.diagnostics.preview import EACH, EPOCHS, MOST_CLASSES, Sheet, sheets_of
 from veduta.errors import InputError
 from veduta.experiment.plan import make_plan
-from veduta.experiment.preview import EACH, EPOCHS, MOST_CLASSES, Sheet, sheets_of
 from veduta.runs.directory import Place
 from veduta.runtime.environment import cache_folder
 from veduta.runtime.streams import sample_keys

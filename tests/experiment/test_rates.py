@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 import veduta
+from veduta.diagnostics import lr_range as rates
 from veduta.errors import InputError
-from veduta.experiment import rates
-from veduta.experiment.sealed import SealedTest
+from veduta.runs.test_set import SealedTest
 from veduta.tracking.console import Console
 from veduta.training.state import Examples
 

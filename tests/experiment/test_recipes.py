@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 import veduta
 from tests.experiment.test_whole import CNN, QUIET, cut, events, expect_same
 from veduta.cli.main import app
-from veduta.config.recipe import read_recipe
+from veduta.config.presets import read_recipe
 from veduta.errors import InputError
 from veduta.experiment.plan import Plan, make_plan
-from veduta.models.backbones import build_backbone
+from veduta.networks.backbones import build_backbone
 from veduta.runs.directory import Place
 
 QUICK = ["--image-size", "32", "--epochs", "4", "--weights", "none", "--engine", "torch"]
@@ -82,7 +82,7 @@ def test_a_training_takes_no_grid_and_no_halving(colours: Path, tmp_path: Path) 
 
 
 @pytest.fixture(scope="module")
-def halved(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> veduta.experiment.result.Run:
+def halved(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> veduta.results.run.Run:
     out = tmp_path_factory.mktemp("runs") / "halved"
     common = {name: value for name, value in CNN.items() if name != "lr"}
     grid = {"lr": [1e-4, 1e-3, 1e-2, 1e-1]}
@@ -92,7 +92,7 @@ def halved(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> veduta.ex
 
 @pytest.mark.parametrize("kind", ["rung", "selected"])
 def test_a_search_by_halving_goes_on_as_it_had_decided(
-    halved: veduta.experiment.result.Run, tmp_path: Path, kind: str
+    halved: veduta.results.run.Run, tmp_path: Path, kind: str
 ) -> None:
     path = Path(shutil.copytree(halved.directory.path, tmp_path / "run"))
     cut(path, kind)
@@ -105,7 +105,7 @@ def test_a_search_by_halving_goes_on_as_it_had_decided(
 
 
 def test_a_search_by_halving_takes_no_more_trials(
-    halved: veduta.experiment.result.Run, tmp_path: Path
+    halved: veduta.results.run.Run, tmp_path: Path
 ) -> None:
     path = Path(shutil.copytree(halved.directory.path, tmp_path / "run"))
     with pytest.raises(InputError, match="takes no more trials, for it has chosen"):

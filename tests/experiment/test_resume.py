@@ -19,10 +19,9 @@ import veduta
 from tests.conftest import paint
 from tests.experiment.test_run import untimed
 from veduta.errors import InputError
-from veduta.experiment.result import Run
-from veduta.models.backbones import build_backbone
-from veduta.runs.journal import Journal, read_journal
-from veduta.runs.lines import encode
+from veduta.networks.backbones import build_backbone
+from veduta.results.run import Run
+from veduta.runs.journal import Journal, encode, read_journal
 from veduta.tracking.console import Console
 
 GRID = {"lr": [3e-3, 1e-2], "dropout": [0.0, 0.3], "batch_size": [8, 16]}  # two groups of four
@@ -441,7 +440,7 @@ def test_a7_other_versions_are_named(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cut(finished, last("selected"))
-    monkeypatch.setattr("veduta.experiment.records.versions", lambda: {"torch": "0.1"})
+    monkeypatch.setattr("veduta.experiment.record.versions", lambda: {"torch": "0.1"})
     resume(finished)
     assert "versions differ" in (told := capfd.readouterr().err)
     assert "-> 0.1" in told

@@ -12,7 +12,7 @@ from PIL import Image
 import veduta
 from tests.conftest import paint
 from veduta.errors import VedutaError
-from veduta.experiment.result import Run
+from veduta.results.run import Run
 from veduta.runs.journal import read_journal
 from veduta.tracking.console import Console
 from veduta.tracking.tables import TIMING, epochs_table, trials_table
@@ -269,7 +269,7 @@ def test_an_interruption_leaves_tables_and_passes_on(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("veduta.experiment.materials.load_views", interrupt)
+    monkeypatch.setattr("veduta.experiment.feature_pipeline.load_views", interrupt)
     with pytest.raises(KeyboardInterrupt):
         search(colours, tmp_path / "run")
     assert len(pd.read_csv(tmp_path / "run" / "trials.csv")) == 0
@@ -282,7 +282,7 @@ def test_a_full_disk_is_told_in_one_line(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("veduta.runs.artefact.write_atomically", full)
+    monkeypatch.setattr("veduta.runs.artifact.write_atomically", full)
     with pytest.raises(VedutaError, match=r"have room.*No space left"):
         search(colours, tmp_path / "run")
     assert not [path for path in (tmp_path / "run").iterdir() if "model" in path.name]

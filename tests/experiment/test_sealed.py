@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from veduta.experiment.sealed import LEDGER, record_opening
+from veduta.runs.test_set import LEDGER, record_opening
 
 
 def test_openings_are_counted_by_test_set(tmp_path: Path) -> None:

@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 
 from veduta.evaluation.mistakes import tabulate_predictions
-from veduta.experiment.shown import A_CELL, ALL_CELLS, DOUBTED, ERRORS, HITS, cells_of, shown_of
+from veduta.reporting.pictures.media import (
+    A_CELL,
+    ALL_CELLS,
+    DOUBTED,
+    ERRORS,
+    HITS,
+    cells_of,
+    shown_of,
+)
 
 
 def judged(images: int, classes: int, *, right: float, seed: int = 0) -> pd.DataFrame:

@@ -20,21 +20,21 @@ from veduta.config.settings import Settings
 from veduta.data.folder import read_folder
 from veduta.errors import InputError
 from veduta.experiment.examples import examples
-from veduta.experiment.materials import Materials
-from veduta.experiment.recipes import resize_of
-from veduta.experiment.result import Run
+from veduta.experiment.feature_pipeline import Materials
+from veduta.experiment.feature_spec import resize_of
 from veduta.features.engines import open_engine
 from veduta.features.store import compute_features
-from veduta.models.backbones import build_backbone
-from veduta.models.heads import Head, build_head
+from veduta.networks.backbones import build_backbone
+from veduta.networks.heads import Head, build_head
+from veduta.results.run import Run
 from veduta.runtime.environment import cache_folder
 from veduta.runtime.streams import order, sample_keys, stream
-from veduta.search.fused import run_tile
-from veduta.search.serial import Way
-from veduta.search.space import trial_of
 from veduta.tracking.console import Console
 from veduta.training.folds import undivided
 from veduta.training.state import Examples
+from veduta.tuning.executors.fused.executor import run_tile
+from veduta.tuning.executors.serial import Way
+from veduta.tuning.trials.space import trial_of
 
 SIZE, EPOCHS, CLASSES = 32, 4, ("blue", "green", "red")
 QUIET = Console(quiet=True)

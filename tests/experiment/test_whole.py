@@ -18,16 +18,17 @@ import pytest
 import veduta
 from tests.experiment.test_run import untimed
 from veduta.errors import InputError, VedutaError
-from veduta.experiment import means as decided
-from veduta.experiment.result import Run
+from veduta.experiment import execution as decided
+from veduta.results.run import Run
 from veduta.runs import checkpoints
 from veduta.runs.checkpoints import Checkpoints, read_checkpoint
-from veduta.runs.journal import read_journal
-from veduta.runs.lines import Event, encode
-from veduta.search import again, keeper, serial
-from veduta.search.kept import read_finished
-from veduta.search.selection import Outcome
+from veduta.runs.journal import Event, encode, read_journal
 from veduta.tracking.console import Console
+from veduta.tuning import refit as again
+from veduta.tuning.executors import serial
+from veduta.tuning.trials import checkpointing as keeper
+from veduta.tuning.trials.selection import Outcome
+from veduta.tuning.trials.store import read_finished
 
 QUIET = Console(quiet=True)
 CNN: dict[str, Any] = {

@@ -25,13 +25,14 @@ import torch
 import veduta
 from veduta import api
 from veduta.cli import main as command_line
-from veduta.data import making, reading
-from veduta.experiment import sealed
+from veduta.data import files as reading
+from veduta.data import pixels as making
 from veduta.features.engines import TorchEngine
-from veduta.report import writing
+from veduta.reporting import report as writing
+from veduta.runs import test_set as sealed
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runtime import interruption
-from veduta.search import study
+from veduta.tuning import study
 
 AGES = 600.0  # seconds, much longer than a test waits
 MARK = Path("mark")  # in the folder of the command: it is where the test wants it

@@ -16,7 +16,7 @@ from veduta.errors import VedutaError
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.directory import RunDirectory
 from veduta.runs.journal import Event, Journal, read_journal
-from veduta.search.reloaded import reload
+from veduta.tuning.previous_trials import reload
 
 EACH = 60  # states of which one is run to its end
 DRAWN = random.Random(11)  # noqa: S311

@@ -7,10 +7,9 @@ import numpy as np
 
 from tests.faults.searching import leftovers
 from tests.runs.test_checkpoints import number_of, tensors
-from veduta.data.rows import RowStore
+from veduta.data.row_store import RowStore
 from veduta.runs.checkpoints import Checkpoints
-from veduta.runs.directory import RunDirectory
-from veduta.runs.tidying import tidy
+from veduta.runs.directory import RunDirectory, tidy
 
 SAVES = 4
 

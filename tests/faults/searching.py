@@ -17,26 +17,25 @@ import torch
 from tests.faults.forks import attempt
 from tests.runs.test_artefact import MANIFEST
 from veduta.config.settings import Settings
-from veduta.runs.artefact import standing, write_artefact
+from veduta.runs.artifact import standing, write_artefact
 from veduta.runs.checkpoints import Checkpoints
-from veduta.runs.directory import Place, RunDirectory, create
+from veduta.runs.directory import Place, RunDirectory, create, tidy
 from veduta.runs.files import expect_room, write_json
 from veduta.runs.journal import Journal, read_journal
-from veduta.runs.tidying import tidy
-from veduta.search import keeper as rules
-from veduta.search import study as studies
-from veduta.search.groups import Tile
-from veduta.search.progress import unheard
-from veduta.search.record import Places, Record
-from veduta.search.reloaded import reload
-from veduta.search.selection import tied
-from veduta.search.space import Trial, cells, trials
-from veduta.search.study import Means, Study
-from veduta.search.workers import Came, Work, side_by_side
 from veduta.tracking.tables import epochs_table, trials_table, write_csv
 from veduta.training.folds import Fold, undivided
 from veduta.training.loop import Pulse, Training
 from veduta.training.state import Examples
+from veduta.tuning import study as studies
+from veduta.tuning.executors.pool import Came, Work, side_by_side
+from veduta.tuning.previous_trials import reload
+from veduta.tuning.recorder import Places, Record
+from veduta.tuning.study import Means, Study
+from veduta.tuning.trials import checkpointing as rules
+from veduta.tuning.trials.groups import Tile
+from veduta.tuning.trials.progress import unheard
+from veduta.tuning.trials.selection import tied
+from veduta.tuning.trials.space import Trial, cells, trials
 
 CLASSES, FEATURES, IMAGES = 3, 4, 12
 BASE = Settings(freeze="all", clip=1.0, batch_size=16, epochs=2)  # `clip`: each trains alone

@@ -23,9 +23,16 @@ from veduta.data.decode import DECODER, MOST_PIXELS, decode
 from veduta.data.folder import read_folder
 from veduta.errors import DecodeError, InputError, VedutaError
 from veduta.inference.classifier import load_classifier
-from veduta.models.weights import read_safetensors
-from veduta.runs.artefact import TENSORS, write_artefact
-from veduta.runs.manifest import FORMAT, MANIFEST, Head, Manifest, Preprocessing
+from veduta.networks.weights import read_safetensors
+from veduta.runs.artifact import (
+    FORMAT,
+    MANIFEST,
+    TENSORS,
+    Head,
+    Manifest,
+    Preprocessing,
+    write_artefact,
+)
 
 SIZE = 8
 FEATURES = 3 * SIZE * SIZE

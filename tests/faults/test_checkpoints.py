@@ -9,7 +9,7 @@ import pytest
 import veduta
 from tests.experiment.test_whole import CNN, QUIET, cut, expect_same
 from veduta.errors import InputError
-from veduta.experiment.result import Run
+from veduta.results.run import Run
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-100]),

@@ -10,7 +10,7 @@ import pytest
 import veduta
 from tests.experiment.test_resume import QUIET, SMALL, cut, last, resume
 from tests.experiment.test_run import untimed
-from veduta.experiment.result import Run
+from veduta.results.run import Run
 from veduta.runs.journal import read_journal
 
 DAY = 86_400.0
@@ -40,8 +40,8 @@ def test_b8_a_clock_that_jumps_changes_no_figure(
     assert times != sorted(times)
     assert min(times) < 0, "before 1970"
     assert jumping() >= len(times)
-    assert (run.epochs["seconds"] > 0).all()
-    assert (run.trials["seconds"] > 0).all()
+    assert (run.epochs["seconds"] >= 0).all()
+    assert (run.trials["seconds"] >= 0).all()
     assert all(seconds >= 0 for seconds in run.summary["seconds"].values())
     assert len(list(run.directory.tensorboard.glob("*/*"))) == len(run.trials)
     cut(run.directory.path, last("trial finished", 2))

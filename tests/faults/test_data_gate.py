@@ -18,7 +18,7 @@ from PIL import Image
 import veduta
 from tests.conftest import paint
 from veduta.cli.printing import finish_run
-from veduta.experiment.result import Run
+from veduta.results.run import Run
 from veduta.tracking.console import Console
 
 SMALL = {"image_size": 32, "epochs": 2, "engine": "torch"}

@@ -17,30 +17,30 @@ import torch
 from torch import Tensor
 
 from tests.faults.running import NETWORKS, Commands
-from tests.search.killed import attempt
-from tests.search.test_study import examples
+from tests.tuning.killed import attempt
+from tests.tuning.test_study import examples
 from veduta.config.settings import Settings
 from veduta.errors import VedutaError
-from veduta.experiment.crashed import note_crash
+from veduta.experiment.recovery.previous_run import note_crash
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.directory import RunDirectory
 from veduta.runs.journal import Event, Journal, read_journal
-from veduta.runtime.idle import Idle
-from veduta.search import keeper as keeper_rules
-from veduta.search import study as module
-from veduta.search import workers
-from veduta.search.fused import run_tile
-from veduta.search.groups import Tile
-from veduta.search.keeper import Keeper
-from veduta.search.record import Places, Record
-from veduta.search.reloaded import reload
-from veduta.search.serial import Way, run_alone
-from veduta.search.space import Trial, trial_of
-from veduta.search.study import Means, Study
+from veduta.runtime.process import Idle
 from veduta.tracking.tables import trials_table
 from veduta.training import loop
 from veduta.training.folds import undivided
 from veduta.training.step import NotFiniteError
+from veduta.tuning import study as module
+from veduta.tuning.executors import pool as workers
+from veduta.tuning.executors.fused.executor import run_tile
+from veduta.tuning.executors.serial import Way, run_alone
+from veduta.tuning.previous_trials import reload
+from veduta.tuning.recorder import Places, Record
+from veduta.tuning.study import Means, Study
+from veduta.tuning.trials import checkpointing as keeper_rules
+from veduta.tuning.trials.checkpointing import Keeper
+from veduta.tuning.trials.groups import Tile
+from veduta.tuning.trials.space import Trial, trial_of
 
 FOLDS = undivided(examples(60, 0), examples(30, 1))
 CLASSES = 3

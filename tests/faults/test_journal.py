@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from veduta.runs.journal import Journal, locked, read_journal
-from veduta.runs.lines import (
+from veduta.runs.journal import (
     FORMAT,
     Event,
+    Journal,
     JournalError,
     encode,
     lines_before_damage,
+    locked,
+    read_journal,
     read_lines,
 )
 

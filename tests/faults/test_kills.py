@@ -1,6 +1,6 @@
 """Searches and trainings that are killed at random moments, and at every system call that writes.
 
-The real trainer killed twenty times is in `tests/search/test_killed.py`.
+The real trainer killed twenty times is in `tests/tuning/test_killed.py`.
 """
 
 from pathlib import Path

@@ -16,7 +16,7 @@ from tests.conftest import paint
 from tests.faults.model_files import FILES, MODELS, PATHS, bomb, many_hashes
 from tests.faults.watching import Watch
 from veduta.errors import WeightsError
-from veduta.models.unpickle import as_safetensors
+from veduta.networks.unpickle import as_safetensors
 from veduta.runtime.disk import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_f5_a_pickle_that_would_hash_for_ever_is_stopped(tmp_path: Path) -> None
 WAITS = """
 import sys
 from pathlib import Path
-from veduta.models import unpickle
+from veduta.networks import unpickle
 unpickle._convert_in_child(Path(sys.argv[1]), Path(sys.argv[1] + ".made"))
 """
 
@@ -108,7 +108,7 @@ def test_f5_the_child_that_unpickles_dies_with_its_parent(tmp_path: Path) -> Non
 
 REACHES = """
 import os, pickle, socket, subprocess, sys
-from veduta.models.unpickle import stay_inside
+from veduta.networks.unpickle import stay_inside
 
 sys.addaudithook(stay_inside)
 for reach in (

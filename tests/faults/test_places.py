@@ -19,11 +19,11 @@ from tests.faults.forks import FAST
 from tests.faults.rights import those_of_a_user
 from veduta.cli.main import main
 from veduta.errors import InputError, VedutaError
-from veduta.experiment import room
-from veduta.experiment.result import Run
+from veduta.experiment import messages as room
+from veduta.results.run import Run
 from veduta.runs.journal import Journal
-from veduta.search import study
 from veduta.tracking.console import Console
+from veduta.tuning import study
 
 GRID = {"lr": [3e-3, 1e-2]}
 SMALL: dict[str, Any] = {"image_size": 32, "weights": "none", "epochs": 3, "engine": "torch"}

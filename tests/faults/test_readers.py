@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.running import LONGEST, NETWORKS, Commands
-from veduta.data import reading
+from veduta.data import files as reading
 from veduta.errors import WeightsError
-from veduta.models import unpickle
-from veduta.runtime.idle import Idle
+from veduta.networks import unpickle
+from veduta.runtime.process import Idle
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
 

@@ -17,10 +17,9 @@ from tests.experiment.test_resume import cut, expect_same, last, resume, search
 from tests.experiment.test_whole import CNN
 from veduta.cli.main import app
 from veduta.errors import InputError
-from veduta.experiment.rebuilding import rebuild
-from veduta.experiment.result import Run
-from veduta.runs.journal import Journal, read_journal
-from veduta.runs.lines import JournalError, encode
+from veduta.experiment.recovery.rebuild import rebuild
+from veduta.results.run import Run
+from veduta.runs.journal import Journal, JournalError, encode, read_journal
 from veduta.tracking.console import Console
 from veduta.tracking.tables import csv_of, epochs_table, trials_table
 

@@ -14,7 +14,7 @@ import veduta
 from tests.conftest import paint
 from tests.experiment.test_resume import QUIET, SMALL, resume
 from veduta.errors import InputError
-from veduta.experiment.result import Run
+from veduta.results.run import Run
 from veduta.runs.journal import Journal, read_journal
 
 HOLD = """
@@ -29,7 +29,7 @@ time.sleep(600)
 BOTH = """
 import os
 from veduta import api
-from veduta.report import writing
+from veduta.reporting import report as writing
 from veduta.tracking.console import Console
 given = {"image_size": 32, "epochs": 1, "engine": "torch", "weights": "none"}
 for _ in range(2):

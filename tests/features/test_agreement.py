@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from veduta.features.agreement import agreement
+from veduta.features.engines import agreement
 
 
 def test_the_worst_row_counts() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.features.test_store import data
 from veduta.augment.views import PLAIN, Augmented, View
-from veduta.features.blocks import blocks
+from veduta.features.store import blocks
 from veduta.runtime.streams import sample_keys
 
 

@@ -18,7 +18,7 @@ from veduta.errors import EngineError
 from veduta.features import engines as subject
 from veduta.features import openvino_engine
 from veduta.features.engines import Engine, choose_engine, engine_version, open_engine
-from veduta.models.backbones import Backbone, build_backbone
+from veduta.networks.backbones import Backbone, build_backbone
 
 INTEL = Path(__file__).parents[3] / "shared" / "data" / "intel" / "test"
 SIZE = 64
@@ -233,7 +233,7 @@ watching = True
 import numpy as np
 from pathlib import Path
 from veduta.features.engines import open_engine
-from veduta.models.backbones import build_backbone
+from veduta.networks.backbones import build_backbone
 backbone = build_backbone("efficientnet_lite0", "none", image_size=32, cache=Path("cache"))
 out = np.empty((4, 1280), np.float32)
 engine = open_engine("openvino", backbone, threads=1)

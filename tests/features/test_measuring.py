@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from veduta.features import measuring as subject
+from veduta.features import engines as subject
 from veduta.features.engines import candidates
-from veduta.models.backbones import build_backbone
+from veduta.networks.backbones import build_backbone
 
 BACKBONE = SimpleNamespace(shape=(5, 2, 2))
 

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from tests.features.test_engines import difference, noise, photographs, run
 from veduta.data.pixels import Image, Resize
-from veduta.data.rows import Rows, RowStore, listing
+from veduta.data.row_store import Rows, RowStore, listing
 from veduta.data.sample import Sample
-from veduta.features import quantised as subject
+from veduta.features import quantized as subject
 from veduta.features.engines import open_engine
 from veduta.features.openvino_engine import import_openvino
-from veduta.features.quantised import Quantised, drawn, quantised
+from veduta.features.quantized import Quantised, drawn, quantised
 from veduta.features.store import Extractor
-from veduta.models.backbones import Backbone, build_backbone
-from veduta.runs.network import Network
+from veduta.networks.backbones import Backbone, build_backbone
+from veduta.runs.artifact import Network
 
 PACKAGES = {distribution.name for distribution in distributions()}
 needs_nncf = pytest.mark.skipif(
@@ -280,8 +280,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from tests.features.test_quantised import SIZE, open_engine, photographs, run
-from veduta.models.backbones import build_backbone
-from veduta.runs.network import Network
+from veduta.networks.backbones import build_backbone
+from veduta.runs.artifact import Network
 work = Path(sys.argv[2])
 backbone = build_backbone("efficientnet_lite0", image_size=SIZE, cache=Path(sys.argv[1]))
 network = Network((work / "model.xml").read_bytes(), (work / "model.bin").read_bytes())
@@ -329,7 +329,7 @@ import os, sys
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from pathlib import Path
 from tests.features.test_quantised import SIZE, pictures, subject
-from veduta.models.backbones import build_backbone
+from veduta.networks.backbones import build_backbone
 backbone = build_backbone("efficientnet_lite0", image_size=SIZE, cache=Path(sys.argv[1]))
 done = []
 print(subject._quantise(backbone, pictures(), lambda *told: done.append(told)).sha256)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from veduta.augment.views import Augmented, HorizontalFlip, View
 from veduta.data.pixels import Image, Resize
-from veduta.data.rows import Rows, RowStore
+from veduta.data.row_store import Rows, RowStore
 from veduta.data.sample import Sample
 from veduta.features import store as subject
 from veduta.features.store import Extractor, Features, compute_features, load_features
-from veduta.models.backbones import Backbone, build_backbone
+from veduta.networks.backbones import Backbone, build_backbone
 from veduta.runtime.streams import sample_keys
 
 SIZE = 32

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from veduta.inference.averaging import mean_logits
-from veduta.models.heads import Head, HeadNetwork
+from veduta.inference.classifier import mean_logits
+from veduta.networks.heads import Head, HeadNetwork
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import veduta
+from veduta.data.files import CHUNK
 from veduta.data.folder import read_images
-from veduta.data.reading import CHUNK
 from veduta.errors import ArtefactError, InputError
 from veduta.inference.classifier import load_classifier
 from veduta.tracking.console import Console

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from veduta.config.settings import Settings
-from veduta.optim import vectorised
+from veduta.optim import vectorized as vectorised
 from veduta.optim.optimizers import OPTIMIZERS, build_optimizer, set_learning_rate
 from veduta.optim.rules import RULES
 from veduta.optim.schedules import build_schedule
-from veduta.optim.vectorised import VectorisedOptimizer
+from veduta.optim.vectorized import VectorisedOptimizer
 
 SHAPES = {"weight": (4, 3), "bias": (4,)}
 STEPS, EPOCH = 7, 3

@@ -9,9 +9,16 @@ import torch
 
 from veduta.config.settings import Settings
 from veduta.errors import ArtefactError
-from veduta.runs.artefact import read_artefact, read_network, write_artefact
-from veduta.runs.manifest import Head, Manifest, Preprocessing, version_differences
-from veduta.runs.network import Network
+from veduta.runs.artifact import (
+    Head,
+    Manifest,
+    Network,
+    Preprocessing,
+    read_artefact,
+    read_network,
+    version_differences,
+    write_artefact,
+)
 
 STATISTICS = (0.5, 0.5, 0.5)
 MANIFEST = Manifest(

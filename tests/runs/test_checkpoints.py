@@ -14,9 +14,8 @@ from torch import Tensor
 
 from veduta.errors import InputError, VedutaError
 from veduta.runs.checkpoints import SUFFIX, Checkpoint, Checkpoints, keep_only, read_checkpoint
-from veduta.runs.directory import RunDirectory
+from veduta.runs.directory import RunDirectory, tidy
 from veduta.runs.files import expect_room
-from veduta.runs.tidying import tidy
 
 
 def tensors(number: int) -> dict[str, Tensor]:

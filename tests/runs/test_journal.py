@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veduta.errors import InputError
-from veduta.runs.journal import Journal, read_journal
-from veduta.runs.lines import JournalError, decode, encode
+from veduta.runs.journal import Journal, JournalError, decode, encode, read_journal
 
 VALUES = st.recursive(
     st.none()

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from veduta.runs.directory import RunDirectory
-from veduta.runs.tidying import tidy
+from veduta.runs.directory import RunDirectory, tidy
 
 
 @pytest.mark.parametrize(

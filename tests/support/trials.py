@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from veduta.search.course import Finished
-from veduta.search.fused import End
-from veduta.search.serial import Way, run_alone
-from veduta.search.space import Trial
 from veduta.training.folds import Fold
 from veduta.training.loop import Epoch
 from veduta.training.step import NotFiniteError
+from veduta.tuning.executors.fused.executor import End
+from veduta.tuning.executors.serial import Way, run_alone
+from veduta.tuning.trials.space import Trial
+from veduta.tuning.trials.state import Finished
 
 
 def run_trial(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from veduta.runs.lines import Event
+from veduta.runs.journal import Event
 from veduta.tracking.tables import epochs_table, rows_to_csv, trials_table
 
 PARAMETERS = {"lr": 1e-3, "hidden": [20, 10], "epochs": 9, "patience": None}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from veduta.tracking.tensorboard import hyper_parameters, write_pictures, write_trial
-from veduta.training.histograms import BUCKETS, Histogram, histograms
+from veduta.training.loop import BUCKETS, Histogram, histograms
 
 EPOCH = {
     "event": "epoch", "train_loss": 0.5, "train_accuracy": 0.9, "val_loss": 0.6,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from veduta.config.settings import Settings
-from veduta.data.rows import RowStore
-from veduta.models.heads import Head, HeadNetwork, build_head
+from veduta.data.row_store import RowStore
+from veduta.networks.heads import Head, HeadNetwork, build_head
 from veduta.runtime.streams import mix
 from veduta.training.loop import Training, batches, fit, shuffled
 from veduta.training.state import Examples, canonical_order

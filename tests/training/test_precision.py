@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from veduta.config.settings import Settings
-from veduta.models.heads import Head, build_head
+from veduta.networks.heads import Head, build_head
 from veduta.training.loss import Batch
 from veduta.training.precision import faster_in_bf16, pays, settle_precision
 

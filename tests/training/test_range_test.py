@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from veduta.config.settings import Settings
-from veduta.models.heads import Head, build_head
+from veduta.networks.heads import Head, build_head
 from veduta.runtime.streams import mix
 from veduta.training.loop import shuffled
 from veduta.training.range_test import Rate, range_test, suggestion

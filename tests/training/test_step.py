@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from veduta.config.settings import Settings
-from veduta.models.heads import Head, HeadNetwork, build_head
+from veduta.networks.heads import Head, HeadNetwork, build_head
 from veduta.optim.optimizers import build_optimizer
 from veduta.training.loss import Batch, Technique
 from veduta.training.step import NotFiniteError, Step, train_step

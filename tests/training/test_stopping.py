@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from veduta.config.settings import Settings
-from veduta.training.stopping import Stopping
+from veduta.tuning.trials.state import Stopping
 
 EPOCHS = [(1.0, 0.50, 0.50), (0.9, 0.70, 0.65), (0.95, 0.90, 0.70), (0.91, 0.95, 0.80)]
 

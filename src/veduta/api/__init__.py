@@ -6,11 +6,19 @@
 >>> veduta.load(study.directory.path).predict(["a.jpg"])         # doctest: +SKIP
 """
 
-from veduta.api.holding import cache, models
-from veduta.api.inspecting import inspect
-from veduta.api.training import demo, lr_find, preview, search, train
-from veduta.api.using import compare, evaluate, explain, load, predict, rebuild, report
-from veduta.experiment.model import Model
+from veduta.api.results import (
+    cache,
+    compare,
+    evaluate,
+    explain,
+    load,
+    models,
+    predict,
+    rebuild,
+    report,
+)
+from veduta.api.runs import demo, inspect, lr_find, preview, search, train
+from veduta.results.model import Model
 
 __all__ = [
     "Model",

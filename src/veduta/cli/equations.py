@@ -118,7 +118,7 @@ def _list_equations(console: "Console") -> None:
 def _list_errata(console: "Console") -> None:
     """Print the printed and the corrected form of each erratum, with both errors."""
     from veduta.foundations.errata import ERRATA
-    from veduta.report.numbers import as_written
+    from veduta.reporting.figures.plots import as_written
 
     for erratum in ERRATA.values():
         printed, corrected = erratum.evidence()
@@ -137,7 +137,7 @@ def _list_errata(console: "Console") -> None:
 def _write_page(console: "Console", path: Path) -> None:
     """Write the HTML page; failed checks are marked on the page and listed here."""
     from veduta.foundations.equations import INDEX
-    from veduta.report.equations_page import write_equations_page
+    from veduta.reporting.pages.equations_page import write_equations_page
 
     outcomes = _run_checks(list(INDEX.values()))
     write_equations_page(path, outcomes)

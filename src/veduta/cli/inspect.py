@@ -9,8 +9,8 @@ import typer
 from veduta.cli.options import Out
 
 if TYPE_CHECKING:
-    from veduta.data.inspect.findings import Finding
-    from veduta.experiment.inspecting import Inspected
+    from veduta.data.checks.findings import Finding
+    from veduta.diagnostics.inspection import Inspected
 
 FEW = 3  # findings of a problem that are named, and files of a finding
 
@@ -38,7 +38,7 @@ def inspect(
     """
     from veduta import api
     from veduta.cli.printing import PARTLY, print_json
-    from veduta.experiment.inspecting import PAGE
+    from veduta.diagnostics.inspection import PAGE
     from veduta.tracking.console import Console
 
     console = Console(stderr=as_json)

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from veduta.config.fields import as_text
-from veduta.config.settings import Settings
+from veduta.config.settings import Settings, as_text
 from veduta.errors import InputError
 
 COLLECT = {"allow_extra_args": True, "ignore_unknown_options": True}

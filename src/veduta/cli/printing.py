@@ -12,7 +12,7 @@ from veduta.tracking.console import Console
 if TYPE_CHECKING:
     import pandas as pd
 
-    from veduta.experiment.result import Run
+    from veduta.results.run import Run
 
 PARTLY = 3
 TIES = 8  # named at most

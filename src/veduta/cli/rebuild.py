@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from veduta.experiment.rebuilding import Rebuilt
+    from veduta.experiment.recovery.rebuild import Rebuilt
     from veduta.tracking.console import Console
 
 FEW = 8  # names that are printed
@@ -46,7 +46,7 @@ def rebuild(
 
 def say(found: "Rebuilt", console: "Console") -> None:
     """What became of the files of a run."""
-    from veduta.experiment.announcing import way_on
+    from veduta.experiment.messages import way_on
 
     for warning in found.warnings:
         console.warn(warning)

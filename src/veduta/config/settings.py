@@ -1,16 +1,78 @@
-"""The settings of a run: every name a user may set, with its type, range, default and meaning.
+"""The settings of a run: every name a user may set, with its type, range, default and meaning."""
 
-This is the one place where a setting is defined. The command line makes its flags from it, a grid
-is checked against it, and the resolved settings are saved with the run. It knows names and ranges,
-not the registries: whether a model or an optimiser exists is asked where they are known.
-"""
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from typing import Annotated, Literal
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from pydantic import BaseModel, ConfigDict, Field
+SEPARATOR = "x"  # hidden=2000x1000 and betas=0.9x0.999: a comma separates the values of a grid
+JOIN = "+"  # augment=crop+flip
 
-from veduta.config import fields
-from veduta.config.fields import Optional, OptionalCount, OptionalFactor, setting
+
+def _sequence(value: object) -> object:
+    """'2000x1000' -> ['2000', '1000']; a single number -> [number]; 'none' -> []."""
+    if isinstance(value, str):
+        return [] if value.strip().lower() == "none" else value.strip().split(SEPARATOR)
+    if value is None:
+        return []
+    return [value] if isinstance(value, (int, float)) else value
+
+
+def _words(value: object) -> object:
+    """'crop+flip' -> ['crop', 'flip']; 'none' -> []."""
+    if isinstance(value, str):
+        words = [word.strip() for word in value.split(JOIN)]
+        return [] if value.strip().lower() == "none" else words
+    return [] if value is None else value
+
+
+def _as_set(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Each word once, in an order of ours: 'flip+crop' means what 'crop+flip' does."""
+    return tuple(sorted(set(words)))
+
+
+def _optional(value: object) -> object:
+    """'none' -> None, for settings that can be switched off."""
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_sequence)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[tuple[Decay, Decay], BeforeValidator(_sequence)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_as_set)]
+Share = Annotated[float, Field(gt=0, le=0.5)]
+Optional = BeforeValidator(_optional)
+OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, Optional]
+OptionalFactor = Annotated[Annotated[int, Field(ge=2)] | None, Optional]
+
+
+def setting(default: Any, meaning: str, rule: str, **limits: Any) -> Any:  # noqa: ANN401
+    """A field with its meaning (for help texts) and its rule (for error messages)."""
+    return Field(default=default, description=meaning, json_schema_extra={"rule": rule}, **limits)
+
+
+def as_text(value: object) -> str:
+    """A value as it stands in CSV files and on the command line.
+
+    >>> as_text((2000, 1000)), as_text(()), as_text(None), as_text(0.001), as_text(True)
+    ('2000x1000', 'none', 'none', '0.001', 'true')
+    """
+    if isinstance(value, (tuple, list)):
+        join = JOIN if all(isinstance(part, str) for part in value) else SEPARATOR
+        return join.join(as_text(part) for part in value) or "none"
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON and YAML hold them: tuples become lists."""
+    return {name: as_plain(value) for name, value in settings.items()}
+
+
+def as_plain(value: Any) -> Any:  # noqa: ANN401
+    """One value as JSON and YAML hold it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 class Settings(BaseModel):
@@ -47,7 +109,7 @@ class Settings(BaseModel):
         "none: everything does",
         "all, none, or a number of leading stages above 0",
     )
-    channels: fields.Widths = setting(
+    channels: Widths = setting(
         (),
         "maps of the convolutions of cnn and report_cnn, as in 64x32x16; default: the model's own",
         "none, or numbers of maps such as 64x32x16",
@@ -66,7 +128,7 @@ class Settings(BaseModel):
         "the report's heads: report_a, report_b, report_c; they set what is not set beside them",
         "none, or the name of a head such as report_b",
     )
-    hidden: fields.Widths = setting(
+    hidden: Widths = setting(
         (),
         "widths of the head's hidden layers, as in 256 or 2000x1000",
         "none, or widths such as 256 or 2000x1000",
@@ -75,7 +137,7 @@ class Settings(BaseModel):
         "relu", "of the hidden layers", "the name of an activation, such as relu or tanh"
     )
     batch_norm: bool = setting(False, "batch normalisation of hidden layers", "true or false")
-    dropout: fields.Decay = setting(
+    dropout: Decay = setting(
         0.0,
         "probability of dropping: after each hidden layer, or on the features of a linear head",
         "a number from 0 up to, not including, 1",
@@ -95,14 +157,14 @@ class Settings(BaseModel):
         "one of adam, adamw, sgd, rmsprop, adagrad",
         "the name of an optimiser, such as adam",
     )
-    momentum: fields.Decay = setting(0.9, "for sgd", "a number from 0 up to, not including, 1")
+    momentum: Decay = setting(0.9, "for sgd", "a number from 0 up to, not including, 1")
     nesterov: bool = setting(False, "momentum in Nesterov's form, for sgd", "true or false")
-    betas: fields.Betas = setting(
+    betas: Betas = setting(
         (0.9, 0.999), "decay rates of adam and adamw", "two numbers below 1, such as 0.9x0.999"
     )
     weight_decay: float = setting(0.0, "L2 penalty", "a number from 0 up, such as 1e-4", ge=0)
     l1: float = setting(0.0, "L1 penalty", "a number from 0 up, such as 1e-5", ge=0)
-    label_smoothing: fields.Decay = setting(
+    label_smoothing: Decay = setting(
         0.0,
         "share of the target spread evenly over all classes",
         "a number from 0 up to, not including, 1",
@@ -137,7 +199,7 @@ class Settings(BaseModel):
     clip: Annotated[Annotated[float, Field(gt=0)] | None, Optional] = setting(
         None, "longest gradient: a longer one is shortened to it", "none, or a number above 0"
     )
-    ema: fields.Decay = setting(
+    ema: Decay = setting(
         0.0,
         "decay of the moving average of the weights, which is what is measured and kept; 0: none",
         "a number from 0 up to, not including, 1",
@@ -153,7 +215,7 @@ class Settings(BaseModel):
         "none: the plain image",
         "none, or a whole number above 0",
     )
-    augment: fields.Words = setting(
+    augment: Words = setting(
         ("colour", "crop", "flip"),
         "what changes a training image: crop, flip, vertical_flip, rotation, perspective, colour, "
         "blur, erasing; where more than the head trains also mixup, cutmix",
@@ -176,10 +238,10 @@ class Settings(BaseModel):
     )
 
     # what it is trained and judged on
-    validation: fields.Share = setting(
+    validation: Share = setting(
         0.2, "share of the training images that chooses", "a number above 0, at most 0.5"
     )
-    test: fields.Share = setting(
+    test: Share = setting(
         0.2, "share sealed as test where there is no test folder", "a number above 0, at most 0.5"
     )
     refit: bool = setting(

@@ -8,7 +8,7 @@ their decoded pixels are. With folds, training and validation images are one.
 
 from collections.abc import Mapping, Sequence
 
-from veduta.data.inspect.findings import PARTS
+from veduta.data.checks.findings import PARTS
 from veduta.data.pixels import Image
 from veduta.data.sample import first
 from veduta.errors import InputError

@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 from veduta.config.parsing import suggestion
+from veduta.data.files import exists
 from veduta.data.sample import SPLITS, Folder, Sample, some, split_of
-from veduta.data.walk import exists
 from veduta.errors import InputError
 
 NEEDED, OPTIONAL = ("image_path", "label"), ("split",)

@@ -9,17 +9,17 @@ import torch
 from veduta.augment.views import PLAIN, View
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image
-from veduta.data.rows import Rows
+from veduta.data.row_store import Rows
 from veduta.data.splits import fold_of
-from veduta.experiment.materials import Materials
-from veduta.experiment.parts import Parts
+from veduta.experiment.feature_pipeline import Materials
+from veduta.experiment.feature_spec import Recipe, canonical, fresh_of, recipe_of, views_of
+from veduta.experiment.gate import Parts
 from veduta.experiment.plan import Plan
-from veduta.experiment.recipes import Recipe, canonical, fresh_of, recipe_of, views_of
-from veduta.models.freezing import Tail
+from veduta.networks.freezing import Tail
 from veduta.runtime.streams import sample_keys
-from veduta.search.space import Trial
 from veduta.training.folds import Fold, divided, undivided
 from veduta.training.state import Examples
+from veduta.tuning.trials.space import Trial
 
 Views = tuple[View, ...]
 

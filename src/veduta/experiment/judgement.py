@@ -29,11 +29,11 @@ from veduta.evaluation.assessment import (
 )
 from veduta.evaluation.calibration import Temperature, fit_temperature
 from veduta.evaluation.label_issues import find_label_issues
+from veduta.runs.artifact import ErrorBound
 from veduta.runs.directory import RunDirectory
-from veduta.runs.manifest import ErrorBound
-from veduta.search.kept import DAMAGED
 from veduta.tracking.tables import write_csv
 from veduta.training.state import canonical_order
+from veduta.tuning.trials.store import DAMAGED
 
 
 @final

@@ -12,23 +12,22 @@ from veduta.augment.registry import (
     select_image_augmentations,
     select_mixing_augmentations,
 )
-from veduta.config.fields import as_text
 from veduta.config.parsing import Grid, parse_grid, parse_settings, unknown
-from veduta.config.settings import Settings
+from veduta.config.settings import Settings, as_text
 from veduta.data.folder import Folder, read_folder
 from veduta.errors import InputError
-from veduta.experiment.earlier import Earlier
+from veduta.experiment.recovery.previous_run import Earlier
 from veduta.features.engines import choose_engine
 from veduta.features.openvino_engine import INT8
-from veduta.models.freezing import freeze_faults
-from veduta.models.heads import ACTIVATIONS
-from veduta.models.presets import chosen, resolved
-from veduta.models.registry import find_model
-from veduta.models.weights import check_weights
+from veduta.networks.catalogue.registry import find_model
+from veduta.networks.freezing import freeze_faults
+from veduta.networks.heads import ACTIVATIONS
+from veduta.networks.presets import chosen, resolved
+from veduta.networks.weights import check_weights
 from veduta.optim.optimizers import OPTIMIZERS, find_optimizer_errors
 from veduta.optim.schedules import SCHEDULES, find_schedule_errors
 from veduta.runs.directory import Place, new_directory_faults
-from veduta.search.space import Trial, cells, trials, unused
+from veduta.tuning.trials.space import Trial, cells, trials, unused
 
 REGISTRIES: dict[str, tuple[str, Mapping[str, object]]] = {
     "optimizer": ("optimiser", OPTIMIZERS),

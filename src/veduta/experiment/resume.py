@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from veduta.config.fields import as_text
 from veduta.config.parsing import Grid, parse_grid, parse_settings, read_file
-from veduta.config.settings import OF_A_TRIAL, Settings
+from veduta.config.settings import OF_A_TRIAL, Settings, as_text
 from veduta.errors import InputError
-from veduta.experiment.earlier import Earlier, read_earlier
 from veduta.experiment.plan import Plan, make_plan, trials_of
+from veduta.experiment.recovery.previous_run import Earlier, read_earlier
 from veduta.features.engines import choose_engine
 from veduta.runs.directory import Place
 

@@ -15,43 +15,40 @@ from pathlib import Path
 from typing import Any
 
 from veduta.errors import VedutaError
-from veduta.experiment import records
-from veduta.experiment.announcing import announce_plan, way_on
-from veduta.experiment.earlier import begun
+from veduta.experiment import record as records
 from veduta.experiment.examples import Data
+from veduta.experiment.execution import alone, means_of
+from veduta.experiment.feature_pipeline import Materials
+from veduta.experiment.feature_spec import recipe_of
+from veduta.experiment.gate import Gate, Parts, gate_of
 from veduta.experiment.judgement import judge, write_judgement
-from veduta.experiment.materials import Materials
-from veduta.experiment.means import alone, means_of
-from veduta.experiment.outcome import Made, score_test, write_model
-from veduta.experiment.parts import Gate, Parts, gate_of
-from veduta.experiment.picturing import picture_run
+from veduta.experiment.messages import announce_plan, warn_of_room, way_on
 from veduta.experiment.plan import Plan
-from veduta.experiment.recipes import recipe_of
-from veduta.experiment.room import warn_of_room
-from veduta.experiment.sealed import SealedTest
-from veduta.experiment.summary import corrected_of, summary_of, write_end, write_tables
-from veduta.experiment.tensorboard import write_winner
-from veduta.experiment.unchanged import expect_same_backbones, expect_same_images
-from veduta.models.heads import HeadNetwork
+from veduta.experiment.record import corrected_of, summary_of, write_end, write_tables
+from veduta.experiment.recovery.consistency import expect_same_backbones, expect_same_images
+from veduta.experiment.recovery.previous_run import begun
+from veduta.experiment.report_media import picture_run
+from veduta.experiment.winner import Made, score_test, write_model, write_winner
+from veduta.networks.heads import HeadNetwork
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.directory import RunDirectory
 from veduta.runs.files import expect_room
 from veduta.runs.journal import Journal
-from veduta.runtime.crashes import crash_log
+from veduta.runs.test_set import SealedTest
 from veduta.runtime.interruption import goes_on_with
-from veduta.runtime.process import threads_of
-from veduta.search.again import finished, refit_of
-from veduta.search.course import Finished
-from veduta.search.keeper import Keeper
-from veduta.search.progress import Meter
-from veduta.search.record import Places, Record
-from veduta.search.reloaded import Past
-from veduta.search.residency import Residency, Sizes, allowed_bytes, announce, residency
-from veduta.search.selection import tied
-from veduta.search.space import Trial, differences
-from veduta.search.study import Study
+from veduta.runtime.process import crash_log, threads_of
 from veduta.tracking.console import Console
 from veduta.tracking.leaderboard import Leaderboard
+from veduta.tuning.memory_plan import Residency, Sizes, allowed_bytes, announce, residency
+from veduta.tuning.previous_trials import Past
+from veduta.tuning.recorder import Places, Record
+from veduta.tuning.refit import finished, refit_of
+from veduta.tuning.study import Study
+from veduta.tuning.trials.checkpointing import Keeper
+from veduta.tuning.trials.progress import Meter
+from veduta.tuning.trials.selection import tied
+from veduta.tuning.trials.space import Trial, differences
+from veduta.tuning.trials.state import Finished
 
 
 def run(plan: Plan, *, cache: Path, console: Console) -> RunDirectory:

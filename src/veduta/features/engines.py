@@ -1,18 +1,16 @@
-"""What runs a frozen backbone: torch anywhere, OpenVINO on x86 processors, where it is faster.
-
-Either way an image's features are a pure function of the image: they do not depend on which other
-images are in the batch, on how many there are, or on the number of threads. OpenVINO gets one
-image at a time on one thread, as many at once as there are threads (measured: as fast as batches);
-torch gets batches of a size that the image size alone decides, the last one filled up.
-"""
+"""Engines that run a frozen backbone: selection, speed measurement and agreement check."""
 
 import copy
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Literal, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from veduta.errors import EngineError
 from veduta.features.openvino_engine import (
@@ -26,9 +24,52 @@ from veduta.features.openvino_engine import (
     openvino_version,
     require_openvino,
 )
-from veduta.models.backbones import Backbone
-from veduta.runs.network import Network
+from veduta.networks.backbones import Backbone
+from veduta.runs.artifact import Network
 from veduta.runtime.environment import installed, is_x86
+
+REFERENCE = "torch f32"
+AGREEMENT_IMAGES = 16  # that are compared
+ROUNDING = 1e-3  # what the order of float32 sums may make of a row; more is another network
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Two tables of features of the same images, compared row by row.
+
+    Attributes:
+        images: how many were compared.
+        largest_difference: max_i |a_i - r_i| / |r_i|, the distance as a share of the row's length.
+        smallest_cosine: min_i a_i . r_i / (|a_i| |r_i|): 1 where the directions agree.
+    """
+
+    images: int
+    largest_difference: float
+    smallest_cosine: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; the reference is named."""
+        return {"reference": REFERENCE, **asdict(self)}
+
+
+def agreement(features: NDArray[np.float32], reference: NDArray[np.float32]) -> Agreement:
+    """Compare features (n, D) of an engine with those of the reference, n above 0.
+
+    Where a row of the reference is zero, its difference is 0 or 1 and its cosine 1 or 0: whether
+    the other row is zero too.
+
+    >>> agreement(np.array([[3.0, 4.0]]), np.array([[3.0, 0.0]])).smallest_cosine
+    0.6
+    """
+    a, r = (x.reshape(len(x), -1).astype(np.float64) for x in (features, reference))
+    own, length = np.linalg.norm(a, axis=1), np.linalg.norm(r, axis=1)
+    distance = np.linalg.norm(a - r, axis=1)
+    both = own * length
+    same = (distance == 0).astype(np.float64)
+    difference = np.where(length > 0, distance / np.where(length > 0, length, 1), 1 - same)
+    cosine = np.where(both > 0, (a * r).sum(1) / np.where(both > 0, both, 1), same)
+    return Agreement(len(a), float(difference.max()), float(min(cosine.min(), 1.0)))
+
 
 Setting = Literal["auto", "fastest", "torch", "openvino"]
 Precision = Literal["f32", "int8"]
@@ -181,3 +222,45 @@ def _full_precision() -> Iterator[None]:
     """No TF32 in convolutions, and the same algorithm every time; no effect on a CPU."""
     with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
         yield
+
+
+SPEED_IMAGES = 16  # a pass: torch's batch on a processor
+PASSES = 3  # at most: the best counts, for what disturbs a measurement only slows it
+ENOUGH = 1.0  # seconds after which no further pass starts
+
+Clock = Callable[[], float]
+
+
+def measure(
+    names: Sequence[str],
+    backbone: Backbone,
+    pixels: Pixels,
+    *,
+    threads: int,
+    clock: Clock = time.perf_counter,
+) -> dict[str, float]:
+    """Images a second of each engine, its opening and a first pass not counted.
+
+    Args:
+        names: engines that are installed.
+        backbone: what they run.
+        pixels: uint8 (n, S, S, 3), n above 0; repeated or cut to `SPEED_IMAGES`.
+        threads: how many they may use.
+        clock: tells seconds.
+    """
+    batch = np.resize(pixels, (SPEED_IMAGES, *pixels.shape[1:]))
+    out = np.empty((SPEED_IMAGES, *backbone.shape), dtype=np.float32)
+    rates = {}
+    for name in names:
+        engine = open_engine(name, backbone, threads=threads)
+        engine.features(batch, out, lambda _: None)
+        begun = clock()
+        best = float("inf")
+        for _ in range(PASSES):
+            started = clock()
+            engine.features(batch, out, lambda _: None)
+            best = min(best, clock() - started)
+            if clock() - begun > ENOUGH:
+                break
+        rates[name] = SPEED_IMAGES / best
+    return rates

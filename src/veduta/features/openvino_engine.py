@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from veduta.data.decode import calm
 from veduta.errors import ArtefactError, EngineError
-from veduta.models.backbones import Backbone
-from veduta.runs.network import Network
+from veduta.networks.backbones import Backbone
+from veduta.runs.artifact import Network
 from veduta.runtime.environment import installed
 from veduta.runtime.process import TRACING
 

@@ -1,10 +1,7 @@
-"""Features of images, computed once and kept by content: the backbone never runs twice on one.
+"""Features of frozen backbones, computed once per image and view and kept in the cache."""
 
-The key of a row says everything that decides its value: the image's bytes, how they were decoded
-and resized, the view that is shown, the network and its weights, and the engine that ran it.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -16,12 +13,44 @@ from numpy.typing import NDArray
 from veduta.augment.views import PLAIN, View
 from veduta.data.decode import DECODER
 from veduta.data.pixels import Image, Resize
-from veduta.data.rows import Rows, RowStore
-from veduta.features.blocks import blocks
+from veduta.data.row_store import Rows, RowStore
 from veduta.features.engines import Engine, engine_version, open_engine
 from veduta.features.openvino_engine import F32, INT8
-from veduta.features.quantised import Quantised
-from veduta.models.backbones import Backbone
+from veduta.features.quantized import Quantised
+from veduta.networks.backbones import Backbone
+from veduta.runtime.streams import sample_keys
+
+Block = tuple[slice, NDArray[np.uint8]]
+"""Which of the images, and their pixels (n, S, S, 3)."""
+
+
+def blocks(
+    pixels: Rows, places: Sequence[int], *, digests: Sequence[str], view: View, size: int
+) -> Iterator[Block]:
+    """The view of the pixels at `places`, `size` images at a time; memory holds two blocks.
+
+    Args:
+        pixels: uint8 (images, S, S, 3).
+        places: which of them, in the order of the blocks.
+        digests: one a place, of the image's content.
+        view: what is shown of each.
+        size: images a block; it does not change what is shown.
+    """
+
+    def block(start: int) -> Block:
+        part = slice(start, min(start + size, len(places)))
+        taken = pixels.take(np.asarray(places[part]))
+        return part, view.apply(taken, sample_keys(digests[part]))
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = None
+        for start in range(0, len(places), size):
+            now, ahead = ahead, pool.submit(block, start)
+            if now:
+                yield now.result()
+        if ahead:
+            yield ahead.result()
+
 
 CODE = 1  # grows when this package changes what it computes
 KEPT = 2048  # images after which the rows are safe in the cache, whatever happens next
@@ -164,3 +193,27 @@ def compute_features(
     out = np.empty((len(pixels), *backbone.shape), dtype=np.float32)
     engine.features(pixels, out, lambda _: None)
     return out
+
+
+def load_views(
+    images: Sequence[Image],
+    pixels: Rows,
+    extractor: Extractor,
+    *,
+    views: Sequence[View],
+    cache: Path,
+    progress: Progress,
+) -> list[Features]:
+    """The features of each view of `images`; arguments and errors as of `load_features`.
+
+    `progress` is called with (images done, images in all), over all views.
+    """
+
+    def show(done: int, total: int) -> None:
+        progress(len(found) * total + done, len(views) * total)
+
+    found: list[Features] = []
+    for view in views:
+        one = load_features(images, pixels, extractor, cache=cache, view=view, progress=show)
+        found.append(one)
+    return found

@@ -1,8 +1,4 @@
-"""A trained model, ready to predict: the same decoding, resizing, engine and head as in the search.
-
-Files go through in chunks: while the engine works on one, the next are decoded by threads, a few
-ahead, so memory stays flat however many there are.
-"""
+"""Classify images with the model of a run."""
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -13,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from veduta.augment.views import TTA, View
 from veduta.config.parsing import unknown
 from veduta.data.decode import DECODER, calm, decode, read_file
+from veduta.data.files import in_chunks
 from veduta.data.pixels import Rejection, Resize
-from veduta.data.reading import in_chunks
 from veduta.data.sample import Sample, some
 from veduta.errors import (
     ArtefactError,
@@ -31,16 +28,26 @@ from veduta.errors import (
 from veduta.features.engines import TORCH, Engine, Setting, choose_engine, open_engine
 from veduta.features.openvino_engine import INT8, OPENVINO, require_openvino
 from veduta.features.store import compute_features
-from veduta.inference.averaging import mean_logits
-from veduta.models.backbones import Backbone, Preprocessing, assign, backbone_from_state
-from veduta.models.fitting import misfits
-from veduta.models.heads import ACTIVATIONS, Head, HeadNetwork
-from veduta.models.model import Model
-from veduta.models.registry import model_of
-from veduta.runs.artefact import read_artefact, read_network
-from veduta.runs.manifest import Manifest, version_differences
+from veduta.networks.backbones import Backbone, Preprocessing, assign, backbone_from_state
+from veduta.networks.catalogue.model import Model
+from veduta.networks.catalogue.registry import model_of
+from veduta.networks.heads import ACTIVATIONS, Head, HeadNetwork
+from veduta.networks.state_dicts import misfits
+from veduta.runs.artifact import Manifest, read_artefact, read_network, version_differences
 from veduta.runtime.environment import processors
 from veduta.tracking.console import Advance
+from veduta.training.step import logits_of
+
+
+def mean_logits(network: HeadNetwork, views: Iterable[Iterable[Tensor]]) -> Tensor:
+    """Logits (N, classes), the mean over the views of N images.
+
+    Args:
+        network: the head.
+        views: features of the images in each view, part by part, in the same order.
+    """
+    return torch.stack([logits_of(network, parts) for parts in views]).mean(0)
+
 
 Array = NDArray[np.float32]
 BACKBONE, HEAD = "backbone.", "head."  # what the names of a model's tensors begin with

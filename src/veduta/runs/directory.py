@@ -1,6 +1,8 @@
-"""The directory of a run: where each file stands, and the rule that none is ever overwritten."""
+"""The directory of a run: the path of each file, and the rule that none is ever overwritten."""
 
 import os
+import re
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from typing import TypeVar
 
 from veduta.errors import InputError
 from veduta.runs.files import expect_room
-from veduta.runtime.disk import sync
+from veduta.runtime.disk import restore_folder, sync
 
 Read = TypeVar("Read")
 
@@ -238,3 +240,24 @@ def next_free(parent: Path, stem: str) -> Path:
     while os.path.lexists(path := parent / f"{stem}-{number}"):
         number += 1
     return path
+
+
+SCRATCH = re.compile(
+    r"\.(.+\.(csv|html|json|yaml|md|npz|safetensors|checkpoint)|model|media)\.[a-z0-9_]{8}"
+)
+"""Names of what a process that was killed was about to put in place."""
+
+
+def tidy(directory: RunDirectory) -> None:
+    """Remove what a process that was killed was about to put in place.
+
+    A folder that it had moved away to do so is put back.
+    """
+    folders = (directory.path, directory.model, directory.scores, directory.checkpoints)
+    for path in (path for folder in folders for path in folder.glob(".*")):
+        found = SCRATCH.fullmatch(path.name)
+        if found and path.is_dir():
+            restore_folder(path, path.with_name(found[1]))
+            shutil.rmtree(path)
+        elif found:
+            path.unlink()

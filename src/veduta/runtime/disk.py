@@ -1,8 +1,4 @@
-"""The file system: what it takes for a file to be there after a crash, whole, with its mode.
-
-A reader sees the old content or the new, never half of either: what is new is made beside its
-place under a name of its own, waits until it is on the disk, and is then renamed.
-"""
+"""Durable writes to the file system, and the check of a safetensors header."""
 
 import contextlib
 import hashlib
@@ -111,3 +107,23 @@ def digest_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+LENGTH = 8  # bytes, little endian, that say how long the header is
+MOST = 4 * 2**20  # bytes of header; those of the largest networks of timm have a tenth
+
+
+def expect_head(path: Path) -> None:
+    """Do nothing where a file begins as a safetensors file of its size does.
+
+    Raises:
+        ValueError: it does not; the reason, for people.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(LENGTH + 1)
+    length = int.from_bytes(start[:LENGTH], "little")
+    if len(start) <= LENGTH or start[LENGTH:] != b"{":
+        raise ValueError("it does not begin with the length of a header, and the header")
+    if length > min(MOST, size - LENGTH):
+        raise ValueError(f"its header says that it has {length:,} bytes, too many for such a file")

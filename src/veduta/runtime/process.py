@@ -1,18 +1,16 @@
-"""Settings of the process that must stand before torch is loaded, and how it ends.
-
-Measured on two cores: idle OpenMP threads that spin cost a factor of 2 to 6 as soon as two pools
-share the cores; glibc's habit of returning large blocks to the kernel at every step costs 1.2 to
-2.2 in training. Both are settings, and both are read once, when the libraries start.
-"""
+"""Process settings that must be made before torch is loaded, crash logs and hang detection."""
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Never
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Never, final
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # names from glibc's malloc.h
 KEEP = 2**31 - 1
@@ -87,3 +85,70 @@ def leave(code: int) -> Never:
     if any(thread.name == TILE or (code and not thread.daemon) for thread in others):
         os._exit(code)
     sys.exit(code)
+
+
+@contextmanager
+def crash_log(path: Path) -> Iterator[None]:
+    """Let a crash of this process inside be told of in `path`; without one no file is left.
+
+    Where Python tells of crashes already, as under pytest, or the file cannot be written, nothing
+    changes.
+    """
+    file = None
+    if not faulthandler.is_enabled():
+        with suppress(OSError):
+            file = path.open("wb", buffering=0)
+    if file is None:
+        yield
+        return
+    with file:
+        faulthandler.enable(file)
+        try:
+            yield
+        finally:
+            faulthandler.disable()
+            with suppress(OSError):
+                path.unlink()
+
+
+def crash_in(path: Path) -> str:
+    """What a crash was, in words, where the file at `path` tells of one."""
+    with suppress(OSError):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[0].removeprefix("Fatal Python error: ") if lines else ""
+    return ""
+
+
+POLL = 1.0  # seconds between two looks
+
+
+@final
+class Idle:
+    """Seconds since a count last changed, as somebody sees who looks again and again.
+
+    Time in which nobody looked is not counted: a process that was stopped, and goes on, has not
+    hung.
+
+    Args:
+        clock: gives seconds.
+
+    >>> times = iter([0.0, 1.0, 2.0, 500.0, 501.0])
+    >>> idle = Idle(lambda: next(times))
+    >>> [idle.seconds(count) for count in (7, 7, 7, 8)]
+    [0.0, 1.0, 3.0, 0.0]
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looked = clock()
+        self._count: int | None = None
+        self._seconds = 0.0
+
+    def seconds(self, count: int) -> float:
+        """Look: how long the count has been what it is now."""
+        now = self._clock()
+        self._seconds += min(now - self._looked, 2 * POLL)
+        self._looked = now
+        if count != self._count:
+            self._count, self._seconds = count, 0.0
+        return self._seconds

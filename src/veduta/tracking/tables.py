@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from veduta.config.fields import as_text
+from veduta.config.settings import as_text
 from veduta.metrics.intervals import compute_wilson_interval
 from veduta.runs.files import write_atomically
-from veduta.runs.journal import latest_attempts
-from veduta.runs.lines import Event
+from veduta.runs.journal import Event, latest_attempts
 
 MEASURED = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 TIMING = "seconds"  # the one column that differs between two runs of the same command

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veduta.config.fields import as_text
+from veduta.config.settings import as_text
 from veduta.data.decode import calm
-from veduta.runs.lines import Event
+from veduta.runs.journal import Event
 from veduta.runtime.process import TRACING
 
 if TYPE_CHECKING:

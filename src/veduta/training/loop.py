@@ -1,11 +1,4 @@
-"""The loop over epochs, as a generator: stopping is `break`, logging is a statement.
-
-training = Training(network, train, settings)
-for epoch in fit(training, validation):
-    journal.append("epoch", ...)
-    if stopping.exhausted(epoch.val_loss, ...):
-        break
-"""
+"""The training loop over epochs, as a generator."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,15 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from veduta.config.settings import Settings
-from veduta.models.heads import HeadNetwork
+from veduta.networks.heads import HeadNetwork
 from veduta.optim.averaging import create_weight_average
 from veduta.optim.optimizers import build_optimizer, set_learning_rate
 from veduta.optim.schedules import build_schedule
 from veduta.runtime.streams import order, stream
-from veduta.training.histograms import histograms
 from veduta.training.loss import technique_of
 from veduta.training.state import Examples
 from veduta.training.step import (
@@ -34,6 +26,49 @@ from veduta.training.step import (
     loss_and_accuracy,
     train_step,
 )
+
+BUCKETS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Numbers in buckets of equal width from `low` to `high`.
+
+    Attributes:
+        counts: of each bucket.
+        total, squares: the sum of the numbers, and of their squares.
+    """
+
+    low: float
+    high: float
+    counts: list[int]
+    total: float
+    squares: float
+
+    @classmethod
+    def of(cls, numbers: torch.Tensor) -> "Histogram":
+        """The histogram of a tensor.
+
+        >>> Histogram.of(torch.tensor([0.0, 1.0, 1.0])).counts[-1]
+        2
+        """
+        exact = numbers.detach().double().flatten()
+        low, high = exact.min().item(), exact.max().item()
+        counts = torch.histc(exact, BUCKETS, low, high if high > low else low + 1)
+        total, squares = exact.sum().item(), exact.square().sum().item()
+        return cls(low, high, counts.long().tolist(), total, squares)
+
+
+def histograms(network: nn.Module) -> dict[str, dict[str, Any]]:
+    """The histogram of every matrix and kernel of a network, as plain values by its name."""
+    found = ((n, p) for n, p in network.named_parameters() if p.dim() > 1)
+    return {name: as_plain(Histogram.of(parameter)) for name, parameter in found}
+
+
+def as_plain(histogram: Histogram) -> dict[str, Any]:
+    """As the journal keeps it."""
+    return {name: getattr(histogram, name) for name in Histogram.__slots__}
+
 
 MEASURED = 1000
 """Training images whose accuracy is measured, where that takes a pass through a network."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from veduta.config.settings import Settings
-from veduta.models.heads import HeadNetwork
+from veduta.networks.heads import HeadNetwork
 from veduta.optim.optimizers import build_optimizer
 from veduta.training.loss import Batch, Technique
 from veduta.training.step import train_step

@@ -14,7 +14,7 @@ from itertools import count, islice
 import numpy as np
 
 from veduta.config.settings import Settings
-from veduta.models.heads import HeadNetwork, Noise
+from veduta.networks.heads import HeadNetwork, Noise
 from veduta.optim.optimizers import build_optimizer, set_learning_rate
 from veduta.training.loop import batches, shuffled
 from veduta.training.loss import Batch, technique_of

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from veduta.augment.mixing import assign_partners, mix_images
 from veduta.augment.views import Augmented
-from veduta.data.rows import Rows
+from veduta.data.row_store import Rows
 from veduta.runtime.streams import Keys
 from veduta.training.loss import Batch
 

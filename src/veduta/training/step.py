@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from veduta.errors import VedutaError
-from veduta.models.heads import HeadNetwork, Noise
+from veduta.networks.heads import HeadNetwork, Noise
 from veduta.runtime.streams import Keys, stream, uniforms
 from veduta.training.loss import Batch, Technique, batch_loss
 

@@ -1,1 +1,0 @@
-"""The gate: every file is decoded once, and whatever is wrong with the data is said."""

@@ -1,1 +1,0 @@
-"""Networks and heads: what can be trained, where its weights come from, how it is built."""

@@ -1,1 +1,0 @@
-"""What Veduta shows: self-contained HTML pages, and every figure on them."""
