@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from veduta.diagnostics.preview import Row, Sheet
-from veduta.reporting.pictures.sheets import BREAK, LARGEST, SHEET_GAP, SHEET_MARGIN, draw, write_sheets
+from veduta.reporting.pictures.sheets import (
+    BREAK,
+    LARGEST,
+    SHEET_GAP,
+    SHEET_MARGIN,
+    draw,
+    write_sheets,
+)
 
 
 def sheet(size: int = 8, label: str = "a", note: str = "") -> Sheet:
@@ -22,7 +29,11 @@ def test_every_picture_is_there_enlarged_by_a_whole_number() -> None:
     side = 112  # 14 times 8
     right = drawn.shape[1] - SHEET_MARGIN
     bottom = drawn.shape[0] - SHEET_MARGIN
-    tops = [bottom - 3 * side - 2 * SHEET_GAP - BREAK, bottom - 2 * side - SHEET_GAP - BREAK, bottom - side]
+    tops = [
+        bottom - 3 * side - 2 * SHEET_GAP - BREAK,
+        bottom - 2 * side - SHEET_GAP - BREAK,
+        bottom - side,
+    ]
     for row, top in zip(sheet().rows, tops, strict=True):
         for pixels, left in zip(
             row.pixels, (right - 2 * side - SHEET_GAP - BREAK, right - side), strict=True

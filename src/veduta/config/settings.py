@@ -296,6 +296,64 @@ class Settings(BaseModel):
         pattern=r"^[0-9]+(\.[0-9]+)?[MG]B$",
     )
 
+    # what follows from the settings above; asked for by name instead of comparing values
+
+    @property
+    def frozen_stages(self) -> int | None:
+        """Number of leading backbone stages that keep their weights; None where all of them do.
+
+        >>> [Settings(freeze=freeze).frozen_stages for freeze in ("all", "none", 3)]
+        [None, 0, 3]
+        """
+        if self.freeze == "all":
+            return None
+        return 0 if self.freeze == "none" else self.freeze
+
+    @property
+    def trains_backbone(self) -> bool:
+        """Whether stages of the backbone train with the head."""
+        return self.frozen_stages is not None
+
+    @property
+    def trains_whole_backbone(self) -> bool:
+        """Whether every stage of the backbone trains, so that no feature can be cached."""
+        return self.frozen_stages == 0
+
+    @property
+    def cached_views(self) -> int:
+        """Number of augmented views of which frozen stages compute features; 0 without them."""
+        return 0 if self.trains_whole_backbone else self.views or 0
+
+    @property
+    def uses_folds(self) -> bool:
+        """Whether the winner is selected by cross-validation."""
+        return self.folds is not None
+
+    @property
+    def fold_count(self) -> int:
+        """Number of folds; 1 without cross-validation."""
+        return self.folds or 1
+
+    @property
+    def uses_halving(self) -> bool:
+        """Whether trials compete by successive halving."""
+        return self.halving is not None
+
+    @property
+    def refits_winner(self) -> bool:
+        """Whether the winner is trained again on training and validation images together."""
+        return self.refit or self.uses_folds
+
+    @property
+    def averages_weights(self) -> bool:
+        """Whether a moving average of the weights is evaluated and kept."""
+        return self.ema > 0
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether the backbone runs in int8."""
+        return self.precision == "int8"
+
 
 OF_A_RUN = frozenset(
     {

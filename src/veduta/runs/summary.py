@@ -1,0 +1,385 @@
+"""What `summary.json` and `inspection.json` hold, one model per command.
+
+A metric that could not be measured has the value None. The journal's last event of a run,
+`runs.events.RunFinished`, contains the same `Summary`, so `summary.json` can be written again from
+the journal alone.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from veduta.errors import InputError
+from veduta.runs.files import write_json
+from veduta.runs.provenance import DataSummary, EngineChoice, Record, SettingValue
+
+FORMAT: Literal[1] = 1
+
+TestTimeAugmentation = Literal["none", "flip"]
+
+
+# building blocks
+
+
+class Estimate(Record):
+    """A metric with its 95 % interval and the number of images it was measured on."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    images: int
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a value."""
+        return self.value is not None
+
+
+Metrics = dict[str, Estimate]
+"""Metrics by name, such as `macro_f1`."""
+
+
+class CorrectedAccuracy(Record):
+    """Accuracy of the winner corrected for the selection among trials, with its 95 % interval.
+
+    `optimism` is the validation accuracy minus `value`.
+    """
+
+    value: float
+    low: float
+    high: float
+    optimism: float
+
+
+class EngineAgreement(Record):
+    """Largest deviation of the engine's features from those of PyTorch in float32."""
+
+    reference: str
+    images: int
+    max_relative_difference: float
+    min_cosine_similarity: float
+
+
+# results of a run
+
+
+class Winner(Record):
+    """The selected trial.
+
+    Attributes:
+        trial: its id.
+        hyperparameters: all of them; None where a setting has no effect on this trial.
+        varied: those in which the trials of the run differ.
+        best_epoch: epoch with the highest validation accuracy; the first of several.
+        refit: whether the model was trained again on training and validation images together.
+    """
+
+    trial: str
+    hyperparameters: dict[str, SettingValue]
+    varied: dict[str, SettingValue]
+    best_epoch: int
+    refit: bool
+
+    @property
+    def trains_backbone(self) -> bool:
+        """Whether the trial trained layers of the backbone besides the head."""
+        return self.hyperparameters["freeze"] != "all"
+
+
+class HalvingRound(Record):
+    """A round of successive halving: number of trials, and the epoch up to which they train."""
+
+    trials: int
+    epochs: int
+
+
+class Halving(Record):
+    """The rounds of successive halving."""
+
+    reduction_factor: int
+    rounds: tuple[HalvingRound, ...]
+
+
+class TestResult(Record):
+    """Result on the held-out test set.
+
+    Attributes:
+        accuracy: of all test images; without value where none could be decoded.
+        accuracy_without_conflicts: of those without an identical image of another label; None
+            where there is no such conflict.
+        tta: test-time augmentation.
+        evaluations: how often this run evaluated the test set; 0 where it has no images.
+        previous_evaluations: evaluations of the same images and labels by other runs on this
+            machine.
+    """
+
+    __test__: ClassVar[bool] = False  # pytest would collect the class
+
+    accuracy: Estimate
+    accuracy_without_conflicts: Estimate | None = None
+    tta: TestTimeAugmentation
+    evaluations: int
+    previous_evaluations: int
+
+
+class Calibration(Record):
+    """Temperature scaling and its effect.
+
+    Attributes:
+        temperature: divisor of the logits.
+        images: number of images it was fitted on.
+        reason: why it stayed 1; None where it was fitted.
+        before, after: log loss, Brier score and calibration errors on the test images at
+            temperature 1 and at `temperature`; None without test images.
+    """
+
+    temperature: float
+    images: int
+    reason: str | None = None
+    before: Metrics | None = None
+    after: Metrics | None = None
+
+
+class AcceptedImages(Record):
+    """Images accepted at a confidence threshold: their fraction, and the error among them."""
+
+    coverage: Estimate
+    error: Estimate
+
+
+class AcceptedOnValidation(AcceptedImages):
+    """The same on validation; `error_upper_bound` holds for all thresholds together (95 %)."""
+
+    error_upper_bound: float
+
+
+class Abstention(Record):
+    """The confidence threshold that keeps the error below `max_error`.
+
+    Attributes:
+        max_error: requested upper bound of the error.
+        threshold: lowest threshold that keeps it on validation; None where none does.
+        validation: what the threshold accepts of the validation images.
+        test: what it accepts of the test (or evaluated) images.
+        reason: why there is no threshold.
+    """
+
+    max_error: float
+    threshold: float | None = None
+    validation: AcceptedOnValidation | None = None
+    test: AcceptedImages | None = None
+    reason: str | None = None
+
+
+class RowCounts(Record):
+    """Number of rows: decoded images, and feature vectors."""
+
+    pixels: int
+    features: int
+
+
+class Durations(Record):
+    """Seconds per stage; `total` contains the others."""
+
+    pixels: float
+    features: float
+    training: float
+    total: float
+
+    @classmethod
+    def rounded(cls, *, pixels: float, features: float, training: float, total: float) -> Self:
+        """Return durations rounded to milliseconds."""
+        return cls(
+            pixels=round(pixels, 3),
+            features=round(features, 3),
+            training=round(training, 3),
+            total=round(total, 3),
+        )
+
+
+class Summary(Record):
+    """`summary.json` of a search or a training.
+
+    Attributes:
+        folds: number of cross-validation folds; None for one validation split.
+        validation_accuracy: of the winner at its best epoch; it selected the winner.
+        corrected_accuracy: the same corrected for the selection; None with too few images.
+        tied_trials: ids of the trials that do not differ significantly from the winner.
+        trial_count: number of different trials.
+        grid_cells: number of grid cells; more than trials where cells differ in unused settings.
+        failed_trials: number of trials that failed.
+        strict: whether data errors make the command exit with code 3.
+        resume_count: how often the run was resumed.
+        metrics: further metrics on the test images; None without test images.
+        label_issue_count: suspicious labels found by cross-validation; None without folds.
+        engine_agreement: None where the engine is the reference, or no feature was computed.
+        rows_from_cache, rows_computed: of decoded images and features.
+    """
+
+    format: Literal[1] = FORMAT
+    command: Literal["search", "train"]
+    winner: Winner
+    folds: int | None = None
+    halving: Halving | None = None
+    validation_accuracy: Estimate
+    corrected_accuracy: CorrectedAccuracy | None = None
+    tied_trials: tuple[str, ...]
+    trial_count: int
+    grid_cells: int
+    failed_trials: int
+    strict: bool
+    resume_count: int
+    test: TestResult
+    metrics: Metrics | None = None
+    calibration: Calibration
+    abstention: Abstention
+    label_issue_count: int | None = None
+    data: DataSummary
+    engine: EngineChoice
+    engine_agreement: EngineAgreement | None = None
+    rows_from_cache: RowCounts
+    rows_computed: RowCounts
+    seconds: Durations
+
+
+# results of the other commands
+
+
+class EvaluationSummary(Record):
+    """`summary.json` of `veduta evaluate`."""
+
+    format: Literal[1] = FORMAT
+    command: Literal["evaluate"] = "evaluate"
+    run: str
+    test: TestResult
+    metrics: Metrics
+    calibration: Calibration
+    abstention: Abstention
+    images_seen_in_training: int
+    rejected_files: int
+
+
+class PredictionSummary(Record):
+    """`summary.json` of `veduta predict`; the last four are None without `max_error`."""
+
+    format: Literal[1] = FORMAT
+    command: Literal["predict"] = "predict"
+    run: str
+    images: int
+    rejected_files: int
+    labels: dict[str, int]
+    max_error: float | None = None
+    threshold: float | None = None
+    temperature: float | None = None
+    abstained: int | None = None
+
+
+class ComparedRun(Record):
+    """One of the two runs of a comparison."""
+
+    run: str
+    accuracy: Estimate
+    macro_f1: Estimate
+
+
+class Agreement(Record):
+    """Number of images by which of the two runs is correct."""
+
+    both_correct: int
+    only_first_correct: int
+    only_second_correct: int
+    both_wrong: int
+
+
+class ComparisonSummary(Record):
+    """`summary.json` of `veduta compare`; `differences` are second minus first."""
+
+    format: Literal[1] = FORMAT
+    command: Literal["compare"] = "compare"
+    runs: tuple[ComparedRun, ComparedRun]
+    differences: Metrics
+    mcnemar_p_value: float
+    images: Agreement
+
+
+class ExplanationSummary(Record):
+    """`summary.json` of `veduta explain`."""
+
+    format: Literal[1] = FORMAT
+    command: Literal["explain"] = "explain"
+    run: str
+    method: Literal["gradcam", "occlusion"]
+    target: str | None = None
+    layer: str | None = None
+    images: int
+    rejected_files: int
+
+
+class SuggestedRates(Record):
+    """Learning rates to try: of the steepest descent, and a tenth of that of the lowest loss."""
+
+    steepest: float
+    tenth_of_minimum: float
+
+
+class RangeTestSummary(Record):
+    """`summary.json` of `veduta lr-find`."""
+
+    format: Literal[1] = FORMAT
+    command: Literal["lr-find"] = "lr-find"
+    suggestion: SuggestedRates | None = None
+    steps: int
+    images: int
+
+
+AnySummary = (
+    Summary
+    | EvaluationSummary
+    | PredictionSummary
+    | ComparisonSummary
+    | ExplanationSummary
+    | RangeTestSummary
+)
+
+_ANY: TypeAdapter[AnySummary] = TypeAdapter(Annotated[AnySummary, Field(discriminator="command")])
+
+
+def write_summary(path: Path, summary: Record) -> None:
+    """Write a summary as indented JSON, in the order of its fields."""
+    write_json(path, summary.model_dump(mode="json"))
+
+
+def read_summary(path: Path) -> AnySummary:
+    """Return the summary of any command.
+
+    Raises:
+        InputError: the file is missing, is damaged, or was not written by Veduta.
+    """
+    try:
+        return _ANY.validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:  # a ValidationError is a ValueError
+        raise InputError(
+            f"a finished directory must have the summary.json that was written there; {path}: "
+            f"{_reason(error)}: restore it, or let `veduta rebuild` write it again"
+        ) from error
+
+
+def read_run_summary(path: Path) -> Summary:
+    """Return the summary of a search or a training. Raises as `read_summary`."""
+    summary = read_summary(path)
+    if not isinstance(summary, Summary):
+        raise InputError(
+            f"a run of `veduta search` or `veduta train` is needed; {path.parent} was written by "
+            f"`veduta {summary.command}`: give the directory of a run"
+        )
+    return summary
+
+
+def _reason(error: Exception) -> str:
+    """Return the first fault of a validation with its location, or any other error's message."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+    return " ".join(str(error).split())[:200]
