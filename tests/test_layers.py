@@ -58,7 +58,7 @@ def imported_names(source: str) -> Iterator[str]:
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module by its dotted name below `veduta`, `__init__` files by the name of the package."""
+    """Every module by its dotted name; `__init__` files have the name of their package."""
     found = {}
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -89,7 +89,7 @@ def package_of(module: str) -> str:
 
 
 def edges() -> Iterator[tuple[str, str]]:
-    """Yield (module, imported module) for every import inside Veduta; the root package is left out."""
+    """Yield (module, imported module) for every import inside Veduta but its root."""
     for module, targets in imports().items():
         yield from ((module, target) for target in sorted(targets) if module and target)
 

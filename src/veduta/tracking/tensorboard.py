@@ -52,20 +52,27 @@ def hyper_parameters(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     return [{n: float(v) if n in numeric else as_text(v) for n, v in t.items()} for t in trials]
 
 
-def write_trial(folder: Path, parameters: Mapping[str, Any], events: Sequence[Event]) -> None:
+def write_trial(
+    folder: Path,
+    parameters: Mapping[str, Any],
+    events: Sequence[Event],
+    *,
+    keep_pictures: bool = False,
+) -> None:
     """Write one trial as one TensorBoard run: curves by epoch, and its row of the HParams table.
 
-    Curves that an earlier attempt wrote are replaced; pictures stay.
+    What an earlier attempt wrote is replaced.
 
     Args:
         folder: Directory of the TensorBoard run.
         parameters: Hyper-parameters of the trial, as `hyper_parameters` gives them.
         events: Events of the trial, in the order of the journal; it may still be running.
+        keep_pictures: Whether only curves are replaced.
     """
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
-    earlier = _curve_files(folder)
+    earlier = _curve_files(folder) if keep_pictures else [*filter(Path.is_file, folder.glob("*"))]
     finished = events[-1] if events[-1]["event"] == "trial finished" else {}
     best = {f"best/{name}": float(finished[name]) for name in BEST if name in finished}
     # with the default queue of 10, every event waits for the thread that writes
