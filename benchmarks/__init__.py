@@ -1,1 +1,1 @@
-"""Ratios measured side by side in one run, so that what the machine does falls on all alike."""
+"""Ratios measured alternately in one run, so that other load affects all measurements equally."""

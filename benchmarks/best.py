@@ -1,14 +1,16 @@
-"""Part (d) of `benchmarks.grid`: how good, and how quick, the best recipe on frozen features is.
+"""Part (d) of `benchmarks.grid`: accuracy and duration of the best settings for frozen features.
 
-The recipe was found on the validation images, in a handful of trials; the test met it once a run.
+The settings were selected on the validation images in a few trials; each run evaluates the test set
+once.
 """
 
 import shutil
 from pathlib import Path
 
-from benchmarks.command import search
+from benchmarks.command import run_search
+from veduta.tracking.text import format_estimate
 
-RECIPE: dict[str, object] = {
+SETTINGS: dict[str, object] = {
     "model": "efficientnet_lite2",
     "image_size": 224,
     "precision": "int8",
@@ -27,18 +29,14 @@ RECIPE: dict[str, object] = {
 }
 
 
-def best_recipe(folder: Path, place: Path) -> None:
-    """Run it from images, the cache empty, and print seconds and accuracies."""
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    summary, seconds = search(folder, place, RECIPE)
-    told = " ".join(f"{name}={value}" for name, value in RECIPE.items())
-    print(f"(d) {told}")
-    print(f"(d) whole {seconds:.1f} s: {summary['seconds']}")
-    print(f"(d) winner {summary['winner']['varied']} of {summary['trials']} trials")
-    for part in ("validation", "test"):
-        found = summary[part]
-        print(
-            f"(d) {part:10} {found['accuracy']:.1%} ({found['low']:.1%} to {found['high']:.1%}, "
-            f"{found['images']} images)"
-        )
+def run_best_settings(data: Path, folder: Path) -> None:
+    """Run the search with an empty cache, and print seconds and accuracies."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    summary, seconds = run_search(data, folder, SETTINGS)
+    settings = " ".join(f"{name}={value}" for name, value in SETTINGS.items())
+    print(f"(d) {settings}")
+    print(f"(d) total {seconds:.1f} s: {summary.seconds}")
+    print(f"(d) winner {summary.winner.varied} of {summary.trial_count} trials")
+    print(f"(d) validation {format_estimate(summary.validation_accuracy)}")
+    print(f"(d) test       {format_estimate(summary.test.accuracy)}")

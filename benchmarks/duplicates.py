@@ -1,9 +1,9 @@
-"""How long 100,000 perceptual hashes take to be searched for images that look alike.
+"""Measure the search for similar images among 100,000 perceptual hashes.
 
     python -m benchmarks.duplicates [--images N] [--pairs N] [--distance BITS]
 
-Random hashes, among them planted pairs at every distance up to the one asked for, which must all be
-found; and every pair that a comparison of all hashes with a share of them finds, no more, no fewer.
+The hashes are random, except planted pairs at every distance up to the given one, which must all be
+found. The pairs of some hashes are compared with those of a brute-force search.
 """
 
 import argparse
@@ -13,27 +13,27 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from veduta.data.checks.duplicates import DISTANCE
-from veduta.data.hashing import BITS, alike
+from veduta.data.checks.duplicates import MAX_DISTANCE, find_similar_pairs
+from veduta.data.traits import BITS
 
-COMPARED = 2_000  # hashes that are compared with all
+COMPARED = 2_000  # hashes that are compared with all others
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--pairs", type=int, default=5_000)
-    parser.add_argument("--distance", type=int, default=DISTANCE)
-    chosen = parser.parse_args()
-    hashes, planted = drawn(chosen.images, chosen.pairs, chosen.distance)
+    parser.add_argument("--distance", type=int, default=MAX_DISTANCE)
+    options = parser.parse_args()
+    hashes, planted = draw_hashes(options.images, options.pairs, options.distance)
     start = time.perf_counter()
-    found, more = alike(hashes, chosen.distance)
+    similar, more = find_similar_pairs(hashes, options.distance)
     seconds = time.perf_counter() - start
-    pairs = {(i, j) for i, j, _ in found.tolist()}
-    expected = by_comparison(hashes, chosen.distance)
+    pairs = {(i, j) for i, j, _ in similar.tolist()}
+    expected = compare_all(hashes, options.distance)
     compared = {pair for pair in pairs if pair[0] < COMPARED}
-    print(f"{chosen.images:,} hashes, at most {chosen.distance} of {BITS} bits apart")
+    print(f"{options.images:,} hashes, at most {options.distance} of {BITS} bits apart")
     print(f"seconds              {seconds:.2f}")
     print(f"pairs                {len(pairs):,}, and {more.sum() // 2:,} more")
     print(f"planted, found       {len(planted & pairs):,} of {len(planted):,}")
@@ -42,28 +42,28 @@ def main() -> None:
     print(f"peak memory          {peak:,.0f} MB")
 
 
-def drawn(
+def draw_hashes(
     images: int, pairs: int, distance: int
 ) -> tuple[NDArray[np.uint64], set[tuple[int, int]]]:
-    """Random hashes, the last `pairs` of which are others with up to `distance` bits changed."""
+    """Draw random hashes, the last `pairs` of them similar to others (up to `distance` bits)."""
     generator = np.random.default_rng(0)
     hashes = generator.integers(0, 2**64, images, dtype=np.uint64)
     origins = generator.choice(images - pairs, pairs, replace=False)
-    for place, origin in zip(range(images - pairs, images), origins, strict=True):
-        bits = generator.choice(BITS, place % (distance + 1), replace=False)
+    for index, origin in zip(range(images - pairs, images), origins, strict=True):
+        bits = generator.choice(BITS, index % (distance + 1), replace=False)
         flips = sum(1 << int(bit) for bit in bits)
-        hashes[place] = hashes[origin] ^ np.uint64(flips)
-    places = range(images - pairs, images)
-    return hashes, {(int(o), place) for o, place in zip(origins, places, strict=True)}
+        hashes[index] = hashes[origin] ^ np.uint64(flips)
+    copies = range(images - pairs, images)
+    return hashes, {(int(o), copy) for o, copy in zip(origins, copies, strict=True)}
 
 
-def by_comparison(hashes: NDArray[np.uint64], distance: int) -> set[tuple[int, int]]:
-    """Every close pair whose first hash is one of the first `COMPARED`."""
-    found = set()
+def compare_all(hashes: NDArray[np.uint64], distance: int) -> set[tuple[int, int]]:
+    """Return every similar pair whose first hash is one of the first `COMPARED`."""
+    pairs = set()
     for i in range(min(COMPARED, len(hashes))):
         others = np.bitwise_count(hashes[i + 1 :] ^ hashes[i]) <= distance
-        found |= {(i, i + 1 + int(j)) for j in np.flatnonzero(others)}
-    return found
+        pairs |= {(i, i + 1 + int(j)) for j in np.flatnonzero(others)}
+    return pairs
 
 
 if __name__ == "__main__":

@@ -1,20 +1,21 @@
-"""Fine-tuning against the frozen head of the same network: is it better, and is it never worse?
+"""Compare fine-tuning with a frozen backbone: is it more accurate, and is it never worse?
 
-    python -m benchmarks.finetune [FOLDER] [--weather FOLDER] [--seeds 3] [--side-by-side 2]
+    python -m benchmarks.finetune [FOLDER] [--weather FOLDER] [--seeds 3] [--processes 2]
         [--keep DIR]
 
-intel     three seeds, each with folds and first weights of its own. Two folds: a training image
-          is judged by a training on the other half. The winner, trained again on all of them, meets
-          the test images once. So every image is judged once a seed, by a network that has not
-          seen it.
+intel     three seeds, each with its own folds and initial weights. Two folds: each training image
+          is predicted by a model that was trained on the other half. The refit winner is evaluated
+          once on the test images. So every image is predicted once per seed, by a model that was
+          not trained on it.
 weather   five folds, one seed.
 
-The difference is that of the mean over seeds, its 95 % interval from draws of images (an image is
-drawn with its answers of all seeds). Both see the same augmented views. The frozen head is the best
-of three learning rates out of fold; the fine-tuned network has one recipe for both data sets
-(`TUNED`): its head alone first, then the last stages with it, the earliest of them at a lower rate,
-and maps mixed in front of them (MixUp, CutMix).
-Runs go side by side, one processor each; those that are in DIR already are not made again.
+The difference is that of the means over seeds; its 95 % interval is a bootstrap over images (an
+image is drawn with its predictions of all seeds). Both methods use the same augmented views. The
+frozen backbone has the best of three learning rates on validation; the fine-tuned network has the
+same settings for both data sets (`FINE_TUNED`): first only its head is trained, then also the last
+stages, the first of them with a lower learning rate, with feature maps mixed in front of them
+(MixUp, CutMix).
+Runs are executed in parallel, one core each; runs that exist in DIR already are not repeated.
 """
 
 import argparse
@@ -22,14 +23,16 @@ import json
 import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.command import hold, search
+from benchmarks.command import pin_to_core, run_search
+from veduta.runs.scores import load_test_scores, load_validation_scores
+from veduta.runs.summary import Summary
+from veduta.types import BoolArray
 
 SHARED: dict[str, object] = {
     "model": "efficientnet_lite0", "image_size": 150, "views": 8, "label_smoothing": 0.1,
@@ -38,103 +41,115 @@ SHARED: dict[str, object] = {
 FROZEN = {
     **SHARED, "augment": "crop+flip", "lr": [3e-4, 1e-3, 3e-3], "weight_decay": 1e-4, "epochs": 20,
 }  # fmt: skip
-TUNED = {
+FINE_TUNED = {
     **SHARED, "augment": "crop+flip+mixup+cutmix", "freeze": 4, "freeze_epochs": 2,
     "backbone_lr_scale": 0.3, "lr": [1e-3], "warmup": 0.5, "ema": 0.99, "weight_decay": 0.02,
     "epochs": 12,
 }  # fmt: skip
-KINDS = {"frozen": FROZEN, "tuned": TUNED}
+METHODS = {"frozen": FROZEN, "tuned": FINE_TUNED}
 DRAWS = 10_000
-Hits = NDArray[np.bool_]
 
 
-def run(job: tuple[Path, Path, dict[str, object]]) -> dict[str, Any]:
-    """One search of a folder into a place, or what it left there: its summary and seconds."""
-    folder, place, flags = job
-    kept = place / "figures.json"
-    if not kept.is_file() or json.loads(kept.read_text())["flags"] != flags:
-        shutil.rmtree(place / "run", ignore_errors=True)  # of other flags, or broken off
-        place.mkdir(parents=True, exist_ok=True)
-        summary, seconds = search(folder, place, flags)
-        kept.write_text(json.dumps({**summary, "whole": seconds, "flags": flags}))
-    found: dict[str, Any] = json.loads(kept.read_text())
-    return {**found, "scores": place / "run" / "scores"}
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished search, its total seconds, and the folder of its scores."""
+
+    summary: Summary
+    seconds: float
+    scores: Path
 
 
-def test_hits(found: dict[str, Any]) -> Hits:
-    """(images,) whether the winner got a test image right, in order of their names."""
-    with np.load(found["scores"] / "test.npz") as kept:
-        hits: Hits = (kept["logits"].argmax(1) == kept["truth"])[np.argsort(kept["paths"])]
-    return hits
+def run(job: tuple[Path, Path, dict[str, object]]) -> Result:
+    """Run a search of a data folder into a folder, or load the result that exists there."""
+    data, folder, flags = job
+    path = folder / "result.json"
+    if not path.is_file() or json.loads(path.read_text())["flags"] != flags:
+        shutil.rmtree(folder / "run", ignore_errors=True)  # of other flags, or interrupted
+        folder.mkdir(parents=True, exist_ok=True)
+        summary, seconds = run_search(data, folder, flags)
+        content = {"summary": summary.model_dump(mode="json"), "seconds": seconds, "flags": flags}
+        path.write_text(json.dumps(content))
+    stored = json.loads(path.read_text())
+    summary = Summary.model_validate_json(json.dumps(stored["summary"]))
+    return Result(summary, stored["seconds"], folder / "run" / "scores")
 
 
-def fold_hits(found: dict[str, Any]) -> Hits:
-    """(images,) whether the winner got an image right, out of fold, in canonical order."""
-    with np.load(found["scores"] / f"{found['winner']['trial']}.npz") as kept:
-        hits = np.unpackbits(kept["hits"], axis=1, count=int(kept["images"])).astype(bool)
-        best: Hits = hits[int(kept["best_epoch"]) - 1]
-    return best
+def load_test_correctness(result: Result) -> BoolArray:
+    """Return (images,) whether the winner predicts a test image correctly, sorted by name."""
+    scores = load_test_scores(result.scores / "test.npz")
+    correct: BoolArray = scores.correct[np.argsort(scores.paths)]
+    return correct
 
 
-def difference(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float, float]:
-    """Mean of after - before over (seeds, images), and its interval from draws of images."""
-    gained = after.astype(float).mean(0) - before.astype(float).mean(0)
+def load_fold_correctness(result: Result) -> BoolArray:
+    """Return (images,) whether the winner predicts a validation image correctly."""
+    path = result.scores / f"{result.summary.winner.trial}.npz"
+    return load_validation_scores(path).correct_at_best
+
+
+def estimate_difference(before: BoolArray, after: BoolArray) -> tuple[float, float, float]:
+    """Return the mean of after - before over (seeds, images), and its 95 % interval."""
+    gain = after.astype(float).mean(0) - before.astype(float).mean(0)
     generator = np.random.default_rng(0)
-    means = [gained[generator.integers(0, len(gained), len(gained))].mean() for _ in range(DRAWS)]
+    means = [gain[generator.integers(0, len(gain), len(gain))].mean() for _ in range(DRAWS)]
     low, high = np.quantile(means, (0.025, 0.975))
-    return float(gained.mean()), float(low), float(high)
+    return float(gain.mean()), float(low), float(high)
 
 
-def tell(data: str, pairs: list[dict[str, dict[str, Any]]]) -> None:
-    """What each run came to, and what was gained: out of fold, on the test, on both together."""
-    for number, pair in enumerate(pairs):
-        for kind, found in pair.items():
+def print_results(data: str, results: list[dict[str, Result]]) -> None:
+    """Print the accuracies of each run, and the gains on validation, on test, and on both."""
+    for number, by_method in enumerate(results):
+        for method, result in by_method.items():
+            summary = result.summary
             print(
-                f"{data} {number} {kind:7} out of fold {found['validation']['accuracy']:.1%}  "
-                f"test {found['test']['accuracy']:.1%}  {found['whole']:.0f} s"
+                f"{data} {number} {method:7} validation {summary.validation_accuracy.value:.1%}  "
+                f"test {summary.test.accuracy.value:.1%}  {result.seconds:.0f} s"
             )
-    hits = {
-        kind: (
-            np.array([fold_hits(pair[kind]) for pair in pairs]),
-            np.array([test_hits(pair[kind]) for pair in pairs]),
+    correct = {
+        method: (
+            np.array([load_fold_correctness(by_method[method]) for by_method in results]),
+            np.array([load_test_correctness(by_method[method]) for by_method in results]),
         )
-        for kind in KINDS
+        for method in METHODS
     }
-    for name, parts in {"out of fold": [0], "test": [1], "both": [0, 1]}.items():
-        both = (np.concatenate([hits[kind][part] for part in parts], axis=1) for kind in KINDS)
-        mean, low, high = difference(*both)
-        print(f"{data} gained, {name:11} {mean:+.1%} ({low:+.1%} to {high:+.1%})", flush=True)
+    for name, splits in {"validation": [0], "test": [1], "both": [0, 1]}.items():
+        frozen, tuned = (
+            np.concatenate([correct[method][split] for split in splits], axis=1)
+            for method in METHODS
+        )
+        mean, low, high = estimate_difference(frozen, tuned)
+        print(f"{data} gain, {name:10} {mean:+.1%} ({low:+.1%} to {high:+.1%})", flush=True)
 
 
 def main() -> None:
-    """Run both on both."""
+    """Run both methods on both data sets."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", nargs="?", type=Path, default=Path("../shared/data/intel"))
     parser.add_argument("--weather", type=Path, default=Path("../shared/data/weather"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--side-by-side", type=int, default=2)
-    parser.add_argument("--keep", type=Path, help="where the runs shall stay")
-    given = parser.parse_args()
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="folder in which the runs are kept")
+    options = parser.parse_args()
     context = get_context("spawn")
     with tempfile.TemporaryDirectory() as scratch:
-        keep = given.keep or Path(scratch)
+        keep = options.keep or Path(scratch)
         plans = {
-            "intel": (given.folder, {"folds": 2}, range(given.seeds)),
-            "weather": (given.weather, {"folds": 5}, range(1)),
+            "intel": (options.folder, {"folds": 2}, range(options.seeds)),
+            "weather": (options.weather, {"folds": 5}, range(1)),
         }
         jobs = [
-            (folder, keep / f"{data}-{seed}-{kind}", {**flags, **folds, "seed": seed})
+            (folder, keep / f"{data}-{seed}-{method}", {**flags, **folds, "seed": seed})
             for data, (folder, folds, seeds) in plans.items()
             for seed in seeds
-            for kind, flags in KINDS.items()
+            for method, flags in METHODS.items()
         ]
-        turn = context.Value("i", 0)
+        counter = context.Value("i", 0)
         with ProcessPoolExecutor(
-            given.side_by_side, mp_context=context, initializer=hold, initargs=(turn,)
+            options.processes, mp_context=context, initializer=pin_to_core, initargs=(counter,)
         ) as pool:
-            found = pool.map(run, jobs)
+            results = pool.map(run, jobs)
             for data, (_, _, seeds) in plans.items():
-                tell(data, [{kind: next(found) for kind in KINDS} for _ in seeds])
+                print_results(data, [{name: next(results) for name in METHODS} for _ in seeds])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How far the readable NumPy is from PyTorch: the digits CNN, one epoch each, on one thread.
+"""Compare the readable NumPy code with PyTorch: one epoch of a CNN on digits, on one thread.
 
     python -m benchmarks.foundations [--rounds N]
 
-The same layers, batches, optimiser and samples on both sides, in turns in one run: foundations in
-float64, PyTorch in float64 and, as people train, in float32. The promise is a ratio below 10.
+Layers, batches, optimizer and samples are the same, and the measurements alternate in one run:
+foundations in float64, PyTorch in float64 and in the usual float32. The ratio should be below 10.
 """
 
 # ruff: noqa: E402 - the number of threads is fixed before NumPy and torch are loaded
@@ -34,42 +34,42 @@ from veduta.foundations.layers import (
 )
 from veduta.foundations.training import Samples, TrainingSettings, train
 
-PROMISED = 10
+MAX_RATIO = 10
 BATCH, LR, MU = 32, 0.02, 0.9
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     digits = load_digits()
     x, labels = digits.data.reshape(-1, 1, 8, 8) / 16, digits.target
-    ways: dict[str, Callable[[], None]] = {
-        "foundations, float64": lambda: ours(x, labels),
-        "PyTorch, float64": lambda: by_torch(x, labels, torch.float64),
-        "PyTorch, float32": lambda: by_torch(x, labels, torch.float32),
+    methods: dict[str, Callable[[], None]] = {
+        "foundations, float64": lambda: train_foundations(x, labels),
+        "PyTorch, float64": lambda: train_torch(x, labels, torch.float64),
+        "PyTorch, float32": lambda: train_torch(x, labels, torch.float32),
     }
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for way in ways.values():
-        way()  # once to warm up
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    for method in methods.values():
+        method()  # warm up
     for _ in range(rounds):
-        for name, way in ways.items():
+        for name, method in methods.items():
             start = time.process_time()
-            way()
+            method()
             seconds[name].append(time.process_time() - start)
-    print(f"one epoch of {len(x)} digits, processor seconds, median of {rounds} rounds, one thread")
+    print(f"one epoch of {len(x)} digits, CPU seconds, median of {rounds} rounds, one thread")
     median = {name: statistics.median(times) for name, times in seconds.items()}
     own = median["foundations, float64"]
     for name, second in median.items():
         print(f"{name:<22} {second:6.2f} s   ratio {own / second:5.1f}")
     slowest = max(own / second for second in median.values())
-    print(f"promised: below {PROMISED}; {'kept' if slowest < PROMISED else 'NOT KEPT'}")
+    print(f"target: below {MAX_RATIO}; {'reached' if slowest < MAX_RATIO else 'NOT REACHED'}")
 
 
-def ours(x: np.ndarray, labels: np.ndarray) -> None:
-    """One epoch of foundations."""
+def train_foundations(x: np.ndarray, labels: np.ndarray) -> None:
+    """Train one epoch with foundations."""
     rng = np.random.default_rng(0)
     net: list[Layer] = [
         Convolution(1, 16, k=3, padding=1, rng=rng),
@@ -88,8 +88,8 @@ def ours(x: np.ndarray, labels: np.ndarray) -> None:
     train(net, Samples(x, labels), validation=few, settings=settings, rng=rng)
 
 
-def by_torch(x: np.ndarray, labels: np.ndarray, dtype: torch.dtype) -> None:
-    """One epoch of the same network in PyTorch."""
+def train_torch(x: np.ndarray, labels: np.ndarray, dtype: torch.dtype) -> None:
+    """Train one epoch of the same network with PyTorch."""
     network = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
         nn.BatchNorm2d(16),

@@ -1,16 +1,15 @@
-"""Each network at the same price: ten minutes of one processor, on two data sets, three seeds.
+"""Compare networks at the same cost: ten minutes of one core, on two data sets, three seeds.
 
     python -m benchmarks.networks [--intel FOLDER] [--weather FOLDER] [--seeds 3] [--keep DIR]
-        [--side-by-side 2] [--only NETWORK,NETWORK]
+        [--processes 2] [--only NETWORK,NETWORK]
 
-A run is `veduta search` over one learning rate, that of the network's own recipe, held to one
-processor. Its budget is processor time, which
-other runs beside it do not use up: `--side-by-side` of them go at once, one processor each. A
-schedule has to know its end, so a network has as many epochs as fit (`EPOCHS`), or as its own
-recipe asks for where that is less; what a run really took is in the table, and a run that took
-more is marked. Data without a test split give a share of their images, so a seed has its own test
-images; those of Intel are the same for all. Every run opens its test once. Runs that are already in
-DIR are not made again.
+A run is `veduta search` with one learning rate, the default of the network, on one core. Its budget
+is CPU time, which parallel runs do not consume: `--processes` of them run at the same time, one
+core each. Schedules require the number of epochs in advance, so a network has as many epochs as fit
+into the budget (`EPOCHS`), or its default number if that is less; the table contains the CPU time
+of the runs and marks runs over the budget. Without a test split, some of the images are held out,
+so each seed has its own test images; those of Intel are the same for all seeds. Every run evaluates
+the test set once. Runs that exist in DIR already are not repeated.
 """
 
 import argparse
@@ -20,16 +19,16 @@ import statistics
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-from benchmarks.command import hold, search
+from benchmarks.command import pin_to_core, run_search
 from benchmarks.finetune import SHARED
+from veduta.runs.summary import Summary
 
-BUDGET = 600.0  # seconds of one processor
-TUNED = {
+BUDGET = 600.0  # seconds of one core
+FINE_TUNED = {
     **SHARED, "augment": "crop+flip", "freeze": 4, "freeze_epochs": 2, "backbone_lr_scale": 0.3,
     "lr": [5e-4], "warmup": 0.5, "ema": 0.99, "weight_decay": 0.02, "epochs": 8,
 }  # fmt: skip
@@ -37,29 +36,31 @@ NETWORKS: dict[str, dict[str, object]] = {
     "mlp": {"model": "mlp", "lr": [1e-3]},
     "report_cnn": {"model": "report_cnn", "lr": [3e-4]},
     "cnn": {"model": "cnn", "lr": [0.2]},
-    "lite0 fine-tuned": TUNED,
+    "lite0 fine-tuned": FINE_TUNED,
 }
 EPOCHS = {
     ("report_cnn", "intel"): 3,
     ("report_cnn", "weather"): 14,
     ("cnn", "intel"): 20,
 }
-"""Where the budget is less than what the recipe asks for."""
+"""Number of epochs where the budget is less than the default number takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training, and where it is kept."""
+    """A training, and the folder in which it is kept."""
 
     network: str
     data: str
     folder: Path
     seed: int
-    place: Path
+    output: Path
 
 
-def runs(folders: dict[str, Path], networks: list[str], seeds: int, keep: Path) -> Iterator[Run]:
-    """Every run; those of one network and data set stand together."""
+def plan_runs(
+    folders: dict[str, Path], networks: list[str], seeds: int, keep: Path
+) -> Iterator[Run]:
+    """Yield every run, grouped by network and data set."""
     for network in networks:
         for data, folder in folders.items():
             for seed in range(seeds):
@@ -67,67 +68,82 @@ def runs(folders: dict[str, Path], networks: list[str], seeds: int, keep: Path) 
                 yield Run(network, data, folder, seed, keep / name)
 
 
-def measured(run: Run) -> dict[str, Any]:
-    """Carry one run out, or read what it came to; its figures."""
-    kept = run.place / "figures.json"
-    if not kept.is_file():
-        run.place.mkdir(parents=True, exist_ok=True)
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Validation accuracy, test accuracy and CPU seconds of a run."""
+
+    validation: float
+    test: float
+    cpu_seconds: float
+
+
+def execute(run: Run) -> Result:
+    """Execute a run, or load the result that exists in its folder."""
+    path = run.output / "result.json"
+    if not path.is_file():
+        run.output.mkdir(parents=True, exist_ok=True)
         flags: dict[str, object] = {**NETWORKS[run.network], "seed": run.seed}
         if epochs := EPOCHS.get((run.network, run.data)):
             flags["epochs"] = epochs
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        summary, seconds = search(run.folder, run.place, flags)
+        summary, _ = run_search(run.folder, run.output, flags)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        figures = {"summary": summary, "seconds": seconds, "processor": used}
-        kept.write_text(json.dumps(figures))
-    found: dict[str, Any] = json.loads(kept.read_text())
-    return found
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        path.write_text(json.dumps(asdict(collect_result(summary, seconds))))
+    return Result(**json.loads(path.read_text()))
 
 
-def spread(values: list[float]) -> str:
-    """Mean, and the range of all."""
+def collect_result(summary: Summary, cpu_seconds: float) -> Result:
+    """Return the result of a run with test images."""
+    validation, test = summary.validation_accuracy.value, summary.test.accuracy.value
+    assert validation is not None
+    assert test is not None
+    return Result(validation, test, cpu_seconds)
+
+
+def format_spread(values: list[float]) -> str:
+    """Return the mean and the range of values in percent."""
     return f"{statistics.mean(values):.1%} ({min(values):.1%} to {max(values):.1%})"
 
 
-def row(network: str, data: str, found: list[dict[str, Any]]) -> str:
-    """One line of the table."""
-    validation = [one["summary"]["validation"]["accuracy"] for one in found]
-    test = [one["summary"]["test"]["accuracy"] for one in found]
-    longest = max(one["processor"] for one in found)
+def format_row(network: str, data: str, results: list[Result]) -> str:
+    """Return one line of the table."""
+    test = [result.test for result in results]
+    longest = max(result.cpu_seconds for result in results)
     over = " (over the budget)" if longest > BUDGET else ""
     deviation = f"{statistics.stdev(test):.1%}" if len(test) > 1 else "-"
+    validation = format_spread([result.validation for result in results])
     return (
-        f"| {network} | {data} | {len(found)} | {spread(validation)} | {spread(test)} | "
+        f"| {network} | {data} | {len(results)} | {validation} | {format_spread(test)} | "
         f"{deviation} | {longest:.0f} s{over} |"
     )
 
 
 def main() -> None:
-    """Print the table, a row as soon as its runs have ended."""
+    """Print the table, each row as soon as its runs have finished."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--intel", type=Path, default=Path("../shared/data/intel"))
     parser.add_argument("--weather", type=Path, default=Path("../shared/data/weather"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="where the runs shall stay")
-    parser.add_argument("--side-by-side", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="folder in which the runs are kept")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--only", default=",".join(NETWORKS))
-    given = parser.parse_args()
-    print("| network | data | seeds | validation | test | deviation | processor, at most |")
+    options = parser.parse_args()
+    print("| network | data | seeds | validation | test | deviation | CPU time, maximum |")
     print("|---|---|---|---|---|---|---|", flush=True)
     context = get_context("spawn")
     with tempfile.TemporaryDirectory() as scratch:
-        keep = given.keep or Path(scratch)
-        folders = {"intel": given.intel, "weather": given.weather}
-        wanted = list(runs(folders, given.only.split(","), given.seeds, keep))
-        turn = context.Value("i", 0)
+        keep = options.keep or Path(scratch)
+        folders = {"intel": options.intel, "weather": options.weather}
+        planned = list(plan_runs(folders, options.only.split(","), options.seeds, keep))
+        counter = context.Value("i", 0)
         with ProcessPoolExecutor(
-            given.side_by_side, mp_context=context, initializer=hold, initargs=(turn,)
+            options.processes, mp_context=context, initializer=pin_to_core, initargs=(counter,)
         ) as pool:
-            found = pool.map(measured, wanted)
-            for first in wanted[:: given.seeds]:
-                same = [next(found) for _ in range(given.seeds)]
-                print(row(first.network, first.data, same), flush=True)
+            results = pool.map(execute, planned)
+            for first in planned[:: options.seeds]:
+                same = [next(results) for _ in range(options.seeds)]
+                print(format_row(first.network, first.data, same), flush=True)
 
 
 if __name__ == "__main__":

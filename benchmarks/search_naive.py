@@ -1,12 +1,12 @@
-"""Our search against the plain loop that people write: the same trials, side by side in one run.
+"""Compare a search with a plain PyTorch loop: the same trials, in one run.
 
     python -m benchmarks.search_naive [FOLDER] [--images N] [--epochs N]
 
 The plain loop is the report's: torchvision's ImageFolder and DataLoader, the frozen backbone run in
-every epoch of every trial, a fresh head and optimiser a trial. Both get the same images (the first
-N of each class, 60 % to train on, 20 % to choose), trials, epochs, backbone and weights, and both
-use all cores; ours also scores a test set, which the plain loop has none of.
-The ratio is of whole runs, ours with an empty cache; nothing is extrapolated.
+every epoch of every trial, a new head and optimizer per trial. Both get the same images (the first
+N of each class, 60 % for training, 20 % for validation), trials, epochs, backbone and weights, and
+both use all cores; the search also evaluates a test set, which the plain loop does not. The ratio
+is that of complete runs, the search with an empty cache; nothing is extrapolated.
 """
 
 import argparse
@@ -24,18 +24,18 @@ BATCH = 32
 WIDTH = 1280
 
 
-def subset(source: Path, target: Path, each: int) -> None:
-    """Copy the first `each` images of a class: 60 % to train on, 20 % to choose, 20 % as test."""
+def copy_images(source: Path, target: Path, count: int) -> None:
+    """Copy the first `count` images per class: 60 % training, 20 % validation, 20 % test."""
     for label in sorted(path for path in source.iterdir() if path.is_dir()):
-        for number, path in enumerate(sorted(label.iterdir())[:each]):
+        for number, path in enumerate(sorted(label.iterdir())[:count]):
             split = ("test", "val", "train", "train", "train")[number % 5]
             folder = target / split / label.name
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, folder / path.name)
 
 
-def ours(data: Path, out: Path, epochs: int) -> dict[str, float]:
-    """Seconds by stage of a search with an empty cache, and its best validation accuracy."""
+def run_search(data: Path, out: Path, epochs: int) -> dict[str, float]:
+    """Return the seconds per stage of a search with an empty cache, and its best accuracy."""
     import veduta
     from veduta.tracking.console import Console
 
@@ -47,22 +47,22 @@ def ours(data: Path, out: Path, epochs: int) -> dict[str, float]:
     )  # fmt: skip
     seconds = time.perf_counter() - started
     return {
-        **run.summary["seconds"],
+        **run.summary.seconds.model_dump(),
         "whole": seconds,
-        "accuracy": run.summary["validation"]["accuracy"],
+        "accuracy": run.summary.validation_accuracy.value or 0.0,
     }
 
 
-def plain_backbone(cache: Path) -> tuple[Any, Any]:
-    """The frozen backbone as people load it, all processors its own, and its images' transform."""
+def build_plain_backbone(cache: Path) -> tuple[Any, Any]:
+    """Return the frozen backbone, which uses all cores, and the transform of its images."""
     import torch
     from torchvision import transforms
 
     from veduta.networks.backbones import build_backbone
     from veduta.networks.catalogue.registry import find_model
-    from veduta.runtime.environment import processors
+    from veduta.runtime.environment import count_cores
 
-    torch.set_num_threads(processors())
+    torch.set_num_threads(count_cores())
     model = find_model("efficientnet_lite0")
     backbone = build_backbone(model, cache=cache).network
     steps = [
@@ -73,8 +73,8 @@ def plain_backbone(cache: Path) -> tuple[Any, Any]:
     return backbone, transforms.Compose(steps)
 
 
-def plain_epoch(backbone: Any, head: Any, optimizer: Any, loaders: Any) -> int:  # noqa: ANN401
-    """One epoch of one trial, everything through the backbone; how many are right that choose."""
+def train_plain_epoch(backbone: Any, head: Any, optimizer: Any, loaders: Any) -> int:  # noqa: ANN401
+    """Train one epoch with the whole network; return the number of correct validation images."""
     import torch
     from torch import nn
 
@@ -84,20 +84,20 @@ def plain_epoch(backbone: Any, head: Any, optimizer: Any, loaders: Any) -> int: 
         optimizer.zero_grad()
         nn.functional.cross_entropy(head(features), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    right = 0
+    correct = 0
     with torch.no_grad():
         for images, labels in loaders["val"]:
-            right += int((head(backbone(images)).argmax(1) == labels).sum())
-    return right
+            correct += int((head(backbone(images)).argmax(1) == labels).sum())
+    return correct
 
 
-def plain_loop(data: Path, cache: Path, epochs: int) -> dict[str, float]:
-    """Seconds of the plain loop, and the best validation accuracy of its last epochs."""
+def run_plain_loop(data: Path, cache: Path, epochs: int) -> dict[str, float]:
+    """Return the seconds of the plain loop, and its best validation accuracy."""
     import torch
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
 
-    backbone, transform = plain_backbone(cache)
+    backbone, transform = build_plain_backbone(cache)
     sets = {name: ImageFolder(data / name, transform) for name in ("train", "val")}
     started = time.perf_counter()
     best = 0.0
@@ -108,51 +108,55 @@ def plain_loop(data: Path, cache: Path, epochs: int) -> dict[str, float]:
             optimizer = torch.optim.Adam(head.parameters(), lr, weight_decay=decay)
             loaders = {n: DataLoader(s, BATCH, shuffle=n == "train") for n, s in sets.items()}
             for _ in range(epochs):
-                right = plain_epoch(backbone, head, optimizer, loaders)
-                best = max(best, right / len(sets["val"]))
+                correct = train_plain_epoch(backbone, head, optimizer, loaders)
+                best = max(best, correct / len(sets["val"]))
     return {"whole": time.perf_counter() - started, "accuracy": best}
 
 
-def plain_seconds(data: Path, cache: Path, some: int) -> float:
-    """Seconds of an epoch of the plain loop an image, from `some` images, one in five chooses."""
+def measure_plain_epoch(data: Path, cache: Path, some: int) -> float:
+    """Return the seconds per image of a plain epoch, on `some` images, a fifth for validation."""
     import torch
     from torch.utils.data import DataLoader, Subset
     from torchvision.datasets import ImageFolder
 
-    backbone, transform = plain_backbone(cache)
-    found = ImageFolder(data / "train", transform)
-    chosen = range(0, len(found), max(1, len(found) // some))[:some]
-    parts = {"val": chosen[::5], "train": [i for n, i in enumerate(chosen) if n % 5]}
-    loaders = {n: DataLoader(Subset(found, rows), 2 * BATCH) for n, rows in parts.items()}
-    head = torch.nn.Linear(WIDTH, len(found.classes))
+    backbone, transform = build_plain_backbone(cache)
+    images = ImageFolder(data / "train", transform)
+    selected = range(0, len(images), max(1, len(images) // some))[:some]
+    parts = {"val": selected[::5], "train": [i for n, i in enumerate(selected) if n % 5]}
+    loaders = {n: DataLoader(Subset(images, rows), 2 * BATCH) for n, rows in parts.items()}
+    head = torch.nn.Linear(WIDTH, len(images.classes))
     optimizer = torch.optim.Adam(head.parameters())
     with torch.no_grad():
-        backbone(torch.stack([found[i][0] for i in chosen[: 2 * BATCH]]))  # warm
+        backbone(torch.stack([images[i][0] for i in selected[: 2 * BATCH]]))  # warm
     started = time.perf_counter()
-    plain_epoch(backbone, head, optimizer, loaders)
-    return (time.perf_counter() - started) / len(chosen)
+    train_plain_epoch(backbone, head, optimizer, loaders)
+    return (time.perf_counter() - started) / len(selected)
 
 
 def main() -> None:
-    """Run both and print ratio and seconds."""
-    from veduta.runtime.process import prepare
+    """Run both; print seconds and ratio."""
+    from veduta.runtime.process import prepare_process
 
-    prepare()
+    prepare_process()
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", nargs="?", type=Path, default=Path("../shared/data/intel/train"))
-    parser.add_argument("--images", type=int, default=80, help="a class")
+    parser.add_argument("--images", type=int, default=80, help="per class")
     parser.add_argument("--epochs", type=int, default=5)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
-        subset(given.folder, place / "data", given.images)
-        mine = ours(place / "data", place, given.epochs)
-        theirs = plain_loop(place / "data", place / "cache", given.epochs)
+        folder = Path(scratch)
+        copy_images(options.folder, folder / "data", options.images)
+        search = run_search(folder / "data", folder, options.epochs)
+        plain = run_plain_loop(folder / "data", folder / "cache", options.epochs)
     trials = len(GRID["lr"]) * len(GRID["weight_decay"])
-    print(f"{trials} trials x {given.epochs} epochs, {given.images} images a class at {SIZE} px")
-    print("ours        " + json.dumps({name: round(value, 3) for name, value in mine.items()}))
-    print("plain loop  " + json.dumps({name: round(value, 3) for name, value in theirs.items()}))
-    print(f"ratio       {theirs['whole'] / mine['whole']:.1f} (seconds of the plain loop / ours)")
+    print(
+        f"{trials} trials x {options.epochs} epochs, {options.images} images per class at {SIZE} px"
+    )
+    print("search      " + json.dumps({name: round(value, 3) for name, value in search.items()}))
+    print("plain loop  " + json.dumps({name: round(value, 3) for name, value in plain.items()}))
+    print(
+        f"ratio       {plain['whole'] / search['whole']:.1f} (seconds of the plain loop / search)"
+    )
 
 
 if __name__ == "__main__":

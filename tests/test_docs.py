@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import paint
+from tests.support.datasets import write_color_folders
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for seed, name in enumerate(("photos", "holiday", "more-photos")):
-        paint(tmp_path / name, 8, seed=seed)
+        write_color_folders(tmp_path / name, 8, seed=seed)
     return tmp_path
 
 

@@ -1,9 +1,9 @@
-"""The longer job of fuzzing: atheris, where it is installed, on the targets of the tests.
+"""Fuzz the targets of the tests with atheris, if it is installed.
 
     python -m tools.fuzz              every target, two minutes each
-    python -m tools.fuzz decode 600   one of them, ten minutes
+    python -m tools.fuzz decode 600   one target, ten minutes
 
-It follows what a file makes the code in Python do, which mutation alone does not.
+Unlike plain mutation, atheris is guided by the coverage of the Python code.
 """
 
 import subprocess
@@ -17,11 +17,11 @@ INSTRUMENTED = ["veduta", "PIL", "yaml", "safetensors"]
 
 
 def fuzz(name: str, seconds: int) -> None:
-    """Fuzz one target in this process, which ends with it."""
+    """Fuzz one target in this process; does not return."""
     import atheris
 
     with atheris.instrument_imports(include=INSTRUMENTED):
-        from tests.faults.targets import targets
+        from tests.faults.fuzz_targets import targets
 
     run, seeds = targets()[name]
     with tempfile.TemporaryDirectory() as corpus:
@@ -33,9 +33,9 @@ def fuzz(name: str, seconds: int) -> None:
 
 
 def main() -> int:
-    """Fuzz what the command line names, or everything."""
+    """Fuzz the target named on the command line, or all targets."""
     if find_spec("atheris") is None:
-        sys.stderr.write("atheris is not installed, so nothing is fuzzed by it; pip install it\n")
+        sys.stderr.write("atheris is not installed, so nothing is fuzzed: pip install atheris\n")
         return 0
     if len(sys.argv) > 1:
         fuzz(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else SECONDS)

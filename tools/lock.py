@@ -1,7 +1,7 @@
-"""Print the lock file: every installed distribution, pinned, with no index address.
+"""Print the lock file: every installed distribution with its version, without an index address.
 
-Run by `make lock` in the environment that the tests have just passed in. GPU libraries that exist
-for Linux only carry a marker, so that the same file installs elsewhere.
+`make lock` runs it in the environment in which the tests have passed. GPU libraries that exist only
+for Linux have a marker, so that the same file can be installed on other systems.
 """
 
 import sys

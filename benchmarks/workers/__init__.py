@@ -1,1 +1,1 @@
-"""What `benchmarks.peers` runs: a module a peer, each in an environment of its own."""
+"""Workers of `benchmarks.peers`: one module per tool, each for an environment of its own."""

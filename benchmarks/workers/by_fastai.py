@@ -1,7 +1,7 @@
-"""fastai: a Learner a trial, from images as its guide has it, and on features cached by hand.
+"""fastai: a Learner per trial, from images as in its guide, and on manually cached features.
 
-Not all of the grid is run: of the way from images one epoch of one trial, on `job.some` training
-images; of the way on features `job.loops` trials. What the rest would take is extrapolated.
+Only a part of the grid is run: from images one epoch of one trial, on `job.some` training images;
+on features `job.loops` trials. The seconds of the others are extrapolated.
 """
 
 from functools import partial
@@ -26,19 +26,19 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
-from benchmarks.workers.job import PARTS, Answer, Clock, Job, serve
+from benchmarks.workers.job import SPLITS, Answer, Clock, Job, run_method
 
 VERSIONS = {"fastai": fastai.__version__, "torch": torch.__version__}
 Pairs = list[tuple[str, int]]
 
 
-def images(job: Job) -> Answer:
-    """Every epoch of every trial reads all images and runs the frozen body over them."""
+def search_from_images(job: Job) -> Answer:
+    """Search with the frozen body run over all images in every epoch of every trial."""
     torch.set_num_threads(job.threads)
-    lengths = {part: len(job.images[part]) for part in ("train", "validation")}
-    kept = {part: spread(job.images[part], job.some * n // lengths["train"])
-            for part, n in lengths.items()}  # fmt: skip
-    model = nn.Sequential(body(job), nn.Linear(1280, job.classes))
+    lengths = {split: len(job.images[split]) for split in ("train", "validation")}
+    kept = {split: select_evenly(job.images[split], job.some * n // lengths["train"])
+            for split, n in lengths.items()}  # fmt: skip
+    model = nn.Sequential(build_body(job), nn.Linear(1280, job.classes))
     learn = Learner(
         image_loaders(job, kept["train"], kept["validation"]), model, cross_entropy,
         splitter=lambda net: [params(net[0]), params(net[1])],
@@ -53,49 +53,49 @@ def images(job: Job) -> Answer:
     seconds = clock()
     run = sum(len(pairs) for pairs in kept.values())
     epoch = seconds * sum(lengths.values()) / run
-    trials = len(job.trials())
+    trials = len(job.list_trials())
     search = epoch * job.epochs * trials
     return Answer(
         added=search - seconds,
-        note=f"from {run} images of one epoch: {epoch:.0f} s an epoch, {trials} x {job.epochs}",
+        note=f"from {run} images of one epoch: {epoch:.0f} s per epoch, {trials} x {job.epochs}",
         versions=VERSIONS,
         seconds={"search": search},
     )
 
 
-def features(job: Job) -> Answer:
-    """The body once over all images, then a Learner a trial on what it gave."""
+def search_on_features(job: Job) -> Answer:
+    """Run the body once over all images, then train a Learner per trial on the features."""
     torch.set_num_threads(job.threads)
     clock = Clock()
-    parts = {part: TensorDataset(*extract(job, part)) for part in PARTS}
+    datasets = {split: TensorDataset(*extract(job, split)) for split in SPLITS}
     seconds = {"features": clock()}
-    torch.set_num_threads(1)  # quicker: the steps of a linear head are too small to share
+    torch.set_num_threads(1)  # faster: the steps of a linear head are too small to share
     loaders = DataLoaders.from_dsets(
-        parts["train"], parts["validation"], bs=job.batch_size, num_workers=0, device="cpu"
+        datasets["train"], datasets["validation"], bs=job.batch_size, num_workers=0, device="cpu"
     )
-    trials = spread(job.trials(), job.loops)
+    trials = select_evenly(job.list_trials(), job.loops)
     clock()
-    found = [(trial, *train(job, loaders, trial)) for trial in trials]
+    results = [(trial, *train(job, loaders, trial)) for trial in trials]
     run = clock()
-    every = len(job.trials())
-    seconds["search"] = run * every / len(trials)
-    best, right, head = max(found, key=lambda trial: trial[1])
-    x, y = parts["test"].tensors
+    count = len(job.list_trials())
+    seconds["search"] = run * count / len(trials)
+    best, validation, head = max(results, key=lambda result: result[1])
+    x, y = datasets["test"].tensors
     with torch.inference_mode():
         test = float((head(x).argmax(1) == y).double().mean())
     return Answer(
-        validation=right,
+        validation=validation,
         test=test,
         chosen=str(best),
         added=seconds["search"] - run,
-        note=f"from {len(trials)} of {every} trials",
+        note=f"from {len(trials)} of {count} trials",
         versions=VERSIONS,
         seconds=seconds,
     )
 
 
 def train(job: Job, loaders: DataLoaders, trial: dict[str, float]) -> tuple[float, nn.Module]:
-    """One trial: accuracy on validation after its last epoch, and its head."""
+    """Train one trial; return validation accuracy after its last epoch, and its head."""
     set_seed(0)
     head = nn.Linear(1280, job.classes)
     learn = Learner(loaders, head, cross_entropy, metrics=accuracy)
@@ -104,25 +104,25 @@ def train(job: Job, loaders: DataLoaders, trial: dict[str, float]) -> tuple[floa
     return float(learn.recorder.values[-1][-1]), head
 
 
-def extract(job: Job, part: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features and labels of a part, read by fastai's own loader."""
-    pairs = job.images[part]
+def extract(job: Job, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return features and labels of a split, loaded by fastai."""
+    pairs = job.images[split]
     loader = image_loaders(job, pairs, pairs).valid
-    network = body(job)
+    network = build_body(job)
     with torch.inference_mode():
         rows = [network(x.contiguous(memory_format=torch.channels_last)) for x, _ in loader]
     return torch.cat(rows).as_subclass(torch.Tensor), torch.tensor([label for _, label in pairs])
 
 
-def body(job: Job) -> nn.Module:
-    """The backbone with the weights that everyone has."""
+def build_body(job: Job) -> nn.Module:
+    """Return the backbone with the weights of the job."""
     network: nn.Module = timm.create_model("tf_efficientnet_lite0", num_classes=0)
     network.load_state_dict(load_file(job.weights))
     return network.eval().to(memory_format=torch.channels_last)
 
 
 def image_loaders(job: Job, train: Pairs, held: Pairs) -> DataLoaders:
-    """Loaders of images by fastai, normalised as the backbone wants them."""
+    """Return fastai's loaders of images, normalized for the backbone."""
     resize = partial(Resize, job.image_size, ResizeMethod.Squish)
     block = DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=list(range(job.classes)))),
@@ -137,10 +137,10 @@ def image_loaders(job: Job, train: Pairs, held: Pairs) -> DataLoaders:
     )
 
 
-def spread(items: list[Any], count: int) -> list[Any]:
-    """`count` items, evenly over the list."""
+def select_evenly(items: list[Any], count: int) -> list[Any]:
+    """Return `count` items, evenly spaced in the list."""
     return [items[number * len(items) // count] for number in range(count)]
 
 
 if __name__ == "__main__":
-    serve({"images": images, "features": features})
+    run_method({"images": search_from_images, "features": search_on_features})

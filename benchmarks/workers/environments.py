@@ -1,4 +1,4 @@
-"""The environments of the peers: what stands in each, made once with pip and kept."""
+"""Python environments of other tools: their packages, installed once with pip and kept."""
 
 import subprocess
 import sys
@@ -10,22 +10,22 @@ ENVIRONMENTS = {
     "optuna": ("optuna==5.0.0", *TORCH),
     "sklearn": ("scikit-learn==1.9.1",),
 }
-READY = "ready.txt"  # what was asked for; written last
+READY = "ready.txt"  # the installed packages; written last
 
 
-def python_of(folder: Path, name: str) -> Path:
-    """The Python of an environment, which is made where it is missing or asks for other versions.
+def set_up_environment(folder: Path, name: str) -> Path:
+    """Return the Python of an environment, which is installed if it is missing or outdated.
 
     Raises:
-        subprocess.CalledProcessError: pip found no such packages; it says why.
+        subprocess.CalledProcessError: pip cannot install a package.
     """
-    place = (folder / name).absolute()
-    python, wanted = place / "bin" / "python", "\n".join(ENVIRONMENTS[name])
-    ready = place / READY
-    if not ready.is_file() or ready.read_text() != wanted:
-        print(f"setting up {place}: {', '.join(ENVIRONMENTS[name])}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    environment = (folder / name).absolute()
+    python, packages = environment / "bin" / "python", "\n".join(ENVIRONMENTS[name])
+    ready = environment / READY
+    if not ready.is_file() or ready.read_text() != packages:
+        print(f"setting up {environment}: {', '.join(ENVIRONMENTS[name])}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
         install = [str(python), "-m", "pip", "install", "-qq", *ENVIRONMENTS[name]]
         subprocess.run(install, check=True)
-        ready.write_text(wanted)
+        ready.write_text(packages)
     return python

@@ -1,7 +1,7 @@
-"""fastai's ResNet-18, untrained at the start, as its guide has it: `vision_learner`, one cycle.
+"""Train fastai's ResNet-18 from random weights as in its guide: `vision_learner`, one cycle.
 
-After every epoch: seconds since the process was started, and accuracy on the validation images.
-It ends where the mark is reached or the budget is spent.
+After every epoch it writes the seconds since the start of the process and the accuracy on the
+validation images. It ends when the target is reached or the budget is spent.
 """
 
 import json
@@ -27,29 +27,29 @@ from torchvision.models import resnet18
 Pairs = list[tuple[str, int]]
 
 
-class Watch(Callback):  # type: ignore[misc]
-    """Notes every epoch, and stops."""
+class EpochWriter(Callback):  # type: ignore[misc]
+    """Writes the result of every epoch, and stops the training."""
 
-    order = 60  # behind the recorder, which has the figures of the epoch by then
+    order = 60  # after the recorder, which has the metrics of the epoch
 
-    def __init__(self, mark: float, budget: float, place: Path) -> None:
-        self.mark, self.budget, self.place = mark, budget, place
+    def __init__(self, target: float, budget: float, path: Path) -> None:
+        self.target, self.budget, self.path = target, budget, path
         self.points: list[tuple[float, float]] = []
         self.started = float(os.environ["STARTED"])
 
     def after_epoch(self) -> None:
-        """One more point."""
+        """Write one more point."""
         seconds = time.time() - self.started
         self.points.append((seconds, float(self.learn.recorder.values[-1][-1])))
-        self.place.write_text(json.dumps(self.points))
-        if self.points[-1][1] >= self.mark or seconds > self.budget:
+        self.path.write_text(json.dumps(self.points))
+        if self.points[-1][1] >= self.target or seconds > self.budget:
             raise CancelFitException
 
 
 def main() -> None:
     """Train, and write the points."""
-    given, answer = map(Path, sys.argv[1:])
-    job: dict[str, Any] = json.loads(given.read_text())
+    input_path, output_path = map(Path, sys.argv[1:])
+    job: dict[str, Any] = json.loads(input_path.read_text())
     torch.set_num_threads(job["threads"])
     set_seed(0)
     train, held = job["images"]["train"], job["images"]["validation"]
@@ -67,9 +67,9 @@ def main() -> None:
     learn = vision_learner(
         loaders, resnet18, pretrained=False, normalize=True, metrics=accuracy, cbs=[ChannelsLast()]
     )
-    watch = Watch(job["mark"], job["budget"], answer)
+    writer = EpochWriter(job["target"], job["budget"], output_path)
     with learn.no_bar(), learn.no_logging():
-        learn.fit_one_cycle(job["epochs"], job["grid"]["lr"][0], cbs=[watch])
+        learn.fit_one_cycle(job["epochs"], job["grid"]["lr"][0], cbs=[writer])
 
 
 if __name__ == "__main__":

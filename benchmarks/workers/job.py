@@ -1,6 +1,6 @@
-"""What a peer is given and what it answers: files, since it runs in an environment of its own.
+"""Job and answer of a tool, exchanged as files because it runs in a separate environment.
 
-Only the standard library and NumPy are imported here: every environment has them.
+Only the standard library and NumPy are imported here, which every environment contains.
 """
 
 import json
@@ -15,22 +15,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 Part = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """The same job for everyone.
+    """The job, which is the same for all tools.
 
     Attributes:
-        images: (path, number of its class) by part; the split is Veduta's.
+        images: (path, class index) by split; the splits are those of Veduta.
         grid: values by name, `lr` and `weight_decay`; every combination is a trial.
-        weights: safetensors, the backbone's tensors under timm's names.
-        features: npz, Veduta's frozen features: `train`, `train_labels` and so on.
-        threads: how many processors a peer may use.
-        loops: how many trials are run where not all of them can be; the rest is extrapolated.
-        some: images of an epoch that are run where not all of them can be.
+        weights: safetensors file with the tensors of the backbone under timm's names.
+        features: npz file with features of Veduta: `train`, `train_labels` and so on.
+        threads: number of threads that a tool may use.
+        loops: number of trials to run if all take too long; the others are extrapolated.
+        some: number of images of an epoch to run if all take too long.
     """
 
     images: Mapping[str, list[tuple[str, int]]]
@@ -45,27 +45,27 @@ class Job:
     loops: int
     some: int
 
-    def trials(self) -> list[dict[str, float]]:
-        """Every cell of the grid."""
+    def list_trials(self) -> list[dict[str, float]]:
+        """Return every cell of the grid."""
         return [dict(zip(self.grid, cell, strict=True)) for cell in product(*self.grid.values())]
 
-    def ours(self) -> dict[str, Part]:
-        """Veduta's features (N, D) and labels (N,) by part."""
-        with np.load(self.features) as found:
-            return {part: (found[part], found[f"{part}_labels"]) for part in PARTS}
+    def load_features(self) -> dict[str, Part]:
+        """Return features of Veduta (N, D) and labels (N,) by split."""
+        with np.load(self.features) as arrays:
+            return {split: (arrays[split], arrays[f"{split}_labels"]) for split in SPLITS}
 
 
 @dataclass
 class Answer:
-    """What a peer found.
+    """Result of a tool.
 
     Attributes:
-        validation, test: accuracy of the chosen trial; None where none was trained to its end.
-        chosen: the chosen trial, in words.
-        added: seconds that were not run: extrapolated and to be added to those of the clock.
-        note: what the reader must know, first of all what was extrapolated.
+        validation, test: accuracy of the selected trial; None if none was trained to its end.
+        chosen: the selected trial, in words.
+        added: extrapolated seconds, to be added to the measured ones.
+        note: remarks, such as what was extrapolated.
         versions: of the libraries.
-        seconds: by stage, extrapolated where `added` says so.
+        seconds: by stage, including extrapolated ones.
     """
 
     validation: float | None = None
@@ -78,20 +78,20 @@ class Answer:
 
 
 class Clock:
-    """Seconds since the last stage ended."""
+    """Measures the seconds of consecutive stages."""
 
     def __init__(self) -> None:
         self._last = perf_counter()
 
     def __call__(self) -> float:
-        """Seconds since the last call."""
+        """Return the seconds since the last call."""
         before, self._last = self._last, perf_counter()
         return self._last - before
 
 
-def serve(ways: Mapping[str, Callable[[Job], Answer]]) -> None:
-    """Run one way: `python -m MODULE WAY JOB ANSWER`."""
-    way, given, answer = sys.argv[1:]
-    told: dict[str, Any] = json.loads(Path(given).read_text())
-    found = ways[way](Job(**told))
-    Path(answer).write_text(json.dumps(asdict(found)))
+def run_method(methods: Mapping[str, Callable[[Job], Answer]]) -> None:
+    """Run the method of the command line: `python -m MODULE METHOD JOB ANSWER`."""
+    method, job_path, answer_path = sys.argv[1:]
+    job: dict[str, Any] = json.loads(Path(job_path).read_text())
+    answer = methods[method](Job(**job))
+    Path(answer_path).write_text(json.dumps(asdict(answer)))

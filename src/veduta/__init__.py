@@ -1,12 +1,10 @@
-"""Veduta: a folder of labelled images in, an honest, explained image classifier out.
+"""Veduta: a folder of labeled images in, an honest, explained image classifier out.
 
-The front door is `veduta.api`; its names are reached from here and loaded when first used, so that
-`import veduta` costs next to nothing.
+The public functions are those of `veduta.api`. They are loaded when they are first used, so that
+`import veduta` is fast.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,26 +45,11 @@ __all__ = [
 ]
 
 
-class _FrontDoor(ModuleType):
-    """This package: `veduta.search` is the function, whichever units have been imported.
-
-    Python binds a subpackage to its parent as soon as it is imported, and some units are named
-    after the verb that they carry out. `from veduta.search import space` reaches the unit still.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in __all__ and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _FrontDoor
-
-
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name == "__version__":
         return import_module("importlib.metadata").version("veduta")
     if name in __all__:
-        import_module("veduta.runtime.process").prepare()
+        import_module("veduta.runtime.process").prepare_process()
         return getattr(import_module("veduta.api"), name)
     raise AttributeError(f"module 'veduta' has no attribute {name!r}")
 

@@ -1,29 +1,30 @@
-"""Every error Veduta raises on purpose, in one tree, so that one `except` can turn it into a line.
+"""All errors that Veduta raises on purpose, in one class tree, and the wording that they share.
 
-VedutaError            exit code 1   the work failed
-  InputError           exit code 2   something the user gave is wrong; lists every fault found
-    ArtefactError      exit code 2   a model file is damaged, foreign or from another version
+VedutaError            exit code 1   the command failed
+  InputError           exit code 2   an input of the user is wrong; lists every fault found
+    ArtifactError      exit code 2   a model file is damaged, unknown or from a newer version
     WeightsError       exit code 2   weights are missing, damaged or of another architecture
-    EngineError        exit code 2   the inference engine asked for is not installed
-  DecodeError          (recorded)    one file is not an image we read; never fatal by itself
+    EngineError        exit code 2   the requested inference engine is not installed
+  DecodeError          (recorded)    one file is not a readable image; other files are unaffected
 
-`VersionWarning` is a warning, not an error: the answers of a model may differ from the tested ones.
+`VersionWarning` is a warning, not an error: a model may predict differently from the tested model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Self
 
 
 class VedutaError(Exception):
-    """Root of the tree: the command line catches this class and no other."""
+    """Base class of all errors; the command line catches this class and no other."""
 
     exit_code = 1
 
 
 class InputError(VedutaError):
-    """What the user gave cannot be used; `faults` holds one line for each thing that is wrong.
+    """An input of the user cannot be used; `faults` holds one line for each fault.
 
-    Each line says the rule, what came, and the cure.
+    Each line states the rule, the received value and the cure.
 
     >>> error = InputError("lr is a positive number; got -1", "data: no such folder: 'x'")
     >>> error.faults
@@ -38,12 +39,12 @@ class InputError(VedutaError):
 
     @classmethod
     def unless_empty(cls, faults: Sequence[str]) -> Self | None:
-        """The error for `faults`, or None where there are none: `if error := ...: raise error`."""
+        """Return the error for `faults`, None without faults: `if error := ...: raise error`."""
         return cls(*faults) if faults else None
 
 
-class ArtefactError(InputError):
-    """A model directory is damaged, foreign, or written by a newer version."""
+class ArtifactError(InputError):
+    """A model directory is damaged, is not a model, or was written by a newer version."""
 
 
 class WeightsError(InputError):
@@ -51,24 +52,54 @@ class WeightsError(InputError):
 
 
 class EngineError(InputError):
-    """The inference engine asked for is not installed here."""
+    """The requested inference engine is not installed."""
 
 
 class VersionWarning(UserWarning):
-    """A model was trained with another version of a library that can change its answers.
+    """A model was trained with another version of a library that can change its predictions.
 
-    `warnings.simplefilter("error", VersionWarning)` refuses such a model instead.
+    `warnings.simplefilter("error", VersionWarning)` rejects such a model instead.
     """
 
 
 class DecodeError(VedutaError):
-    """One file is not an image that Veduta reads.
+    """One file is not an image that Veduta can read.
 
-    `problem` is a short stable word for tables (`unreadable`, `empty`, `too large`, ...), `detail`
-    a sentence for people.
+    Attributes:
+        problem: a short fixed term for tables (`unreadable`, `empty`, `too large`, ...).
+        detail: a sentence for the user.
     """
 
     def __init__(self, problem: str, detail: str) -> None:
         super().__init__(f"{problem}: {detail}")
         self.problem = problem
         self.detail = detail
+
+
+def suggest_name(name: str, known: Iterable[str]) -> str:
+    """Return the cure for an unknown name: the closest known name, or all known names.
+
+    >>> suggest_name("wieght_decay", ["lr", "weight_decay"])
+    "did you mean 'weight_decay'?"
+    """
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def describe_unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for a name that is not in a registry.
+
+    >>> describe_unknown_name("optimizer", "adan", ["adam", "sgd"])
+    "no optimizer is called 'adan'; did you mean 'adam'?"
+    """
+    return f"no {kind} is called {name!r}; {suggest_name(name, known)}"
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return the reason of an operating system error without its error number and path.
+
+    >>> describe_os_error(FileNotFoundError(2, "No such file or directory", "x.png"))
+    'No such file or directory'
+    """
+    return error.strerror or str(error)

@@ -23,4 +23,4 @@ class Progress(Protocol):
 
 
 def ignore_progress(_done: int, _total: int, /) -> None:
-    """Ignore the progress of long work; the default where a caller shows none."""
+    """Ignore the progress of long work."""

@@ -15,10 +15,10 @@ from veduta.augment.mixing import (
     mix_images,
 )
 from veduta.augment.views import Augmented
-from veduta.runtime.streams import mix
+from veduta.runtime.streams import mix_bits
 
 COUNT, SIZE = 37, 12
-KEYS = mix(np.arange(COUNT, dtype=np.uint64))
+KEYS = mix_bits(np.arange(COUNT, dtype=np.uint64))
 BOTH = ("cutmix", "mixup")
 ALL_ROWS = slice(None)
 
@@ -42,7 +42,7 @@ def mix_rows(
 
 def draw_weights(name: str, count: int = 20_000) -> np.ndarray:
     """Draw lambda for many images of one pixel."""
-    keys = mix(np.arange(count, dtype=np.uint64))
+    keys = mix_bits(np.arange(count, dtype=np.uint64))
     pixels = np.zeros((count, 1, 1, 3), np.uint8)
     return mix_images(pixels, pixels, keys, names=[name], seed=0, epoch=1)[1]
 

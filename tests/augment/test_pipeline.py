@@ -10,10 +10,10 @@ from tests.support.augmentation import apply_reference_transforms, make_noise_im
 from veduta.augment import pipeline
 from veduta.augment.pipeline import augment_images
 from veduta.augment.registry import AUGMENTATIONS
-from veduta.runtime.streams import mix
+from veduta.runtime.streams import mix_bits
 
 COUNT, SIZE = 45, 23  # not a multiple of the vector width
-KEYS = mix(np.arange(COUNT, dtype=np.uint64))
+KEYS = mix_bits(np.arange(COUNT, dtype=np.uint64))
 ALL_NAMES = tuple(AUGMENTATIONS)
 ALL_ROWS = slice(None)
 
@@ -113,8 +113,8 @@ def test_additional_augmentation_does_not_change_the_draws_of_others() -> None:
 
 @pytest.mark.parametrize("size", [SIZE, 64, 129])
 @pytest.mark.parametrize(
-    "names", ["crop", "flip", "crop+flip", "colour", "colour+crop+flip", "crop+rotation",
-              "colour+crop+flip+perspective+rotation"],
+    "names", ["crop", "flip", "crop+flip", "color", "color+crop+flip", "crop+rotation",
+              "color+crop+flip+perspective+rotation"],
 )  # fmt: skip
 def test_shortcuts_give_the_bytes_of_the_general_case(names: str, size: int) -> None:
     selected = tuple(names.split("+"))

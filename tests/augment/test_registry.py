@@ -12,9 +12,9 @@ from veduta.augment.registry import (
     select_mixing_augmentations,
 )
 from veduta.config.settings import Settings
-from veduta.runtime.streams import mix
+from veduta.runtime.streams import mix_bits
 
-KEYS = mix(np.arange(40, dtype=np.uint64))
+KEYS = mix_bits(np.arange(40, dtype=np.uint64))
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

@@ -37,11 +37,11 @@ from veduta.augment.transforms import (
     solve_homographies,
     sum_channels,
 )
-from veduta.runtime.streams import mix
+from veduta.runtime.streams import mix_bits
 
 NEUTRAL = {
     "flip": [0.5], "vertical_flip": [0.5], "rotation": [0.5],
-    "perspective": [0.0] * 8, "colour": [0.5] * 3,
+    "perspective": [0.0] * 8, "color": [0.5] * 3,
 }  # fmt: skip
 BLUR_SIZE = 64
 
@@ -211,7 +211,7 @@ def test_perspective_shows_only_positions_inside_the_image() -> None:
 
 def test_brightness_factors_cover_their_range() -> None:
     # the row sum is the result for a gray pixel of value 1 in an image of mean 1
-    brightness = draw_many_parameters("colour").sum(axis=2)[:, 0]
+    brightness = draw_many_parameters("color").sum(axis=2)[:, 0]
     assert brightness.min() == pytest.approx(1 - MAX_COLOR_CHANGE, abs=0.01)
     assert brightness.max() == pytest.approx(1 + MAX_COLOR_CHANGE, abs=0.01)
 
@@ -233,7 +233,7 @@ def test_gaussian_weights_by_hand() -> None:
     # sigma 1: 1, e^-1/2, e^-2 over 1 + 2 (e^-1/2 + e^-2) = 2.48373...
     expected = np.array([1, 0.6065306597, 0.1353352832]) / 2.4837318859
     weights = compute_gaussian_weights(np.array([1.0, 1e-9]), 2)
-    np.testing.assert_allclose(weights, [expected, [1, 0, 0]], atol=1e-9)
+    np.testing.assert_allclose(weights, [expected, [1, 0, 0]], atol=1e-9)  # type: ignore[arg-type]
 
 
 def test_blurred_point_is_symmetric_and_keeps_its_sum() -> None:
@@ -290,8 +290,8 @@ def test_erasing_does_not_change_its_input() -> None:
 
 
 def test_erased_color_is_the_mean_of_the_transformed_image() -> None:
-    keys = mix(np.arange(30, dtype=np.uint64))
-    names, pixels = ["crop", "colour"], make_noise_images(30)
+    keys = mix_bits(np.arange(30, dtype=np.uint64))
+    names, pixels = ["crop", "color"], make_noise_images(30)
     transformed = augment_images(pixels, keys, names=names, seed=0, view=0)
     erased = augment_images(pixels, keys, names=[*names, "erasing"], seed=0, view=0)
     for before, after in zip(transformed, erased, strict=True):

@@ -7,9 +7,9 @@ import numpy as np
 from tests.support.augmentation import make_noise_images
 from veduta.augment.pipeline import augment_images
 from veduta.augment.views import PLAIN, TTA, Augmented, HorizontalFlip
-from veduta.runtime.streams import mix
+from veduta.runtime.streams import mix_bits
 
-KEYS = mix(np.arange(3, dtype=np.uint64))
+KEYS = mix_bits(np.arange(3, dtype=np.uint64))
 
 
 def test_plain_view_and_horizontal_flip() -> None:
@@ -22,8 +22,8 @@ def test_plain_view_and_horizontal_flip() -> None:
 
 def test_augmented_view_uses_names_seed_and_number() -> None:
     pixels = make_noise_images(3)
-    view = Augmented(("crop", "colour"), 3, 2).apply(pixels, KEYS)
-    expected = augment_images(pixels, KEYS, names=("colour", "crop"), seed=3, view=2)
+    view = Augmented(("crop", "color"), 3, 2).apply(pixels, KEYS)
+    expected = augment_images(pixels, KEYS, names=("color", "crop"), seed=3, view=2)
     np.testing.assert_array_equal(view, expected)
 
 

@@ -1,4 +1,4 @@
-"""The command line as its user meets it: in a process of its own, by exit codes and words."""
+"""The command line in a process of its own: exit codes, standard output, standard error."""
 
 import json
 import os
@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import paint
+from tests.support.datasets import write_color_folders
+from veduta.cli.options import format_flag
+from veduta.config.settings import Settings
 
 FAST = ["--image-size", "32", "--epochs", "2", "--engine", "torch"]
 
@@ -22,63 +24,63 @@ def veduta(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedP
 
 
 @pytest.fixture(scope="module")
-def searched(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def searched(color_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("cli") / "run"
-    done = veduta("search", colours, "--grid", "lr=1e-3,1e-2", *FAST, "--out", out)
+    done = veduta("search", color_folder, "--grid", "lr=1e-3,1e-2", *FAST, "--out", out)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
 
-def test_search_shows_the_leaderboard_and_where_the_run_is(searched: tuple[Path, str]) -> None:
+def test_search_prints_the_leaderboard_and_the_paths(searched: tuple[Path, str]) -> None:
     out, printed = searched
     assert "best of 2 trials" in printed
     assert printed.splitlines()[-2:] == [
         f"run         {out}",
         f"report      {out}/report.html",
     ]
-    assert "opened once" in printed
+    assert "evaluated once" in printed
 
 
-def test_json_is_all_that_standard_output_has(colours: Path, tmp_path: Path) -> None:
-    done = veduta("train", colours, *FAST, "--out", tmp_path / "run", "--json")
+def test_standard_output_contains_only_json(color_folder: Path, tmp_path: Path) -> None:
+    done = veduta("train", color_folder, *FAST, "--out", tmp_path / "run", "--json")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert json.loads(done.stdout) == summary
     assert "winner" in done.stderr
 
 
-def test_a_preview_is_drawn_and_nothing_trained(colours: Path, tmp_path: Path) -> None:
+def test_preview_draws_images_without_training(color_folder: Path, tmp_path: Path) -> None:
     words = ("--freeze", "none", "--augment", "crop+cutmix", "--image-size", "32", "--preview")
-    done = veduta("train", colours, *words, cwd=tmp_path)
+    done = veduta("train", color_folder, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "preview     runs/preview-1/preview.png"
-    done = veduta("search", colours, *words, "--grid", "lr=1e-3,1e-2", "--json", cwd=tmp_path)
+    done = veduta("search", color_folder, *words, "--grid", "lr=1e-3,1e-2", "--json", cwd=tmp_path)
     assert json.loads(done.stdout) == {"preview": ["runs/preview-2/preview.png"]}
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["preview-1", "preview-2"]
     assert [path.name for path in tmp_path.glob("runs/*/*")] == ["preview.png"] * 2
     done = veduta("train", "--preview", "--resume", tmp_path / "runs" / "preview-1")
     assert done.returncode == 2
-    assert "leave --resume out" in done.stderr
+    assert "--resume" in done.stderr
 
 
-def test_default_directories_are_numbered(colours: Path, tmp_path: Path) -> None:
+def test_default_directories_are_numbered(color_folder: Path, tmp_path: Path) -> None:
     for _ in range(2):
-        assert veduta("train", colours, *FAST, cwd=tmp_path).returncode == 0
+        assert veduta("train", color_folder, *FAST, cwd=tmp_path).returncode == 0
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["train-1", "train-2"]
 
 
-def test_predict_writes_a_table_and_says_what_it_could_not_read(
-    searched: tuple[Path, str], colours: Path, tmp_path: Path
+def test_predict_writes_a_table_and_names_unreadable_files(
+    searched: tuple[Path, str], color_folder: Path, tmp_path: Path
 ) -> None:
     run, _ = searched
     out = tmp_path / "out"
-    done = veduta("predict", run, colours / "red", "--top-k", "2", "--out", out)
+    done = veduta("predict", run, color_folder / "red", "--top-k", "2", "--out", out)
     assert done.returncode == 0
     table = pd.read_csv(out / "predictions.csv")
     assert list(table.columns) == ["path", "label", "probability", "label_2", "probability_2"]
     assert len(table) == 20
     (tmp_path / "broken.png").write_bytes(b"x")
     partly = veduta(
-        "predict", run, colours / "red", tmp_path / "broken.png", "--out", tmp_path / "partly"
+        "predict", run, color_folder / "red", tmp_path / "broken.png", "--out", tmp_path / "partly"
     )
     assert partly.returncode == 3
     assert "broken.png" in partly.stderr
@@ -86,21 +88,21 @@ def test_predict_writes_a_table_and_says_what_it_could_not_read(
     assert nothing.returncode == 1
 
 
-def test_lr_find_says_where_to_start(colours: Path, tmp_path: Path) -> None:
+def test_lr_find_prints_its_suggestions(color_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "found"
-    done = veduta("lr-find", colours, *FAST, "--batch-size", "8", "--out", out, "--json")
+    done = veduta("lr-find", color_folder, *FAST, "--batch-size", "8", "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert f"steepest    {summary['suggestion']['steepest']:.2g}" in done.stderr
-    assert f"careful     {summary['suggestion']['tenth']:.2g}" in done.stderr
+    assert f"tenth       {summary['suggestion']['tenth_of_minimum']:.2g}" in done.stderr
     assert done.stderr.splitlines()[-1] == f"curve       {out}/lr_find.png"
-    wrong = veduta("lr-find", colours, "--bogus", "3")
+    wrong = veduta("lr-find", color_folder, "--bogus", "3")
     assert wrong.returncode == 2
     assert "bogus" in wrong.stderr
 
 
 def test_evaluate_writes_its_tables(searched: tuple[Path, str], tmp_path: Path) -> None:
-    paint(tmp_path / "new", 5, seed=3)
+    write_color_folders(tmp_path / "new", 5, seed=3)
     out = tmp_path / "out"
     done = veduta("evaluate", searched[0], tmp_path / "new", "--out", out)
     assert done.returncode == 0, done.stderr
@@ -112,12 +114,15 @@ def test_evaluate_writes_its_tables(searched: tuple[Path, str], tmp_path: Path) 
     assert "95 % interval" in done.stdout
 
 
-def test_models_lists_what_can_be_trained() -> None:
+def test_models_lists_all_models() -> None:
     done = veduta("models")
     assert done.returncode == 0
     for word in ("efficientnet_lite0", "4,652,008", "vgg16", "138,357,544", "Apache-2.0"):
         assert word in done.stdout
-    assert max(map(len, done.stdout.partition("the report's parameters")[0].splitlines())) <= 100
+    assert (
+        max(map(len, done.stdout.partition("the report's numbers of parameters")[0].splitlines()))
+        <= 100
+    )
     rows = {r["model"]: r for r in json.loads(veduta("models", "--json").stdout)["models"]}
     assert rows["resnet50"]["parameters"] == 25_557_032
     assert rows["resnet50"]["report_parameters"] == 25_636_712
@@ -127,9 +132,11 @@ def test_models_lists_what_can_be_trained() -> None:
     assert "neither timm nor torchvision" in rows["nasnet_mobile"]["note"]
 
 
-def test_every_fault_is_a_line_and_the_code_is_two(colours: Path, tmp_path: Path) -> None:
+def test_each_fault_is_one_line_and_the_exit_code_is_two(
+    color_folder: Path, tmp_path: Path
+) -> None:
     done = veduta(
-        "search", colours, "--lrr", "3", "--epochs", "many", "--grid", "lr", "--out", tmp_path
+        "search", color_folder, "--lrr", "3", "--epochs", "many", "--grid", "lr", "--out", tmp_path
     )
     assert done.returncode == 2
     assert done.stdout == ""
@@ -139,36 +146,44 @@ def test_every_fault_is_a_line_and_the_code_is_two(colours: Path, tmp_path: Path
     assert "did you mean 'lr'?" in lines[0]
 
 
-def test_a_misspelt_flag_of_the_command_is_named(colours: Path) -> None:
-    done = veduta("search", colours, "--gird", "lr=1", "-lr", "-1", "--grid", "lr=1e-3")
+def test_a_misspelled_flag_is_named(color_folder: Path) -> None:
+    done = veduta("search", color_folder, "--gird", "lr=1", "-lr", "-1", "--grid", "lr=1e-3")
     assert done.returncode == 2
     assert "did you mean 'grid'?" in done.stderr
     assert "lr must be a number above 0, such as 1e-3; got '-1'" in done.stderr
 
 
-def test_a_second_folder_is_one_too_many(colours: Path) -> None:
-    done = veduta("train", colours, colours)
+def test_a_second_folder_is_refused(color_folder: Path) -> None:
+    done = veduta("train", color_folder, color_folder)
     assert done.returncode == 2
-    assert "one folder of data" in done.stderr
+    assert str(color_folder) in done.stderr
 
 
-def test_a_failed_trial_makes_the_code_three(colours: Path, tmp_path: Path) -> None:
+def test_a_failed_trial_makes_the_exit_code_three(color_folder: Path, tmp_path: Path) -> None:
     done = veduta(
-        "search", colours, "--grid", "lr=1e-3,1e38", "--optimizer", "sgd", *FAST,
+        "search", color_folder, "--grid", "lr=1e-3,1e38", "--optimizer", "sgd", *FAST,
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert done.returncode == 3
-    all_of_them = veduta(
-        "train", colours, "--lr", "1e38", "--optimizer", "sgd", *FAST, "--out", tmp_path / "none"
+    all_failed = veduta(
+        "train",
+        color_folder,
+        "--lr",
+        "1e38",
+        "--optimizer",
+        "sgd",
+        *FAST,
+        "--out",
+        tmp_path / "none",
     )
-    assert all_of_them.returncode == 1
-    assert "learning rate" in all_of_them.stderr
+    assert all_failed.returncode == 1
+    assert "learning rate" in all_failed.stderr
 
 
 def test_help_names_every_setting() -> None:
     done = veduta("train", "--help")
-    for name in ("--weight-decay", "--batch-norm", "--image-size", "--hidden", "--seed"):
-        assert name in done.stdout
+    words = set(done.stdout.replace(",", " ").split())
+    assert {format_flag(name) for name in Settings.model_fields} <= words
 
 
 def test_every_command_has_help() -> None:
@@ -178,13 +193,13 @@ def test_every_command_has_help() -> None:
         assert veduta(name, "--help").returncode == 0
 
 
-def test_explain_says_where_the_pictures_are(
-    searched: tuple[Path, str], colours: Path, tmp_path: Path
+def test_explain_prints_the_path_of_the_heat_maps(
+    searched: tuple[Path, str], color_folder: Path, tmp_path: Path
 ) -> None:
     run, _ = searched
     out = tmp_path / "out"
-    image = colours / "red" / "000.png"
+    image = color_folder / "red" / "000.png"
     done = veduta("explain", run, image, "--target", "blue", "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((out / "summary.json").read_text())
-    assert done.stderr.splitlines()[-1] == f"explained   {out}/explain.png"
+    assert done.stderr.splitlines()[-1] == f"explanation {out}/explain.png"

@@ -1,11 +1,11 @@
-"""No command opens a socket or needs a GPU: watched in all its processes, by Python and the kernel.
+"""No command opens a socket or needs a GPU: all its processes are monitored by Python and kernel.
 
-An audit hook writes down what Python code does with sockets, in the process of the command, in
-what it forks and in every interpreter it starts: it comes as a `sitecustomize`. Libraries need not
-go through Python to reach the network: a filter in the kernel, which children inherit, kills a
-process that asks for a socket of the internet's families. Sockets of the family AF_UNIX stay inside
-the machine and are let through; so is asking for the machine's name, which TensorBoard puts into
-the names of its files.
+An audit hook records all use of sockets by Python code in the process of the command, in its forks
+and in every interpreter that it starts, because it is installed as `sitecustomize`. Native code
+does not need Python to reach the network: a filter in the kernel, which child processes inherit,
+kills a process that creates a socket of the internet families. Sockets of the family AF_UNIX stay
+inside the machine and are allowed, and so is the query of the host name, which TensorBoard writes
+into the names of its files.
 """
 
 import json
@@ -55,12 +55,12 @@ if os.environ["FILTER"] == "yes":
 
 @dataclass
 class Watch:
-    """Runs commands under watch, in a folder and with a cache of their own."""
+    """Runs monitored commands in a separate folder with a separate cache."""
 
     folder: Path
 
     def __call__(self, *words: object, guard: bool = LINUX) -> tuple[int, str, list[list[str]]]:
-        """Exit code, standard error, and what was done with sockets."""
+        """Run an interpreter; return exit code, standard error, and the recorded socket events."""
         told = self.folder / "told"
         told.unlink(missing_ok=True)
         paths = [self.folder / "site", *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
@@ -81,11 +81,11 @@ class Watch:
         return done.returncode, done.stderr, [json.loads(line) for line in lines]
 
     def command(self, *words: object) -> None:
-        """Run a command of Veduta, which must succeed and touch no socket."""
+        """Run a command of Veduta, which must succeed without socket events."""
         self.commands(words)
 
     def commands(self, *all_words: tuple[object, ...]) -> None:
-        """The same for several, in one process."""
+        """Run several commands in one process, which must succeed without socket events."""
         given = json.dumps([[*map(str, words)] for words in all_words])
         code, error, events = self("-c", SCRIPT, given)
         assert events == []
@@ -113,34 +113,34 @@ for words in json.loads(sys.argv[1]):
         if ended.code:
             raise
 """
-REACHES = "import socket; socket.socket()"
-THROUGH_C = (
-    "import ctypes; print(ctypes.CDLL(None).socket(2, 1, 0))"  # Python's hook does not see it
+OPEN_SOCKET = "import socket; socket.socket()"
+OPEN_SOCKET_IN_C = (
+    "import ctypes; print(ctypes.CDLL(None).socket(2, 1, 0))"  # invisible to the audit hook
 )
 
 
 @pytest.mark.parametrize(
     "program",
     [
-        REACHES,
-        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {REACHES!r}])",
-        f"import os\nif os.fork() == 0:\n    {REACHES}\nelse:\n    os.wait()",
+        OPEN_SOCKET,
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {OPEN_SOCKET!r}])",
+        f"import os\nif os.fork() == 0:\n    {OPEN_SOCKET}\nelse:\n    os.wait()",
         "import socket; socket.getaddrinfo('localhost', 80)",
     ],
-    ids=["itself", "an interpreter it starts", "a process it forks", "a name it looks up"],
+    ids=["process", "child interpreter", "fork", "name lookup"],
 )
-def test_the_watch_sees_what_python_does(watch: Watch, program: str) -> None:
+def test_audit_hook_records_sockets_of_python(watch: Watch, program: str) -> None:
     assert watch("-c", program, guard=False)[2]
 
 
 @pytest.mark.skipif(not LINUX, reason="the filter is written for Linux on x86-64")
-def test_the_filter_stops_what_c_does(watch: Watch) -> None:
-    code, _, events = watch("-c", THROUGH_C)
+def test_kernel_filter_stops_sockets_of_native_code(watch: Watch) -> None:
+    code, _, events = watch("-c", OPEN_SOCKET_IN_C)
     assert (code, events) == (-31, [])  # SIGSYS
-    assert watch("-c", THROUGH_C, guard=False)[0] == 0
+    assert watch("-c", OPEN_SOCKET_IN_C, guard=False)[0] == 0
 
 
-def test_what_stays_inside_the_machine_is_let_through(watch: Watch) -> None:
+def test_local_sockets_are_allowed(watch: Watch) -> None:
     program = "import socket; socket.gethostname(); [one.close() for one in socket.socketpair()]"
     assert watch("-c", program) == (0, "", [])
 
@@ -153,24 +153,24 @@ CNN = ("--model", "cnn", "--channels", "8x12", "--image-size", "32", "--epochs",
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_h7_a_search_opens_no_socket(watch: Watch, colours: Path, engine: str) -> None:
-    watch.command("search", colours, *SMALL, "--engine", engine, "--out", f"search-{engine}")
+def test_search_opens_no_socket(watch: Watch, color_folder: Path, engine: str) -> None:
+    watch.command("search", color_folder, *SMALL, "--engine", engine, "--out", f"search-{engine}")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not {"nncf", "openvino"} <= PACKAGES, reason="nncf is not installed")
-def test_h7_a_search_in_int8_opens_no_socket_nor_does_what_its_model_does(
-    watch: Watch, colours: Path
+def test_int8_search_prediction_and_evaluation_open_no_socket(
+    watch: Watch, color_folder: Path
 ) -> None:
     watch.commands(
-        ("search", colours, *SMALL, "--precision", "int8", "--out", "int8"),
-        ("predict", "int8", colours / "red", "--out", "int8-predicted"),
-        ("evaluate", "int8", colours, "--out", "int8-evaluated"),
+        ("search", color_folder, *SMALL, "--precision", "int8", "--out", "int8"),
+        ("predict", "int8", color_folder / "red", "--out", "int8-predicted"),
+        ("evaluate", "int8", color_folder, "--out", "int8-evaluated"),
     )
 
 
 def commands_on(data: Path) -> list[tuple[object, ...]]:
-    """Every command that is quick, in an order that they can be given in."""
+    """Return every quick command, in an order in which they can run."""
     return [
         ("inspect", data, "--out", "inspected"),
         ("train", data, "--image-size", "32", "--epochs", "1", "--engine", "torch", "--out", "run"),
@@ -190,13 +190,13 @@ def commands_on(data: Path) -> list[tuple[object, ...]]:
     ]
 
 
-def test_h6_h7_every_command_works_without_gpu_and_network(watch: Watch, colours: Path) -> None:
-    words = commands_on(colours)
+def test_every_command_works_without_gpu_and_network(watch: Watch, color_folder: Path) -> None:
+    words = commands_on(color_folder)
     watch.commands(*words)
     known = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
     assert {str(first) for first, *_ in words} == (known | {"--help"}) - {"demo"}
 
 
 @pytest.mark.slow
-def test_h7_the_demo_opens_no_socket(watch: Watch) -> None:
+def test_demo_opens_no_socket(watch: Watch) -> None:
     watch.command("demo", "--out", "demo-run")

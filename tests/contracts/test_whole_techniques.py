@@ -1,12 +1,12 @@
-"""Techniques of pixels and of stages that train: the checks of `test_techniques`, on a network.
+"""Techniques of pixels and of trained stages: the checks of `test_techniques` on a network.
 
-- off equals absent, to the bit: a loop in plain torch over pixels, which knows of no technique;
-- its effect: the same loop with the one line that the technique changes, over pixels changed one
-  by one as their drawn numbers say, by NumPy or torchvision where the technique has its own code;
-- saved and resumed: left after any step, it goes on to the same bits;
-- exported: the model file predicts what was scored. This one holds for both tables.
+- Off equals absent, bit for bit: a plain torch loop over pixels, which contains no technique.
+- Effect: the same loop with the one line that the technique changes, on pixels changed one by one
+  as their random numbers say, by NumPy or torchvision where the technique has its own code.
+- Saved and resumed: interrupted after any step, a training continues with the same bits.
+- Exported: the model file predicts what was evaluated, for the techniques of both tables.
 
-A new technique gets every check by one row.
+A new technique gets all checks by one row of the table.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,24 +24,26 @@ from torch.nn.functional import cross_entropy
 from torchvision.transforms.v2.functional import gaussian_blur
 
 import veduta
-from tests.contracts.courses import expect_resumed
-from tests.contracts.test_techniques import TECHNIQUES
-from tests.experiment.test_freezing import logits_from_files
 from tests.support.augmentation import apply_reference_transforms
-from tests.support.trials import run_trial
+from tests.support.models import compute_test_log_probabilities
+from tests.support.techniques import TECHNIQUES
+from tests.support.trials import assert_resumes_exactly, run_trial
 from veduta.augment import mixing, pipeline
 from veduta.augment.registry import AUGMENTATIONS, MIXING_AUGMENTATIONS
 from veduta.augment.transforms import compute_max_sigma
 from veduta.config.settings import Settings
-from veduta.experiment.feature_spec import Networks
+from veduta.experiment.feature_spec import BackboneLoader
 from veduta.networks.freezing import Tail, TailNetwork
-from veduta.runtime.streams import mix
+from veduta.runs.directory import RunDirectory
+from veduta.runs.scores import load_test_scores
+from veduta.runtime.streams import mix_bits
 from veduta.tracking.console import Console
-from veduta.training.folds import Fold, undivided
-from veduta.training.loop import Training, batches, shuffled
-from veduta.training.state import Examples
-from veduta.tuning.executors.serial import Way, fresh_network
-from veduta.tuning.trials.space import trial_of
+from veduta.training.examples import Examples
+from veduta.training.folds import Fold, create_single_fold
+from veduta.training.loop import Training, shuffle_examples, split_into_batches
+from veduta.tuning.executors.serial import TrainingContext, build_network
+from veduta.tuning.trials.space import build_trial
+from veduta.types import PixelArray
 
 CLASSES, SIZE, IMAGES, EPOCHS, BATCH, LR = 3, 16, 20, 3, 8, 0.05
 BASE: dict[str, Any] = {
@@ -49,211 +51,227 @@ BASE: dict[str, Any] = {
     "optimizer": "sgd", "momentum": 0.0, "lr": LR, "batch_size": BATCH, "epochs": EPOCHS,
     "nesterov": False, "augment": (), "seed": 3,
 }  # fmt: skip
-MAPS = {"freeze": 1}  # the stem, which makes of an image maps of (6, 4, 4)
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-See = Callable[[Pixels, Examples, int], Pixels]
+MAPS = {"freeze": 1}  # the stem is frozen; it outputs maps of (6, 4, 4)
+ChangePixels = Callable[[PixelArray, Examples, int], PixelArray]
+"""Returns the pixels of all images as they are in an epoch."""
 
 
-def unchanged(pixels: Pixels, train: Examples, epoch: int) -> Pixels:
+def keep_pixels(pixels: PixelArray, train: Examples, epoch: int) -> PixelArray:
     return pixels
 
 
-def changes(train: Examples, epoch: int, name: str) -> Any:
-    (found,) = pipeline.draw_parameters(train.keys, (name,), seed=BASE["seed"], view=epoch).values()
-    return found
+def draw_parameters(train: Examples, epoch: int, name: str) -> Any:
+    """Return the parameters of an augmentation for every image."""
+    (parameters,) = pipeline.draw_parameters(
+        train.keys, (name,), seed=BASE["seed"], view=epoch
+    ).values()
+    return parameters
 
 
-def resampled(name: str) -> See:
-    """Nothing left out, nothing in place."""
-
-    def see(pixels: Pixels, train: Examples, epoch: int) -> Pixels:
+def transform(name: str) -> ChangePixels:
+    def change(pixels: PixelArray, train: Examples, epoch: int) -> PixelArray:
         return apply_reference_transforms(
-            pixels, {AUGMENTATIONS[name].kind: changes(train, epoch, name)}
+            pixels, {AUGMENTATIONS[name].kind: draw_parameters(train, epoch, name)}
         )
 
-    return see
+    return change
 
 
-def mirrored(name: str, axis: int) -> See:
-    def see(pixels: Pixels, train: Examples, epoch: int) -> Pixels:
-        turned = np.linalg.det(changes(train, epoch, name)) < 0
-        return np.where(turned[:, None, None, None], np.flip(pixels, axis), pixels)
+def flip(name: str, axis: int) -> ChangePixels:
+    def change(pixels: PixelArray, train: Examples, epoch: int) -> PixelArray:
+        is_flipped = np.linalg.det(draw_parameters(train, epoch, name)) < 0
+        return np.where(is_flipped[:, None, None, None], np.flip(pixels, axis), pixels)
 
-    return see
+    return change
 
 
-def blurred(pixels: Pixels, train: Examples, epoch: int) -> Pixels:
-    found = pixels.copy()
-    for place, width in enumerate(changes(train, epoch, "blur")):
+def blur(pixels: PixelArray, train: Examples, epoch: int) -> PixelArray:
+    result = pixels.copy()
+    for index, width in enumerate(draw_parameters(train, epoch, "blur")):
         if width:
-            planes = torch.from_numpy(pixels[place]).permute(2, 0, 1).float()
-            soft = gaussian_blur(planes, [5, 5], [width * compute_max_sigma(SIZE)] * 2)
-            found[place] = soft.round().permute(1, 2, 0).numpy()
-    return found
+            planes = torch.from_numpy(pixels[index]).permute(2, 0, 1).float()
+            blurred = gaussian_blur(planes, [5, 5], [width * compute_max_sigma(SIZE)] * 2)
+            result[index] = blurred.round().permute(1, 2, 0).numpy()
+    return result
 
 
-def erased(pixels: Pixels, train: Examples, epoch: int) -> Pixels:
-    found = pixels.copy()
-    for image, box in zip(found, changes(train, epoch, "erasing"), strict=True):
+def erase(pixels: PixelArray, train: Examples, epoch: int) -> PixelArray:
+    result = pixels.copy()
+    for image, box in zip(result, draw_parameters(train, epoch, "erasing"), strict=True):
         left, top, right, bottom = (round(SIZE * edge) for edge in box)
         if left < right and top < bottom:
             image[top:bottom, left:right] = np.rint(image.mean((0, 1)))
-    return found
+    return result
 
 
-def drawn_mix(train: Examples, epoch: int, name: str) -> tuple[list[int], list[float], Tensor]:
-    """Of each image: its partner and its share, and how much of each place a white one keeps.
+def draw_mix(train: Examples, epoch: int, name: str) -> tuple[list[int], list[float], Tensor]:
+    """Return the partner of each image, its own fraction, and its weight at each position.
 
-    It is mixed with black, which shows what was drawn: how much an image keeps, and where.
+    White images are mixed with black ones, which shows the weights that were drawn.
     """
-    how: Any = {"names": (name,), "seed": BASE["seed"], "epoch": epoch}
+    options: Any = {"names": (name,), "seed": BASE["seed"], "epoch": epoch}
     pixels = train.features.dtype == torch.uint8
     white = np.full((IMAGES, SIZE, SIZE, 3), 255, np.uint8)
     if not pixels:
         white = np.ones((IMAGES, *train.shape[1:], 1), np.float32)
-    kept, shares = mixing.mix_images(white, 0 * white, train.keys, **how)
-    found = mixing.assign_partners(train.keys, **how)
-    assert found is not None
-    part = torch.from_numpy(kept).double() / float(white.max())
-    return found.tolist(), shares.tolist(), part if pixels else part.movedim(-1, 1)
-
-
-# ---- a loop that has never heard of techniques, and what a row may change of it
+    mixed, fractions = mixing.mix_images(white, 0 * white, train.keys, **options)
+    partners = mixing.assign_partners(train.keys, **options)
+    assert partners is not None
+    weights = torch.from_numpy(mixed).double() / float(white.max())
+    return partners.tolist(), fractions.tolist(), weights if pixels else weights.movedim(-1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Plainly:
-    """A training in plain torch.
+class PlainLoop:
+    """A training in plain torch without techniques; a row of the table replaces some attributes.
 
     Attributes:
-        see: pixels as an epoch shows them.
-        mixed: the name of what mixes pairs of images.
-        opened: the first epoch in which all trains; before it the head alone does.
-        rates: what the learning rate is multiplied by, of the name of a parameter.
-        inside: what the forward pass is computed in.
+        change: changes the pixels of an epoch.
+        mix: name of the augmentation that mixes pairs of images.
+        first_epoch: first epoch in which all layers train; before it the head alone does.
+        rate: factor of the learning rate by parameter name.
+        autocast: context of the forward pass.
     """
 
-    see: See = unchanged
-    mixed: str = ""
-    opened: int = 1
-    rates: Callable[[str], float] = lambda _: 1.0
-    inside: Callable[[], AbstractContextManager[Any]] = nullcontext
+    change: ChangePixels = keep_pixels
+    mix: str = ""
+    first_epoch: int = 1
+    rate: Callable[[str], float] = lambda _: 1.0
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
-    def weights_after(self, network: nn.Module, train: Examples, epochs: int) -> dict[str, Tensor]:
-        """What is measured after the last step."""
+    def train(self, network: nn.Module, train: Examples, epochs: int) -> dict[str, Tensor]:
+        """Return the weights that are evaluated after the last step."""
         assert isinstance(network, TailNetwork)
         pixels = np.asarray(train.features)  # or maps
         for epoch in range(1, epochs + 1):
             network.train()
-            if epoch < self.opened:
+            if epoch < self.first_epoch:
                 network.tail.eval()
-            seen = torch.from_numpy(self.see(pixels, train, epoch))
-            order = shuffled(train, BASE["seed"], epoch)
-            for part in batches(IMAGES, BATCH):
+            features = torch.from_numpy(self.change(pixels, train, epoch))
+            order = shuffle_examples(train, BASE["seed"], epoch)
+            for batch in split_into_batches(IMAGES, BATCH):
                 network.zero_grad()
-                self._loss(network, seen, train, order[part], epoch).backward()
+                self._compute_loss(network, features, train, order[batch], epoch).backward()
                 with torch.no_grad():
                     for name, weights in network.named_parameters():
-                        learns = epoch >= self.opened or not name.startswith("tail.")
-                        if learns and weights.grad is not None:
-                            weights.add_(weights.grad, alpha=-LR * self.rates(name))
+                        trains = epoch >= self.first_epoch or not name.startswith("tail.")
+                        if trains and weights.grad is not None:
+                            weights.add_(weights.grad, alpha=-LR * self.rate(name))
         return network.eval().state_dict()
 
-    def _loss(
-        self, network: nn.Module, seen: Tensor, train: Examples, chosen: Any, epoch: int
+    def _compute_loss(
+        self, network: nn.Module, features: Tensor, train: Examples, chosen: Any, epoch: int
     ) -> Any:
-        x, y = seen[chosen], train.labels[chosen]
-        with self.inside():
-            if not self.mixed:
+        x, y = features[chosen], train.labels[chosen]
+        with self.autocast():
+            if not self.mix:
                 return cross_entropy(network(x).float(), y)
-            partners, shares, kept = drawn_mix(train, epoch, self.mixed)
-            own = torch.tensor(shares)[chosen]
-            others = [partners[place] for place in chosen]
-            part = kept[chosen]
-            if self.mixed == "mixup":  # white is rounded; the share is not
-                part = own[:, None, None, None].double()
-            found = part * x + (1 - part) * seen[others]
-            x = found.float() if seen.is_floating_point() else (found + 1e-9).round().byte()
+            partners, fractions, weights = draw_mix(train, epoch, self.mix)
+            own = torch.tensor(fractions)[chosen]
+            others = [partners[index] for index in chosen]
+            weight = weights[chosen]
+            if self.mix == "mixup":  # the white pixels are rounded, the fractions are not
+                weight = own[:, None, None, None].double()
+            mixed = weight * x + (1 - weight) * features[others]
+            x = mixed.float() if features.is_floating_point() else (mixed + 1e-9).round().byte()
             logits = network(x)
-            theirs = cross_entropy(logits, train.labels[others], reduction="none")
-            return (own * cross_entropy(logits, y, reduction="none") + (1 - own) * theirs).mean()
+            own_loss = cross_entropy(logits, y, reduction="none")
+            partner_loss = cross_entropy(logits, train.labels[others], reduction="none")
+            return (own * own_loss + (1 - own) * partner_loss).mean()
 
 
-def stage_rates(name: str) -> float:
-    """Three stages train: the stem, and one of 6 and one of 8 maps; then the head."""
+def find_stage_rate(name: str) -> float:
+    """Return the factor of the learning rate of a parameter: three stages train, and the head."""
     rates = {"stem": 0.3, "stage1": 0.3 ** (2 / 3), "stage2": 0.3 ** (1 / 3)}
     return rates[name.split(".")[2]] if name.startswith("tail.") else 1.0
 
 
-def bf16() -> AbstractContextManager[Any]:
+def autocast_bf16() -> AbstractContextManager[Any]:
     return torch.autocast("cpu", torch.bfloat16)
 
 
 @dataclass(frozen=True, slots=True)
 class Technique:
-    """One row: settings that switch it on, those at which it does nothing, its effect.
+    """A row of the table.
 
-    `base` is what else it is tried with.
+    Attributes:
+        on: settings that enable the technique.
+        off: settings with which it must have no effect.
+        effect: its effect by hand.
+        tolerance: of the comparison with the effect by hand.
+        context: arguments of `TrainingContext` that enable it.
+        base: settings of both, besides `BASE`.
     """
 
     on: dict[str, Any]
     off: dict[str, Any]
-    effect: Plainly
+    effect: PlainLoop
     tolerance: float = 1e-6
-    way: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
     base: dict[str, Any] = field(default_factory=dict)
 
-    def settings(self, values: dict[str, Any]) -> Settings:
+    def build_settings(self, values: dict[str, Any]) -> Settings:
         return Settings(**{**BASE, **self.base, **values})
 
 
-def of_pixels(name: str, see: See, tolerance: float = 1e-6) -> Technique:
-    return Technique({"augment": (name,)}, {"augment": ()}, Plainly(see), tolerance)
+def create_row(name: str, change: ChangePixels, tolerance: float = 1e-6) -> Technique:
+    return Technique({"augment": (name,)}, {"augment": ()}, PlainLoop(change), tolerance)
 
 
-WHOLE: dict[str, Technique] = {
+NETWORK_TECHNIQUES: dict[str, Technique] = {
     **{
-        name: of_pixels(name, resampled(name))
-        for name in ("colour", "crop", "rotation", "perspective")
+        name: create_row(name, transform(name))
+        for name in ("color", "crop", "rotation", "perspective")
     },
-    "flip": of_pixels("flip", mirrored("flip", 2)),
-    "vertical_flip": of_pixels("vertical_flip", mirrored("vertical_flip", 1)),
-    "blur": of_pixels("blur", blurred, 1e-3),  # a value that falls between two may go either way
-    "erasing": of_pixels("erasing", erased),
+    "flip": create_row("flip", flip("flip", 2)),
+    "vertical_flip": create_row("vertical_flip", flip("vertical_flip", 1)),
+    "blur": create_row("blur", blur, 1e-3),  # a value halfway may be rounded either way
+    "erasing": create_row("erasing", erase),
     **{
-        name: Technique({"augment": (name,)}, {"augment": ()}, Plainly(mixed=name))
+        name: Technique({"augment": (name,)}, {"augment": ()}, PlainLoop(mix=name))
         for name in MIXING_AUGMENTATIONS
     },
     **{
         f"{name} of maps": Technique(
-            {"augment": (name,)}, {"augment": ()}, Plainly(mixed=name), base=MAPS
+            {"augment": (name,)}, {"augment": ()}, PlainLoop(mix=name), base=MAPS
         )
         for name in MIXING_AUGMENTATIONS
     },
-    "freeze_epochs": Technique({"freeze_epochs": 2}, {"freeze_epochs": 0}, Plainly(opened=3)),
+    "freeze_epochs": Technique(
+        {"freeze_epochs": 2}, {"freeze_epochs": 0}, PlainLoop(first_epoch=3)
+    ),
     "backbone_lr_scale": Technique(
-        {"backbone_lr_scale": 0.3}, {"backbone_lr_scale": 1.0}, Plainly(rates=stage_rates)
+        {"backbone_lr_scale": 0.3}, {"backbone_lr_scale": 1.0}, PlainLoop(rate=find_stage_rate)
     ),
     "amp": Technique(
-        {"amp": "bf16"}, {"amp": "none"}, Plainly(inside=bf16), way={"autocast": torch.bfloat16}
+        {"amp": "bf16"},
+        {"amp": "none"},
+        PlainLoop(autocast=autocast_bf16),
+        context={"autocast": torch.bfloat16},
     ),
 }
-every = pytest.mark.parametrize("technique", WHOLE.values(), ids=WHOLE)
+for_all_techniques = pytest.mark.parametrize(
+    "technique", NETWORK_TECHNIQUES.values(), ids=NETWORK_TECHNIQUES
+)
 
 
 @cache
-def tiny(freeze: int | str) -> Tail:
-    found = Networks(0, Path()).tail(Settings(**{**BASE, "freeze": freeze}))
-    assert found is not None
-    return found
+def build_tail(freeze: int | str) -> Tail:
+    tail = BackboneLoader(0, Path()).build_tail(Settings(**{**BASE, "freeze": freeze}))
+    assert tail is not None
+    return tail
 
 
-def way_of(technique: Technique, *, on: bool) -> Way:
-    return Way(CLASSES, tiny(technique.settings({}).freeze), **(technique.way if on else {}))
+def create_context(technique: Technique, *, on: bool) -> TrainingContext:
+    return TrainingContext(
+        CLASSES,
+        build_tail(technique.build_settings({}).freeze),
+        **(technique.context if on else {}),
+    )
 
 
-def examples(settings: Settings, count: int, seed: int, *, train: bool = True) -> Examples:
-    """Noise, a little brighter in the channel that is the label: pixels, or maps of a stem."""
+def create_examples(settings: Settings, count: int, seed: int, *, train: bool = True) -> Examples:
+    """Return noise, brighter in the channel that is the label: pixels, or feature maps."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, CLASSES, count)
     pixels = generator.integers(0, 200, (count, SIZE, SIZE, 3))
@@ -262,92 +280,99 @@ def examples(settings: Settings, count: int, seed: int, *, train: bool = True) -
     return Examples(
         torch.from_numpy(pixels.astype(np.uint8)) if settings.freeze == "none" else maps,
         torch.from_numpy(labels),
-        mix(np.arange(count, dtype=np.uint64) + np.uint64(100 * seed)),
+        mix_bits(np.arange(count, dtype=np.uint64) + np.uint64(100 * seed)),
         augment=settings.augment if train else (),
         seed=settings.seed,
     )
 
 
-def folds_of(settings: Settings) -> Sequence[Fold]:
-    train = examples(settings, IMAGES, 1)
-    return undivided(train, examples(settings, 30, 2, train=False))
+def create_folds(settings: Settings) -> Sequence[Fold]:
+    train = create_examples(settings, IMAGES, 1)
+    return create_single_fold(train, create_examples(settings, 30, 2, train=False))
 
 
-def trained(technique: Technique, values: dict[str, Any], *, on: bool) -> dict[str, Tensor]:
-    settings, way = technique.settings(values), way_of(technique, on=on)
-    train = examples(settings, IMAGES, 1)
-    training = Training(fresh_network(settings, train, way), train, settings, autocast=way.autocast)
+def train(technique: Technique, values: dict[str, Any], *, on: bool) -> dict[str, Tensor]:
+    """Return the weights that are evaluated after the last epoch."""
+    settings, context = technique.build_settings(values), create_context(technique, on=on)
+    examples = create_examples(settings, IMAGES, 1)
+    network = build_network(settings, examples, context)
+    training = Training(network, examples, settings, autocast=context.autocast)
     for _ in range(EPOCHS):
         training.finish_epoch()
-        training.next_epoch()
-    return training.measured.state_dict()
+        training.start_next_epoch()
+    return training.evaluated_network.state_dict()
 
 
-def by_hand(
-    technique: Technique, effect: Plainly | None = None, epochs: int = EPOCHS
+def train_by_hand(
+    technique: Technique, effect: PlainLoop | None = None, epochs: int = EPOCHS
 ) -> dict[str, Tensor]:
-    plain = technique.settings({})
-    train = examples(plain, IMAGES, 1)
-    start = fresh_network(plain, train, Way(CLASSES, tiny(plain.freeze)))
-    return (effect or technique.effect).weights_after(start, train, epochs)
+    plain = technique.build_settings({})
+    examples = create_examples(plain, IMAGES, 1)
+    network = build_network(plain, examples, TrainingContext(CLASSES, build_tail(plain.freeze)))
+    return (effect or technique.effect).train(network, examples, epochs)
 
 
-def farthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    assert one.keys() == other.keys()
-    return max((one[name].double() - other[name].double()).abs().max().item() for name in one)
+def compute_largest_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
+    assert first.keys() == second.keys()
+    differences = (first[name].double() - second[name].double() for name in first)
+    return max(difference.abs().max().item() for difference in differences)
 
 
-def test_everything_that_changes_pixels_has_a_row() -> None:
-    assert {*AUGMENTATIONS, *MIXING_AUGMENTATIONS} <= set(WHOLE)
+def test_every_augmentation_has_a_row() -> None:
+    assert {*AUGMENTATIONS, *MIXING_AUGMENTATIONS} <= set(NETWORK_TECHNIQUES)
 
 
-@every
+@for_all_techniques
 def test_off_equals_absent(technique: Technique) -> None:
-    trial = trial_of(technique.settings(technique.off))
+    trial = build_trial(technique.build_settings(technique.off))
     end = run_trial(
-        trial, folds_of(trial.settings), way=way_of(technique, on=False), record=lambda _: None
+        trial,
+        create_folds(trial.settings),
+        context=create_context(technique, on=False),
+        record=lambda _: None,
     )
-    expected = by_hand(technique, Plainly(), end.outcome.best_epoch)
-    assert farthest(end.network.state_dict(), expected) == 0
+    expected = train_by_hand(technique, PlainLoop(), end.outcome.best_epoch)
+    assert compute_largest_difference(end.network.state_dict(), expected) == 0
 
 
-@every
-def test_its_effect_is_that_by_hand(technique: Technique) -> None:
-    found = trained(technique, technique.on, on=True)
-    assert farthest(found, by_hand(technique)) <= technique.tolerance
-    without = trained(technique, technique.off, on=False)
-    assert farthest(found, without) > 3 * technique.tolerance
+@for_all_techniques
+def test_the_effect_is_that_by_hand(technique: Technique) -> None:
+    actual = train(technique, technique.on, on=True)
+    assert compute_largest_difference(actual, train_by_hand(technique)) <= technique.tolerance
+    without_effect = train(technique, technique.off, on=False)
+    assert compute_largest_difference(actual, without_effect) > 3 * technique.tolerance
 
 
-@every
-@pytest.mark.parametrize("steps", [1, 3, 6, 8, 11, 13])  # of five beats an epoch
-def test_saved_and_resumed_it_is_the_training_that_never_stopped(
+@for_all_techniques
+@pytest.mark.parametrize("steps", [1, 3, 6, 8, 11, 13])  # of five heartbeats per epoch
+def test_saved_and_resumed_equals_never_interrupted(
     technique: Technique, steps: int, tmp_path: Path
 ) -> None:
-    trial = trial_of(technique.settings({"momentum": 0.9, **technique.on}))
-    way = way_of(technique, on=True)
-    expect_resumed(trial, folds_of(trial.settings), way, after=steps, folder=tmp_path)
+    trial = build_trial(technique.build_settings({"momentum": 0.9, **technique.on}))
+    context = create_context(technique, on=True)
+    folds = create_folds(trial.settings)
+    assert_resumes_exactly(trial, folds, context, after=steps, folder=tmp_path)
 
 
 HEAD = {"freeze": "all", "weights": "none", "image_size": 32, "lr": 0.01, "epochs": 3}
-EXPORTED = {
+EXPORTED_SETTINGS = {
     **{name: {**row.base, **HEAD, **row.on} for name, row in TECHNIQUES.items()},
     **{
         name: {**HEAD, "freeze": 3, **row.on} if row.base else {**BASE, **row.on}
-        for name, row in WHOLE.items()
+        for name, row in NETWORK_TECHNIQUES.items()
     },
     "tta": {**HEAD, "tta": "flip"},
     "views": {**HEAD, "views": 2},
 }
 
 
-@pytest.mark.parametrize("values", EXPORTED.values(), ids=EXPORTED)
-def test_exported_it_predicts_what_was_scored(
-    values: dict[str, Any], colours: Path, tmp_path: Path
+@pytest.mark.parametrize("values", EXPORTED_SETTINGS.values(), ids=EXPORTED_SETTINGS)
+def test_an_exported_model_predicts_what_was_evaluated(
+    values: dict[str, Any], color_folder: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    veduta.train(colours, out=run, engine="torch", console=Console(quiet=True), **values)
-    _, found = logits_from_files(run, colours)
-    with np.load(run / "scores" / "test.npz") as kept:
-        expected = torch.from_numpy(kept["logits"]).double().log_softmax(1).numpy()
-    assert np.abs(found - expected).max() < 1e-4
+    veduta.train(color_folder, out=run, engine="torch", console=Console(quiet=True), **values)
+    actual = compute_test_log_probabilities(run, color_folder)
+    logits = load_test_scores(RunDirectory(run).test_scores).logits
+    expected = torch.from_numpy(logits).double().log_softmax(1).numpy()
+    assert np.abs(actual - expected).max() < 1e-4

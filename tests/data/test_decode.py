@@ -1,4 +1,4 @@
-"""Bytes to pixels: each kind of image has the pixels it should, all else is a DecodeError."""
+"""Decoding: each kind of image gives the expected pixels, all other files a DecodeError."""
 
 import io
 import os
@@ -8,12 +8,13 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.faults.images import (
+from tests.support.image_files import (
     ALPHA,
     BAD,
     EITHER,
@@ -26,28 +27,27 @@ from tests.faults.images import (
     saved,
     turned,
 )
-from veduta.data import decode as limits
-from veduta.data import decode as module
-from veduta.data.decode import MOST_PIXELS, calm, decode, read_file
+from veduta.data import decode as decode_module
+from veduta.data.decode import MAX_PIXELS, decode, filter_pillow_warnings, read_file
 from veduta.errors import DecodeError, VedutaError
 
 
 @pytest.mark.parametrize("kind", GOOD)
-def test_each_kind_has_the_pixels_it_should(kind: str) -> None:
-    make, truth, allowed = GOOD[kind]
+def test_each_kind_has_the_expected_pixels(kind: str) -> None:
+    make, expected, tolerance = GOOD[kind]
     data = make()
     pixels = decode(data)
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
-    assert pixels.shape == truth.shape
-    error = pixels.astype(float) - truth
-    assert np.abs(error).mean() <= allowed
+    assert pixels.shape == expected.shape
+    error = pixels.astype(float) - expected
+    assert np.abs(error).mean() <= tolerance
     if "16 bits" in kind:
         assert abs(error.mean()) < 1
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_each_bad_file_has_its_verdict(kind: str) -> None:
+def test_each_bad_file_has_the_expected_problem(kind: str) -> None:
     make, problem = BAD[kind]
     data = make()
     with pytest.raises(DecodeError) as caught:
@@ -63,68 +63,69 @@ def test_an_avif_file_gets_a_hint() -> None:
 
 
 @pytest.mark.parametrize("kind", EITHER)
-def test_what_may_be_read_or_not_does_no_harm(kind: str) -> None:
+def test_files_that_may_or_may_not_be_readable_cause_no_other_error(kind: str) -> None:
     try:
-        found = str(decode(EITHER[kind]()).shape)
+        outcome = str(decode(EITHER[kind]()).shape)
     except DecodeError as error:
-        found = error.problem
-    assert found in {"(64, 64, 3)", "unreadable"}
+        outcome = error.problem
+    assert outcome in {"(64, 64, 3)", "unreadable"}
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_image_stands_as_its_camera_was_held(orientation: int, kind: str) -> None:
+def test_the_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     pixels = decode(turned(orientation, kind))
     assert pixels.shape == RGB.shape
     assert np.abs(pixels.astype(int) - RGB).mean() <= (3 if kind == "JPEG" else 0)
 
 
 def test_orientation_6_by_hand() -> None:
-    stored = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)  # row 0 is the right, column 0 the top
+    stored = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)  # row 0 is the right side, column 0 the top
     exif = Image.Exif()
     exif[0x0112] = 6
     assert decode(saved(stored, "PNG", exif=exif))[..., 0].tolist() == [[4, 1], [5, 2], [6, 3]]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
-def test_strips_make_no_difference(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_do_not_change_the_pixels(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = {
         "RGB": saved(RGB, "PNG"),
         "RGBA": saved(np.concatenate([RGB, ALPHA], 2), "PNG"),
         "I;16": png16(WIDE),
     }[mode]
     whole = decode(data)
-    monkeypatch.setattr(module, "STRIP", 100)
+    monkeypatch.setattr(decode_module, "STRIP_PIXELS", 100)
     assert (decode(data) == whole).all()
 
 
-def test_the_verdict_does_not_depend_on_warning_filters() -> None:
+def test_the_result_does_not_depend_on_warning_filters() -> None:
     data = GOOD["d12 corrupt exif.jpg"][0]()
-    verdicts = []
-    for action in ("error", "ignore", "always"):
-        with warnings.catch_warnings(record=True) as shown:
-            warnings.simplefilter(action)  # type: ignore[arg-type]
-            verdicts.append(decode(data))
+    results = []
+    actions: tuple[Literal["error", "ignore", "always"], ...] = ("error", "ignore", "always")
+    for action in actions:
+        with warnings.catch_warnings(record=True) as caught_warnings:
+            warnings.simplefilter(action)
+            results.append(decode(data))
             with pytest.raises(DecodeError):
                 decode(BAD["d14 13000 x 13000.png"][0]())
-        assert not shown
-    assert (verdicts[0] == verdicts[1]).all()
-    assert (verdicts[0] == verdicts[2]).all()
+        assert not caught_warnings
+    assert (results[0] == results[1]).all()
+    assert (results[0] == results[2]).all()
 
 
-def test_threads_leave_the_warning_filters_as_they_were() -> None:
+def test_threads_restore_the_warning_filters() -> None:
     before = list(warnings.filters)
     data = [GOOD["d12 corrupt exif.jpg"][0](), BAD["d14 13000 x 13000.png"][0]()]
 
-    def work() -> None:
-        for one in data * 20:
-            with calm():
+    def decode_files() -> None:
+        for content in data * 20:
+            with filter_pillow_warnings():
                 try:
-                    decode(one)
+                    decode(content)
                 except DecodeError:
                     continue
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=decode_files) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -143,8 +144,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base)
 """
 
 
-def test_the_largest_image_stays_within_its_memory(tmp_path: Path) -> None:
-    side = int(MOST_PIXELS**0.5)
+def test_the_largest_image_needs_limited_memory(tmp_path: Path) -> None:
+    side = int(MAX_PIXELS**0.5)
     path = tmp_path / "large.png"
     path.write_bytes(png((side, side), 8, 2, bytes((3 * side + 1) * side)))
     command = [sys.executable, "-c", MEASURE, str(path)]
@@ -152,7 +153,7 @@ def test_the_largest_image_stays_within_its_memory(tmp_path: Path) -> None:
     assert int(result.stdout) < 600_000
 
 
-def test_too_many_open_files_are_no_fault_of_an_image(tmp_path: Path) -> None:
+def test_too_many_open_files_are_no_decode_error(tmp_path: Path) -> None:
     path = tmp_path / "whole"
     path.write_bytes(b"abc")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -168,7 +169,7 @@ def test_too_many_open_files_are_no_fault_of_an_image(tmp_path: Path) -> None:
     assert read_file(path) == b"abc"
 
 
-def test_read_file_gives_the_bytes(tmp_path: Path) -> None:
+def test_read_file_returns_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"abc")
     assert read_file(path) == b"abc"
@@ -178,7 +179,7 @@ def test_read_file_gives_the_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", STRANGE)
-def test_strange_files_have_their_verdict(kind: str, tmp_path: Path) -> None:
+def test_special_files_have_the_expected_problem(kind: str, tmp_path: Path) -> None:
     make, problem = STRANGE[kind]
     if "mode 000" in kind and os.geteuid() == 0:
         pytest.skip("root may read everything")
@@ -190,19 +191,21 @@ def test_strange_files_have_their_verdict(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["a folder", "nothing"])
-def test_what_is_no_file_has_its_verdict(kind: str, tmp_path: Path) -> None:
+def test_paths_without_a_file_have_the_expected_problem(kind: str, tmp_path: Path) -> None:
     path = tmp_path if kind == "a folder" else tmp_path / "absent.jpg"
     with pytest.raises(DecodeError) as caught:
         read_file(path)
     assert caught.value.problem == ("not a regular file" if kind == "a folder" else "missing")
 
 
-def test_what_stands_behind_a_photo_does_not_count_as_scans() -> None:
-    """As a short film does behind a photo of a telephone: 12 MB, a marker's bytes by chance."""
-    shown = io.BytesIO()
-    Image.new("RGB", (1000, 700), "teal").save(shown, "JPEG")
-    behind = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8).tobytes()
-    assert behind.count(b"\xff\xda") > 5
-    data = shown.getvalue() + 12 * behind
-    assert limits.START_OF_SCAN.findall(data) == limits.START_OF_SCAN.findall(shown.getvalue())
-    np.testing.assert_array_equal(decode(data), decode(shown.getvalue()))
+def test_data_after_the_image_do_not_count_as_scans() -> None:
+    """A phone may append a short video to a photo: 12 MB that contain the bytes of a marker."""
+    photo = io.BytesIO()
+    Image.new("RGB", (1000, 700), "teal").save(photo, "JPEG")
+    video = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8).tobytes()
+    assert video.count(b"\xff\xda") > 5
+    data = photo.getvalue() + 12 * video
+    assert decode_module.START_OF_SCAN.findall(data) == decode_module.START_OF_SCAN.findall(
+        photo.getvalue()
+    )
+    np.testing.assert_array_equal(decode(data), decode(photo.getvalue()))

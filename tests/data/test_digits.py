@@ -1,4 +1,4 @@
-"""The embedded data: all digits, once, in a folder of their own."""
+"""The embedded digits: complete, and in a folder of their own."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from veduta.data.folder import read_folder
 from veduta.errors import InputError
 
 
-def test_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:
+def test_digits_equal_those_of_scikit_learn(tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     assert write_digits(folder) == 1797
     data = read_folder(folder)
@@ -28,7 +28,7 @@ def test_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
 
-def test_a_complete_folder_is_left_alone(tmp_path: Path) -> None:
+def test_a_complete_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "digits").mkdir()
     write_digits(tmp_path / "digits")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -36,19 +36,19 @@ def test_a_complete_folder_is_left_alone(tmp_path: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
 
-@pytest.mark.parametrize("fault", ["stranger", "missing", "other", "broken"])
-def test_any_other_folder_is_refused(tmp_path: Path, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["additional", "missing", "other", "truncated"])
+def test_a_folder_with_other_files_is_refused(tmp_path: Path, fault: str) -> None:
     folder = tmp_path / "digits"
     write_digits(folder)
-    one = folder / "0" / "0000.png"
-    if fault == "stranger":
+    image = folder / "0" / "0000.png"
+    if fault == "additional":
         (folder / "notes.txt").touch()
     elif fault == "missing":
-        one.unlink()
+        image.unlink()
     elif fault == "other":
-        one.write_bytes((folder / "1" / "0001.png").read_bytes())
+        image.write_bytes((folder / "1" / "0001.png").read_bytes())
     else:
-        one.write_bytes(one.read_bytes()[:30])
+        image.write_bytes(image.read_bytes()[:30])
     with pytest.raises(InputError, match=r"folder of their own; .* differs in 1 files"):
         write_digits(folder)
 
@@ -59,7 +59,7 @@ def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
         write_digits(tmp_path / "digits")
 
 
-def test_what_a_killed_run_left_does_not_matter(tmp_path: Path) -> None:
+def test_files_of_a_killed_command_do_not_matter(tmp_path: Path) -> None:
     (tmp_path / "digits.partial" / "0").mkdir(parents=True)
     (tmp_path / "digits.partial" / "0" / "0000.png").write_bytes(b"half")
     assert write_digits(tmp_path / "digits") == 1797

@@ -1,4 +1,4 @@
-"""Layouts as people keep them, and everything that can be wrong with them."""
+"""Layouts of data sets, and their faults."""
 
 import os
 from collections.abc import Sequence
@@ -7,14 +7,12 @@ from pathlib import Path
 import pytest
 
 from veduta.data.folder import read_folder, read_images
-from veduta.data.sample import split_of
+from veduta.data.sample import parse_split
 from veduta.errors import InputError
 
-INTEL = Path(__file__).parents[2] / "../shared/data/intel"
 
-
-def tree(root: Path, *names: str) -> Path:
-    """Empty files, and folders where a name ends in a slash."""
+def create_tree(root: Path, *names: str) -> Path:
+    """Create empty files, and folders for names that end in a slash."""
     for name in names:
         path = root / name
         (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
@@ -55,7 +53,7 @@ GOOD = {  # files; classes; (name, label, split) of each sample in order
             ("val/b/3.jpg", "b", "validation"),
         ],
     ),
-    "spelt differently": (
+    "other spellings": (
         ["Train/a/1.jpg", "Train/b/2.jpg", "VALID/b/3.jpg", "pred/4.jpg"],
         ["a", "b"],
         [
@@ -80,7 +78,7 @@ GOOD = {  # files; classes; (name, label, split) of each sample in order
             ("seg_train/seg_train/b/1.jpg", "b", "train"),
         ],
     ),
-    "spelt at length": (
+    "long spellings": (
         ["Training/a/1.jpg", "Training/b/2.jpg", "Testing/b/3.jpg", "dev-set/a/4.jpg"],
         ["a", "b"],
         [
@@ -183,7 +181,7 @@ GOOD = {  # files; classes; (name, label, split) of each sample in order
 @pytest.mark.parametrize("kind", GOOD)
 def test_layouts(kind: str, tmp_path: Path) -> None:
     files, classes, samples = GOOD[kind]
-    data = read_folder(str(tree(tmp_path, *files)))
+    data = read_folder(str(create_tree(tmp_path, *files)))
     assert data.classes == tuple(classes)
     assert [(s.name, s.label, s.split) for s in data.samples] == samples
     assert all(s.path == tmp_path / s.name and s.path.is_file() for s in data.samples)
@@ -192,51 +190,51 @@ def test_layouts(kind: str, tmp_path: Path) -> None:
     assert data.ignored == 0
 
 
-def test_clutter_is_passed_over_and_counted(tmp_path: Path) -> None:
-    clutter = [
+def test_system_files_and_other_files_are_ignored_and_counted(tmp_path: Path) -> None:
+    ignored_files = [
         "a/.hidden.jpg", "a/Thumbs.db", "a/.DS_Store", "a/notes.txt", "__MACOSX/a/._1.jpg",
         ".git/x.jpg", "README", "loose.jpg",
     ]  # fmt: skip
-    data = read_folder(tree(tmp_path, "a/1.jpg", "b/1.jpg", *clutter))
+    data = read_folder(create_tree(tmp_path, "a/1.jpg", "b/1.jpg", *ignored_files))
     assert [s.name for s in data.samples] == ["a/1.jpg", "b/1.jpg"]
     assert data.classes == ("a", "b")
-    assert data.ignored == len(clutter)
+    assert data.ignored == len(ignored_files)
 
 
-def test_images_of_kinds_that_are_not_read_are_not_lost(tmp_path: Path) -> None:
-    data = read_folder(tree(tmp_path, "a/1.heic", "a/2.svg", "a/3.jpg", "b/1.AVIF"))
+def test_images_of_unsupported_kinds_are_listed(tmp_path: Path) -> None:
+    data = read_folder(create_tree(tmp_path, "a/1.heic", "a/2.svg", "a/3.jpg", "b/1.AVIF"))
     assert [s.name for s in data.samples] == ["a/1.heic", "a/2.svg", "a/3.jpg", "b/1.AVIF"]
 
 
 BAD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # files; a piece of each fault
-    "empty": ([], ["must hold one folder a class; images directly in it: 0; make them, and name"]),
+    "empty": (
+        [],
+        ["must contain a folder per class; images directly in it: 0; create them, named"],
+    ),
     "loose images": (["1.jpg", "2.jpg"], ["images directly in it: 2"]),
     "one class": (["only/1.jpg"], ["needs at least two classes; * has only 'only'; add another"]),
-    "one folder too high": (
+    "the parent of the data set": (
         ["set/a/1.jpg", "set/b/1.jpg"],
         ["has only 'set'; did you mean '*/set'?"],
     ),
     "empty classes": (
         ["a/1.jpg", "b/2.jpg", "c/", "d/notes.txt"],
-        ["every class folder in * must hold an image; none in 'c', 'd'; add images, or remove"],
+        ["every class folder in * must contain an image; 'c', 'd' contain none; add images"],
     ),
     "no training": (
         ["test/a/1.jpg", "val/a/1.jpg"],
-        ["split folders need a train/ with images among them; * has none; add it, or"],
+        ["split folders must include a train/ with images; * has none; add it, or"],
     ),
-    "empty training": (["train/", "test/a/1.jpg"], ["train/ must hold one folder a class;"]),
+    "empty training": (["train/", "test/a/1.jpg"], ["train/ must contain a folder per class;"]),
     "test without labels": (
         ["train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"],
-        ["test/ must hold one folder a class; images directly in it: 1; * call the folder predict"],
+        ["test/ must contain a folder per class; * directly in it: 1; * name the folder predict"],
     ),
     "unknown classes": (
         ["train/a/1.jpg", "train/b/1.jpg", "test/A/1.jpg", "val/z/1.jpg"],
         [
-            (
-                "classes come from the training images; test has 'A', which they lack; "
-                "did you mean 'a'?"
-            ),
-            "validation has 'z', which they lack; add it to them, or take it out",
+            "must have training images; 'A' has images in test only; did you mean 'a'?",
+            "'z' has images in validation only; add training images, or remove the class",
         ],
     ),
     "classes that differ in case": (
@@ -247,11 +245,11 @@ BAD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # files; a piece of eac
         ["polar bear/1.jpg", "polar bear /1.jpg", "polar  bear/1.jpg", "dog/1.jpg"],
         ["got 'polar  bear' and 'polar bear' and 'polar bear '; give their"],
     ),
-    "classes that differ in how a letter is encoded": (
+    "classes that differ in the encoding of a letter": (
         ["caf\u00e9/1.jpg", "cafe\u0301/1.jpg", "bar/1.jpg"],
         [r"got 'cafe\u0301' and 'caf\xe9'; give their"],
     ),
-    "the same for a letter alone": (
+    "single letters that differ in encoding": (
         ["\u00e9/1.jpg", "e\u0301/1.jpg", "\u00c9/1.jpg"],
         [r"got 'e\u0301' and '\xc9' and '\xe9'; give their"],
     ),
@@ -259,41 +257,47 @@ BAD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # files; a piece of eac
         [f"{name}{number}/1.jpg" for number in range(5) for name in ("cat", "Cat")],
         [*(f"got 'Cat{number}' and 'cat{number}'" for number in range(3)), "2 more groups"],
     ),
-    "misspelt split": (
+    "misspelled split": (
         ["train/a/1.jpg", "train/b/1.jpg", "tset/a/1.jpg", "docs/x.txt"],
-        ["beside train/ stand only splits; got tset/; did you mean 'test'?; * in a .csv file"],
+        ["there may be only splits; got tset/; did you mean 'test'?; * in a .csv file"],
     ),
-    "splits of which nothing is known": (
+    "splits with unknown names": (
         ["Part 1/a/1.jpg", "Part 1/b/1.jpg", "Part 2/a/1.jpg", "Part 2/b/1.jpg"],
-        ["'Part 1', 'Part 2' hold 'a', 'b' each; * call them train/"],
+        ["'Part 1', 'Part 2' contain 'a', 'b' each; * name them train/"],
     ),
-    "one of these lacks a class, another is doubled": (
+    "splits with unknown names, a missing class and a doubled folder": (
         ["one/a/1.jpg", "one/b/1.jpg", "one/c/1.jpg", "two/two/a/1.jpg", "two/two/c/1.jpg"],
-        ["'one', 'two' hold 'a', 'c' each"],
+        ["'one', 'two' contain 'a', 'c' each"],
     ),
     "splits below the classes": (
         [f"{label}/{part}/1.jpg" for label in ("cat", "dog") for part in ("train", "test")],
-        ["'cat', 'dog' hold 'test', 'train' each; put the splits above the classes: test/cat/"],
+        ["'cat', 'dog' contain 'test', 'train' each; put the splits above the classes: test/cat/"],
     ),
     "images and masks of each class": (
         [f"{label}/{kind}/1.jpg" for label in ("flu", "well") for kind in ("images", "masks")],
-        ["'flu', 'well' hold 'images', 'masks' each; * name that of each image in a .csv file"],
+        ["'flu', 'well' contain 'images', 'masks' each; * label of each image in a .csv file"],
     ),
     "sources in the training folder": (
         [f"train/{place}/{label}/1.jpg" for place in ("web", "camera") for label in "ab"],
-        ["in train/ 'camera', 'web' hold 'a', 'b' each"],
+        ["in train/ 'camera', 'web' contain 'a', 'b' each"],
     ),
     "two spellings of a split": (
         ["train/a/1.jpg", "train/b/1.jpg", "Training-Set/a/1.jpg"],
         ["a split has one folder; Training-Set/ and train/ both mean train; keep one"],
     ),
-    "two of a split": (
+    "two folders of a split": (
         ["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "valid/b/1.jpg"],
         ["a split has one folder; val/ and valid/ both mean validation; keep one"],
     ),
-    "several at once": (
+    "several faults": (
         ["train/a/1.jpg", "train/c/", "tset/a/1.jpg", "val/z/1.jpg", "test/1.jpg"],
-        ["got tset/", "none in 'c'", "call the folder predict", "has only 'a'", "has 'z'"],
+        [
+            "got tset/",
+            "'c' contain none",
+            "name the folder predict",
+            "has only 'a'",
+            "'z' has images",
+        ],
     ),
 }
 
@@ -311,7 +315,7 @@ def expect_faults(path: Path, pieces: Sequence[str]) -> None:
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_layouts(kind: str, tmp_path: Path) -> None:
     files, pieces = BAD[kind]
-    expect_faults(tree(tmp_path, *files), pieces)
+    expect_faults(create_tree(tmp_path, *files), pieces)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "x" * 300, "a\0b"])
@@ -320,12 +324,12 @@ def test_a_path_that_does_not_exist(name: str, tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_neither(tmp_path: Path) -> None:
-    tree(tmp_path, "a.zip")
+    create_tree(tmp_path, "a.zip")
     expect_faults(tmp_path / "a.zip", ["must be a folder of class folders, or a .csv file;"])
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree(tmp_path, "a/1.jpg", "b/1.jpg", "b/locked/1.jpg")
+    create_tree(tmp_path, "a/1.jpg", "b/1.jpg", "b/locked/1.jpg")
     scandir = os.scandir
 
     def refuse(path: Path) -> object:
@@ -337,8 +341,8 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     expect_faults(tmp_path, ["every folder must be readable; * Permission denied; change its"])
 
 
-def test_links_in_a_circle_end(tmp_path: Path) -> None:
-    tree(tmp_path, "a/1.jpg", "a/deep/2.jpg", "b/1.jpg")
+def test_circular_links_are_followed_once(tmp_path: Path) -> None:
+    create_tree(tmp_path, "a/1.jpg", "a/deep/2.jpg", "b/1.jpg")
     (tmp_path / "a/deep/up").symlink_to(tmp_path / "a")
     (tmp_path / "a/self").symlink_to("self")
     (tmp_path / "b/there").symlink_to(tmp_path / "a/deep")
@@ -349,13 +353,13 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
 
 
 def test_class_folders_may_be_links(tmp_path: Path) -> None:
-    tree(tmp_path, "store/x/1.jpg", "data/b/1.jpg")
+    create_tree(tmp_path, "store/x/1.jpg", "data/b/1.jpg")
     (tmp_path / "data/a").symlink_to(tmp_path / "store/x")
     assert [s.name for s in read_folder(tmp_path / "data").samples] == ["a/1.jpg", "b/1.jpg"]
 
 
-def test_special_files_are_listed_not_opened(tmp_path: Path) -> None:
-    tree(tmp_path, "a/1.jpg", "b/1.jpg")
+def test_special_files_are_listed_but_not_opened(tmp_path: Path) -> None:
+    create_tree(tmp_path, "a/1.jpg", "b/1.jpg")
     os.mkfifo(tmp_path / "a/2.jpg")
     (tmp_path / "a/3.jpg").symlink_to("nowhere")
     names = [sample.name for sample in read_folder(tmp_path).samples]
@@ -364,14 +368,14 @@ def test_special_files_are_listed_not_opened(tmp_path: Path) -> None:
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
-    tree(tmp_path, "a/1.jpg", "b/1.jpg")
+    create_tree(tmp_path, "a/1.jpg", "b/1.jpg")
     with open(os.fsencode(tmp_path) + b"/a/\xff.jpg", "wb"):  # noqa: PTH123
         pass
     assert [os.fsencode(s.name) for s in read_folder(tmp_path).samples][1] == b"a/\xff.jpg"
 
 
 def test_images_to_predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree(tmp_path, "in/2.jpg", "in/1.jpg", "in/deep/0.png", "in/x.txt", "z.dat", "a.jpg")
+    create_tree(tmp_path, "in/2.jpg", "in/1.jpg", "in/deep/0.png", "in/x.txt", "z.dat", "a.jpg")
     monkeypatch.chdir(tmp_path)
     samples = read_images(["z.dat", "in", Path("a.jpg")])
     assert [s.name for s in samples] == ["z.dat", "in/1.jpg", "in/2.jpg", "in/deep/0.png", "a.jpg"]
@@ -379,27 +383,27 @@ def test_images_to_predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert all(s.path.is_file() for s in samples)
 
 
-def test_what_is_given_twice_is_there_twice_in_the_order_given(
+def test_paths_given_twice_have_two_samples_in_the_given_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tree(tmp_path, "in/2.jpg", "in/1.jpg", "a.jpg")
+    create_tree(tmp_path, "in/2.jpg", "in/1.jpg", "a.jpg")
     monkeypatch.chdir(tmp_path)
     samples = read_images(["a.jpg", "in", Path("a.jpg"), "./a.jpg", "in/2.jpg", "in"])
     inside = ["in/1.jpg", "in/2.jpg"]
     assert [s.name for s in samples] == ["a.jpg", *inside, "a.jpg", "a.jpg", "in/2.jpg", *inside]
 
 
-def test_paths_may_come_one_at_a_time(tmp_path: Path) -> None:
-    tree(tmp_path, "1.jpg", "2.jpg")
+def test_paths_may_be_a_generator(tmp_path: Path) -> None:
+    create_tree(tmp_path, "1.jpg", "2.jpg")
     samples = read_images(tmp_path / name for name in ("2.jpg", "1.jpg"))
     assert [s.path.name for s in samples] == ["2.jpg", "1.jpg"]
 
 
-def test_nothing_to_predict(tmp_path: Path) -> None:
-    tree(tmp_path, "empty/", "a.jpg")
-    with pytest.raises(InputError, match=r"every path must exist; not so: .*no.*, .*nor this"):
+def test_missing_paths_and_empty_folders_are_errors(tmp_path: Path) -> None:
+    create_tree(tmp_path, "empty/", "a.jpg")
+    with pytest.raises(InputError, match=r"every path must exist; .*no.*, .*nor this"):
         read_images([tmp_path / "no", tmp_path / "a.jpg", tmp_path / "nor this"])
-    with pytest.raises(InputError, match=r"must hold images; .*empty holds none"):
+    with pytest.raises(InputError, match=r"must contain images; .*empty contains none"):
         read_images([tmp_path / "a.jpg", tmp_path / "empty"])
     with pytest.raises(InputError, match="no path was given"):
         read_images([])
@@ -416,15 +420,30 @@ def test_nothing_to_predict(tmp_path: Path) -> None:
     ],
 )
 def test_names_of_splits(split: str | None, names: str) -> None:
-    assert {name: split_of(name) for name in names.split()} == dict.fromkeys(names.split(), split)
-    assert split_of("training set") == "train"
+    assert {name: parse_split(name) for name in names.split()} == dict.fromkeys(
+        names.split(), split
+    )
+    assert parse_split("training set") == "train"
 
 
-def test_intel() -> None:
-    if not INTEL.is_dir():
-        pytest.skip("needs the Intel scenes in ../shared/data/intel")
-    data = read_folder(INTEL)
+def test_intel(intel: Path) -> None:
+    data = read_folder(intel)
     assert data.layout == "split folders"
     assert data.classes == ("buildings", "forest", "glacier", "mountain", "sea", "street")
     splits = [sample.split for sample in data.samples]
     assert [splits.count(s) for s in ("train", "test", "predict")] == [4200, 900, 210]
+
+
+def test_links_to_a_parent_folder_add_no_images(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    create_tree(root, "train/a/1.png", "train/b/2.png", "test/a/3.png", "test/b/4.png")
+    (root / "train" / "a" / "up").symlink_to(root)
+    (root / "train" / "b" / "beside").symlink_to("..")
+    names = [sample.name for sample in read_folder(root).samples]
+    assert names == ["test/a/3.png", "test/b/4.png", "train/a/1.png", "train/b/2.png"]
+
+
+def test_links_to_other_folders_are_followed(tmp_path: Path) -> None:
+    create_tree(tmp_path, "elsewhere/1.png", "data/b/2.png")
+    (tmp_path / "data" / "a").symlink_to(tmp_path / "elsewhere")
+    assert len(read_folder(tmp_path / "data").samples) == 2

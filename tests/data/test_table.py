@@ -1,4 +1,4 @@
-"""A CSV file as a data set: what it says is kept to the letter, what is wrong with it is said."""
+"""CSV files as data sets: values are kept as written, and all faults are reported."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def table(root: Path, text: str, encoding: str = "utf-8") -> Path:
+def write_table(root: Path, text: str, encoding: str = "utf-8") -> Path:
     path = root / "list.CSV"
     path.write_bytes(text.encode(encoding))
     return path
@@ -26,7 +26,7 @@ def table(root: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def test_a_table_without_splits(root: Path) -> None:
     rows = '2.jpg,nan\n1.jpg,007\ndeep/4.jpg,nan\n3.dat,"=cmd(), x"\n"a, b.jpg",NA\n'
-    data = read_folder(table(root, "image_path,label\n" + rows))
+    data = read_folder(write_table(root, "image_path,label\n" + rows))
     assert (data.layout, data.root, data.ignored) == ("table", root, 0)
     assert data.classes == ("007", "=cmd(), x", "NA", "nan")
     assert [(s.name, s.label, s.split) for s in data.samples] == [
@@ -41,7 +41,7 @@ def test_a_table_without_splits(root: Path) -> None:
 
 def test_a_table_with_splits_in_any_order_of_columns(root: Path) -> None:
     rows = "a,Val,1.jpg\r\nb,train,2.jpg\r\na,TRAIN,3.dat\r\n\r\n,predict,deep/4.jpg\r\n"
-    data = read_folder(table(root, "\ufefflabel, split ,image_path\r\n" + rows))
+    data = read_folder(write_table(root, "\ufefflabel, split ,image_path\r\n" + rows))
     assert data.classes == ("a", "b")
     assert [(s.name, s.label, s.split) for s in data.samples] == [
         ("1.jpg", "a", "validation"),
@@ -51,17 +51,17 @@ def test_a_table_with_splits_in_any_order_of_columns(root: Path) -> None:
     ]
 
 
-def test_paths_may_lead_out_of_the_folder(root: Path, tmp_path: Path) -> None:
+def test_paths_may_be_outside_the_folder(root: Path, tmp_path: Path) -> None:
     (tmp_path / "up.jpg").touch()
     text = f"image_path,label\n../up.jpg,a\n{root / '1.jpg'},b\n"
-    data = read_folder(table(root, text))
+    data = read_folder(write_table(root, text))
     assert [s.name for s in data.samples] == ["../up.jpg", str(root / "1.jpg")]
     assert all(s.path.exists() for s in data.samples)
 
 
-def test_space_around_a_field_is_dropped(root: Path) -> None:
+def test_white_space_around_a_field_is_removed(root: Path) -> None:
     rows = '1.jpg ,a\t, train \n "2.jpg",b ,train\n3.dat, "a\u00a0",Test\n'
-    data = read_folder(table(root, "image_path, label ,split\n" + rows))
+    data = read_folder(write_table(root, "image_path, label ,split\n" + rows))
     assert data.classes == ("a", "b")
     assert [(s.name, s.label, s.split) for s in data.samples] == [
         ("1.jpg", "a", "train"),
@@ -71,17 +71,19 @@ def test_space_around_a_field_is_dropped(root: Path) -> None:
     assert all(sample.path.is_file() for sample in data.samples)
 
 
-def test_space_inside_a_label_and_in_the_name_of_a_file_stays(root: Path) -> None:
+def test_white_space_inside_a_label_and_of_a_file_name_is_kept(root: Path) -> None:
     (root / "deep" / "5.jpg ").touch()
-    data = read_folder(table(root, "image_path,label\n1.jpg,polar bear\ndeep/5.jpg ,bear\n"))
+    data = read_folder(write_table(root, "image_path,label\n1.jpg,polar bear\ndeep/5.jpg ,bear\n"))
     assert data.classes == ("bear", "polar bear")
     assert [sample.name for sample in data.samples] == ["1.jpg", "deep/5.jpg "]
     assert all(sample.path.is_file() for sample in data.samples)
 
 
-def test_a_path_with_and_without_space_is_one_path(root: Path) -> None:
-    with pytest.raises(InputError, match="every image_path stands in one row; not so for 1: '1"):
-        read_folder(table(root, "image_path,label\n1.jpg,a\n1.jpg ,a\n2.jpg,b\n"))
+def test_a_path_with_and_without_white_space_is_one_path(root: Path) -> None:
+    with pytest.raises(
+        InputError, match="every image_path must have its own row; not true for 1: '1"
+    ):
+        read_folder(write_table(root, "image_path,label\n1.jpg,a\n1.jpg ,a\n2.jpg,b\n"))
 
 
 BAD: dict[str, tuple[str, Sequence[str]]] = {  # text; a piece of each fault
@@ -96,45 +98,45 @@ BAD: dict[str, tuple[str, Sequence[str]]] = {  # text; a piece of each fault
         ],
     ),
     "semicolons": ("image_path;label\n1.jpg;a\n", ["got 'image_path;label'", "image", "label is"]),
-    "a column twice": ("image_path,label,label\n", ["label stands there 2 times; keep one"]),
-    "everything in the rows": (
+    "a repeated column": ("image_path,label,label\n", ["label occurs 2 times; keep one"]),
+    "all faults of rows": (
         (
             "image_path,label,split\n1.jpg,a,train\n1.jpg,b,train\n2.jpg,b\n3.dat,b,tset\n"
             "no1,b,train\nno2,b,train\nno3,b,test\nno4,b,test\ndeep/4.jpg,,train\n"
         ),
         [
-            "every row has 3 fields, as the header; not so for 1: 'line 4'; quote commas",
-            "not so for 4: 'no1', 'no2', 'no3' and 1 more; correct the paths",
-            "every image_path stands in one row; not so for 1: '1.jpg'",
+            "every row must have 3 fields, like the header; not true for 1: 'line 4'; quote",
+            "not true for 4: 'no1', 'no2', 'no3' and 1 more; correct the paths",
+            "every image_path must have its own row; not true for 1: '1.jpg'",
             (
-                "every split is train, validation, test or predict; not so for 1: 'tset'; "
+                "every split must be train, validation, test or predict; not true for 1: 'tset'; "
                 "did you mean 'test'?"
             ),
-            "every image has a label, unless its split is predict; not so for 1: 'deep/4.jpg'",
+            "must have a label, unless its split is predict; not true for 1: 'deep/4.jpg'",
         ],
     ),
-    "paths that cannot be": (
+    "invalid paths": (
         f'image_path,label\n{"x" * 5000},a\n"a\0b",b\n',
-        ["every image_path leads from the table's folder to a file; not so for 2:"],
+        ["every image_path must exist relative to the folder of the table; not true for 2:"],
     ),
     "no training": (
         "image_path,label,split\n1.jpg,a,test\n2.jpg,b,test\n",
         ["there must be images to train on"],
     ),
     "one class": ("image_path,label\n1.jpg,a\n2.jpg,a\n", ["has only 'a'; add another"]),
-    "a class that training lacks": (
+    "a class without training images": (
         "image_path,label,split\n1.jpg,a,train\n2.jpg,b,train\n3.dat,bb,test\n",
-        ["test has 'bb', which they lack; did you mean 'b'?"],
+        ["'bb' has images in test only; did you mean 'b'?"],
     ),
-    "a label of nothing but space": (
+    "a label of white space": (
         'image_path,label\n1.jpg,a\n2.jpg,b\n3.dat," "\n',
-        ["every image has a label, unless its split is predict; not so for 1: '3.dat'"],
+        ["every image must have a label, unless its split is predict; not true for 1: '3.dat'"],
     ),
     "labels that differ in case": (
         "image_path,label\n1.jpg,Cat\n2.jpg,cat\n3.dat,dog\n",
         ["must differ in more than case, * got 'Cat' and 'cat'; give their images one label"],
     ),
-    "a quote that does not end": ('image_path,label\n"1.jpg,a\n', ["unexpected end of data"]),
+    "an unterminated quote": ('image_path,label\n"1.jpg,a\n', ["unexpected end of data"]),
 }
 
 
@@ -142,7 +144,7 @@ BAD: dict[str, tuple[str, Sequence[str]]] = {  # text; a piece of each fault
 def test_bad_tables(kind: str, root: Path) -> None:
     text, pieces = BAD[kind]
     with pytest.raises(InputError) as caught:
-        read_folder(table(root, text))
+        read_folder(write_table(root, text))
     assert len(caught.value.faults) == len(pieces), caught.value.faults
     for fault, piece in zip(caught.value.faults, pieces, strict=True):
         assert all(part in fault for part in piece.split("*")), fault
@@ -151,7 +153,7 @@ def test_bad_tables(kind: str, root: Path) -> None:
 
 def test_another_encoding_is_refused(root: Path) -> None:
     with pytest.raises(InputError, match="must be a CSV file in UTF-8"):
-        read_folder(table(root, "image_path,label\n1.jpg,é\n", "latin-1"))
+        read_folder(write_table(root, "image_path,label\n1.jpg,é\n", "latin-1"))
 
 
 def test_a_folder_whose_name_ends_in_csv_is_a_folder(root: Path) -> None:

@@ -1,6 +1,6 @@
-"""Kinds of TIFF files that Pillow mistakes: each gives the pixels its numbers mean, or is refused.
+"""Kinds of TIFF files that Pillow decodes wrongly: each gives the right pixels, or is refused.
 
-The files are written by hand, by the TIFF 6.0 specification, and so are the pixels expected.
+The files and the expected pixels are built by hand, by the TIFF 6.0 specification.
 """
 
 import struct
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from veduta.data.decode import decode, picture_of
+from veduta.data.decode import decode, decode_with_properties
 from veduta.errors import DecodeError
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
@@ -24,15 +24,15 @@ REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 Values = NDArray[np.int64]
 
 
-def tiff(
+def build_tiff(
     tags: Mapping[int, Sequence[int]],
     parts: Sequence[bytes],
     *,
     order: str = "<",
     where: tuple[int, int] = STRIPS,
-    behind: bytes = b"",
+    appended: bytes = b"",
 ) -> bytes:
-    """A TIFF file with these tags, whose strips or tiles are `parts`."""
+    """Return a TIFF file with these tags, whose strips or tiles are `parts`."""
     body, offsets = b"", []
     for part in parts:
         offsets.append(8 + len(body))
@@ -51,20 +51,20 @@ def tiff(
     return b"".join(
         [
             head + struct.pack(f"{order}I", start) + body,
-            struct.pack(f"{order}H", len(full)) + entries + bytes(4) + outside + behind,
+            struct.pack(f"{order}H", len(full)) + entries + bytes(4) + outside + appended,
         ]
     )
 
 
-def packed(rows: Values, bits: int, order: str = "<") -> bytes:
-    """Rows of numbers as bytes, each row filled up to a whole byte."""
+def pack_rows(rows: Values, bits: int, order: str = "<") -> bytes:
+    """Return rows of numbers as bytes, each row padded to a whole byte."""
     if bits == 16:
         return rows.astype(f"{order}u2").tobytes()
     digits = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
     return np.packbits(digits.reshape(len(rows), -1).astype(np.uint8), axis=1).tobytes()
 
 
-def image(
+def build_image(
     values: Values,  # (channels, height, width)
     photometric: int,
     bits: int,
@@ -75,9 +75,9 @@ def image(
     tile: int = 0,
     reverse: bool = False,
     extra: Mapping[int, Sequence[int]] | None = None,
-    behind: bytes = b"",
+    appended: bytes = b"",
 ) -> bytes:
-    """A TIFF file of these numbers in one strip a plane, or in square tiles of `tile` pixels."""
+    """Return a TIFF file with one strip per plane, or with square tiles of `tile` pixels."""
     channels, height, width = values.shape
     planes = values if planar == SEPARATE else np.moveaxis(values, 0, -1)[None]
     parts = []
@@ -88,7 +88,7 @@ def image(
                 if tile:
                     more = [(0, tile - part.shape[0]), (0, tile - part.shape[1])]
                     part = np.pad(part, more + [(0, 0)] * (part.ndim - 2))
-                data = packed(part.reshape(len(part), -1), bits, order)
+                data = pack_rows(part.reshape(len(part), -1), bits, order)
                 data = data.translate(REVERSED) if reverse else data
                 parts.append(zlib.compress(data) if compression == DEFLATE else data)
     tags = {
@@ -103,17 +103,17 @@ def image(
         **({322: [tile], 323: [tile]} if tile else {278: [height]}),
         **(extra or {}),
     }
-    return tiff(tags, parts, order=order, where=TILES if tile else STRIPS, behind=behind)
+    return build_tiff(tags, parts, order=order, where=TILES if tile else STRIPS, appended=appended)
 
 
-def numbers(channels: int, bits: int) -> Values:
-    """Numbers of all sizes, different in each channel."""
+def draw_numbers(channels: int, bits: int) -> Values:
+    """Return random numbers of all sizes, different in each channel."""
     draw = np.random.default_rng(bits)
     return draw.integers(0, 2**bits, (channels, HEIGHT, WIDTH), dtype=np.int64)
 
 
-def expect_pixels(data: bytes, expected: NDArray[np.float64]) -> None:
-    """The pixels of a file are (channels, height, width) `expected`, to two levels."""
+def check_pixels(data: bytes, expected: NDArray[np.float64]) -> None:
+    """Check that the pixels of a file are `expected` (channels, H, W), to two levels."""
     pixels = decode(data)
     assert pixels.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(pixels - np.moveaxis(expected, 0, -1)).max() <= 2
@@ -124,36 +124,36 @@ def expect_pixels(data: bytes, expected: NDArray[np.float64]) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_planes_of_rgb(bits: int, order: str, compression: int, tile: int) -> None:
-    values = numbers(3, bits)
-    data = image(
+    values = draw_numbers(3, bits)
+    data = build_image(
         *(values, RGB, bits), planar=SEPARATE, order=order, compression=compression, tile=tile
     )
-    expect_pixels(data, values / (2**bits - 1) * 255)
-    assert picture_of(data).deep is (bits == 16)
+    check_pixels(data, values / (2**bits - 1) * 255)
+    assert decode_with_properties(data).is_16_bit is (bits == 16)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_planes_of_rgb_and_opacity_are_laid_on_white(bits: int, order: str) -> None:
-    values, opaque = numbers(4, bits), {338: [2]}
-    data = image(values, RGB, bits, planar=SEPARATE, order=order, extra=opaque)
+def test_planes_with_opacity_are_blended_with_white(bits: int, order: str) -> None:
+    values, opaque = draw_numbers(4, bits), {338: [2]}
+    data = build_image(values, RGB, bits, planar=SEPARATE, order=order, extra=opaque)
     share = values / (2**bits - 1)
-    expect_pixels(data, 255 * (share[:3] * share[3] + 1 - share[3]))
+    check_pixels(data, 255 * (share[:3] * share[3] + 1 - share[3]))
 
 
 @pytest.mark.parametrize("tile", [0, 16])
-def test_a_plane_without_a_meaning_is_passed_over(tile: int) -> None:
-    values, unspecified = numbers(4, 16), {338: [0]}
-    data = image(values, RGB, 16, planar=SEPARATE, tile=tile, extra=unspecified)
-    expect_pixels(data, values[:3] / 257)
-    gray = image(values[:2], BLACK_IS_ZERO, 16, planar=SEPARATE, tile=tile, extra=unspecified)
-    expect_pixels(gray, np.repeat(values[:1] / 257, 3, axis=0))
+def test_an_unspecified_extra_plane_is_ignored(tile: int) -> None:
+    values, unspecified = draw_numbers(4, 16), {338: [0]}
+    data = build_image(values, RGB, 16, planar=SEPARATE, tile=tile, extra=unspecified)
+    check_pixels(data, values[:3] / 257)
+    gray = build_image(values[:2], BLACK_IS_ZERO, 16, planar=SEPARATE, tile=tile, extra=unspecified)
+    check_pixels(gray, np.repeat(values[:1] / 257, 3, axis=0))
 
 
 def test_planes_of_cmyk() -> None:
-    values = numbers(4, 8)
-    data = image(values, CMYK, 8, planar=SEPARATE)
-    expect_pixels(data, 255 * (1 - values[:3] / 255) * (1 - values[3] / 255))
+    values = draw_numbers(4, 8)
+    data = build_image(values, CMYK, 8, planar=SEPARATE)
+    check_pixels(data, 255 * (1 - values[:3] / 255) * (1 - values[3] / 255))
 
 
 @pytest.mark.parametrize("planar", [CONTIGUOUS, SEPARATE])
@@ -164,22 +164,22 @@ def test_planes_of_cmyk() -> None:
         *((BLACK_IS_ZERO, bits) for bits in (1, 2, 4, 8, 12, 16)),
     ],
 )
-def test_gray_of_every_depth(photometric: int, bits: int, planar: int) -> None:
-    """One channel is the same, whether it is called a plane or not."""
-    values = numbers(1, bits)
+def test_gray_of_every_bit_depth(photometric: int, bits: int, planar: int) -> None:
+    """The planar configuration makes no difference for one channel."""
+    values = draw_numbers(1, bits)
     share = values / (2**bits - 1)
-    data = image(values, photometric, bits, planar=planar)
+    data = build_image(values, photometric, bits, planar=planar)
     light = share if photometric == BLACK_IS_ZERO else 1 - share
-    expect_pixels(data, np.repeat(255 * light, 3, axis=0))
+    check_pixels(data, np.repeat(255 * light, 3, axis=0))
 
 
 @pytest.mark.parametrize("compression", [NONE, DEFLATE])
 def test_gray_of_more_than_8_bits_by_hand(compression: int) -> None:
     deep = np.array([[[0, 257, 65535]]])
     twelve = np.array([[[0, 2048, 4095, 16]]])
-    white = decode(image(deep, WHITE_IS_ZERO, 16, compression=compression))
+    white = decode(build_image(deep, WHITE_IS_ZERO, 16, compression=compression))
     assert white[0, :, 0].tolist() == [255, 254, 0]
-    assert decode(image(twelve, 1, 12, compression=compression))[0, :, 0].tolist() == [
+    assert decode(build_image(twelve, 1, 12, compression=compression))[0, :, 0].tolist() == [
         *(0, 128, 255, 1)
     ]
 
@@ -188,13 +188,15 @@ def test_gray_of_more_than_8_bits_by_hand(compression: int) -> None:
 @pytest.mark.parametrize("compression", [NONE, DEFLATE])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_a_color_map_of_8_bits_is_one(bits: int, order: str, compression: int, planar: int) -> None:
-    """As libtiff has it: without a value above 255 a map has 8 bits."""
-    values = numbers(1, bits)
+def test_a_color_map_of_8_bits_is_read_as_such(
+    bits: int, order: str, compression: int, planar: int
+) -> None:
+    """As in libtiff, a map without a value above 255 has 8 bits."""
+    values = draw_numbers(1, bits)
     colors = np.random.default_rng(1).integers(0, 256, (3, 2**bits))
     colors[0, :2] = 255, 1
     for scale in (1, 256):
-        data = image(
+        data = build_image(
             *(values, PALETTE, bits),
             planar=planar,
             order=order,
@@ -204,9 +206,9 @@ def test_a_color_map_of_8_bits_is_one(bits: int, order: str, compression: int, p
         assert (decode(data) == np.moveaxis(colors[:, values[0]], 0, -1)).all()
 
 
-def test_one_large_value_makes_a_color_map_one_of_16_bits() -> None:
+def test_a_color_map_with_one_value_above_255_has_16_bits() -> None:
     values = np.array([[[0, 1]]])
-    data = image(values, PALETTE, 1, extra={320: [255, 256, 0, 0, 0, 65535]})
+    data = build_image(values, PALETTE, 1, extra={320: [255, 256, 0, 0, 0, 65535]})
     assert decode(data).tolist() == [[[0, 0, 0], [1, 0, 255]]]
 
 
@@ -220,22 +222,26 @@ def test_one_large_value_makes_a_color_map_one_of_16_bits() -> None:
         (RGB, 3, 8, {"reverse": True}),
     ],
 )
-def test_planes_that_cannot_be_put_together_are_refused(
+def test_planes_that_cannot_be_combined_are_refused(
     photometric: int, channels: int, bits: int, how: Mapping[str, object]
 ) -> None:
-    data = image(numbers(channels, bits), photometric, bits, planar=SEPARATE, **how)  # type: ignore[arg-type]
+    data = build_image(draw_numbers(channels, bits), photometric, bits, planar=SEPARATE, **how)  # type: ignore[arg-type]
     with pytest.raises(DecodeError, match=f"{bits} bits.*interleaved") as caught:
         decode(data)
     assert caught.value.problem == "unsupported"
 
 
-@pytest.mark.parametrize("said", [{}, {530: [2, 2]}, {530: [2, 1]}])
-def test_ycbcr_with_fewer_chroma_samples_is_refused(said: Mapping[int, Sequence[int]]) -> None:
-    """Enough bytes stand behind its strip that Pillow would take some of them for pixels."""
-    across, down = said.get(530, [2, 2])
+@pytest.mark.parametrize("subsampling", [{}, {530: [2, 2]}, {530: [2, 1]}])
+def test_ycbcr_with_fewer_chroma_samples_is_refused(
+    subsampling: Mapping[int, Sequence[int]],
+) -> None:
+    """The file has enough bytes after its strip that Pillow would decode some as pixels."""
+    across, down = subsampling.get(530, [2, 2])
     stored = HEIGHT * WIDTH + 2 * (HEIGHT // down) * (WIDTH // across)
     tags = {256: [WIDTH], 257: [HEIGHT], 258: [8] * 3, 259: [NONE], 262: [YCBCR], 277: [3]}
-    data = tiff({**tags, 278: [HEIGHT], **said}, [bytes(stored)], behind=bytes(3 * HEIGHT * WIDTH))
+    data = build_tiff(
+        {**tags, 278: [HEIGHT], **subsampling}, [bytes(stored)], appended=bytes(3 * HEIGHT * WIDTH)
+    )
     with pytest.raises(DecodeError, match="chroma of every pixel") as caught:
         decode(data)
     assert caught.value.problem == "unsupported"
@@ -243,6 +249,6 @@ def test_ycbcr_with_fewer_chroma_samples_is_refused(said: Mapping[int, Sequence[
 
 def test_ycbcr_with_all_chroma_samples_is_read() -> None:
     values = np.broadcast_to(np.array([76, 85, 255])[:, None, None], (3, HEIGHT, WIDTH))
-    for said in ({}, {530: [1, 1]}):
-        pixels = decode(image(values, YCBCR, 8, extra=said))
+    for subsampling in ({}, {530: [1, 1]}):
+        pixels = decode(build_image(values, YCBCR, 8, extra=subsampling))
         assert np.abs(pixels - np.array([255, 0, 0])).max() <= 1

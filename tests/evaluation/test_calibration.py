@@ -72,6 +72,6 @@ def test_reliability_diagram_by_counting() -> None:
     assert list(table["images"]) == [2, 2]
     assert list(table["accuracy"]) == [0.5, 1]
     assert table["confidence"].to_numpy() == pytest.approx([0.435, 0.995])
-    assert (table["above"] < table["confidence"]).all()
-    assert (table["confidence"] <= table["to"]).all()
+    assert (table["bin_low"] < table["confidence"]).all()
+    assert (table["confidence"] <= table["bin_high"]).all()
     assert (table["accuracy_low"] < table["accuracy"]).all()

@@ -41,9 +41,9 @@ def test_known_wrong_labels_come_first() -> None:
     assert len(wrong_paths & set(table["path"][:80])) >= 0.85 * 40
     issues = table[table["issue"]]
     assert len(wrong_paths & set(issues["path"][:20])) >= 18
-    found = issues[issues["path"].isin(wrong_paths)]
-    true_classes = np.array(CLASSES)[y_true[found["path"].astype(int)]]
-    assert (found["suggested"] == true_classes).mean() > 0.9
+    wrong_issues = issues[issues["path"].isin(wrong_paths)]
+    true_classes = np.array(CLASSES)[y_true[wrong_issues["path"].astype(int)]]
+    assert (wrong_issues["suggested_label"] == true_classes).mean() > 0.9
 
 
 def test_columns_by_hand() -> None:
@@ -52,11 +52,11 @@ def test_columns_by_hand() -> None:
     table = find_label_issues(["p", "q", "r", "s"], labels, probabilities, ("x", "y"))
     assert list(table["path"]) == ["q", "s", "p", "r"]
     first = table.iloc[0]
-    assert (first["label"], first["suggested"], first["issue"]) == ("x", "y", True)
+    assert (first["label"], first["suggested_label"], first["issue"]) == ("x", "y", True)
     numbers = first[["probability_of_label", "probability_of_suggested", "score"]]
     assert list(numbers) == pytest.approx([0.2, 0.8, 0.6])
     assert not table["issue"][1:].any()
-    assert list(table["suggested"][1:]) == ["x", "y", "x"]  # the most probable other class
+    assert list(table["suggested_label"][1:]) == ["x", "y", "x"]  # the most probable other class
 
 
 def test_no_images_give_an_empty_table() -> None:

@@ -37,9 +37,9 @@ def make_confusion_matrix(
 def test_errors_are_sorted_by_descending_confidence() -> None:
     errors = select_confident_errors(tabulate_predictions(PATHS, Y_TRUE, PROBABILITIES, ("x", "y")))
     assert list(errors["path"]) == ["e", "b", "d"]
-    assert list(errors["label"]) == ["x", "y", "x"]
+    assert list(errors["y_pred"]) == ["x", "y", "x"]
     assert list(errors["probability"]) == [0.95, 0.8, 0.6]
-    assert list(errors["probability_of_truth"]) == [0.05, 0.2, 0.4]
+    assert list(errors["probability_of_true"]) == [0.05, 0.2, 0.4]
 
 
 def test_correct_predictions_are_sorted_by_ascending_confidence() -> None:

@@ -1,4 +1,4 @@
-"""Acceptance: Grad-CAM points at what decides, and at nothing once the weights are random."""
+"""Grad-CAM points at the decisive patch, and with random weights at nothing in particular."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,19 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tests.explanation.patches import Patches, patches
-from veduta.explanation.gradcam import gradcam
+from tests.support.patches import PatchImages, draw_patch_images
+from veduta.config.network_specs import Head
+from veduta.explanation.gradcam import compute_gradcam
 from veduta.explanation.layers import find_layer
-from veduta.explanation.occlusion import occlusion
-from veduta.networks.backbones import Backbone, backbone_from_state, build_backbone
-from veduta.networks.catalogue.registry import find_model, with_options
-from veduta.networks.freezing import Tail, TailNetwork, artefact_states
-from veduta.networks.heads import Head, HeadNetwork, build_head
+from veduta.explanation.occlusion import compute_occlusion
+from veduta.networks.backbones import Backbone, build_backbone, restore_backbone
+from veduta.networks.catalogue.registry import configure_model, find_model
+from veduta.networks.freezing import Tail, TailNetwork, split_trained_state
+from veduta.networks.heads import HeadNetwork, build_head_network
+from veduta.types import Float32Array, PixelArray
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A network and how it is trained."""
+class Case:
+    """A network, and how it is trained."""
 
     name: str
     size: int
@@ -30,85 +32,98 @@ class Kind:
     hidden: tuple[int, ...] = ()
 
 
-KINDS = (
-    Kind("cnn", 64, 16, 60, channels=(16, 32)),
-    Kind("report_cnn", 60, 16, 100, channels=(8, 8), hidden=(16,)),
-    Kind("timm:test_resnet", 96, 32, 25),
+CASES = (
+    Case("cnn", 64, 16, 60, channels=(16, 32)),
+    Case("report_cnn", 60, 16, 100, channels=(8, 8), hidden=(16,)),
+    Case("timm:test_resnet", 96, 32, 25),
 )
-LEARN, LOOK, BATCH = 128, 100, 32
+TRAIN_IMAGES, TEST_IMAGES, BATCH = 128, 100, 32
 
 
-def fresh(kind: Kind, seed: int) -> tuple[Backbone, HeadNetwork]:
-    model = find_model(kind.name)
+def build_networks(case: Case, seed: int) -> tuple[Backbone, HeadNetwork]:
+    model = find_model(case.name)
     if model.options:
-        options = replace(model.options, image_size=kind.size, channels=kind.channels)
-        model = with_options(model.name, options)
-    nowhere = Path("no cache is needed")
-    backbone = build_backbone(model, "none", image_size=kind.size, seed=seed, cache=nowhere)
-    return backbone, build_head(Head(model.features, 2, hidden=kind.hidden), seed)
+        options = replace(model.options, image_size=case.size, channels=case.channels)
+        model = configure_model(model.name, options)
+    cache = Path("no cache is needed")
+    backbone = build_backbone(model, "none", image_size=case.size, seed=seed, cache=cache)
+    return backbone, build_head_network(Head(model.features, 2, hidden=case.hidden), seed)
 
 
-def trained(kind: Kind, seen: Patches) -> tuple[Backbone, HeadNetwork]:
-    """A network after a few plain steps, as an artefact would give it back."""
-    backbone, head = fresh(kind, 0)
+def train_network(case: Case, images: PatchImages) -> tuple[Backbone, HeadNetwork]:
+    """Return networks after a few training steps, restored as from an artifact."""
+    backbone, head = build_networks(case, 0)
     network = TailNetwork(head, Tail(backbone.model, backbone.network, 0)).train()
     weights = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=3e-3)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(kind.steps):
-        some = torch.randint(0, LEARN, (BATCH,), generator=generator)
-        loss = cross_entropy(network(seen.pixels[some]), seen.labels[some])
+    for _ in range(case.steps):
+        batch = torch.randint(0, TRAIN_IMAGES, (BATCH,), generator=generator)
+        loss = cross_entropy(network(images.pixels[batch]), images.labels[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    body, top = artefact_states(network)
-    found = HeadNetwork(head.head)
-    found.load_state_dict(top)
-    how = backbone.preprocessing
-    return backbone_from_state(backbone.model, body, preprocessing=how), found.eval()
+    backbone_state, head_state = split_trained_state(network)
+    trained_head = HeadNetwork(head.head)
+    trained_head.load_state_dict(head_state)
+    trained_backbone = restore_backbone(
+        backbone.model, backbone_state, preprocessing=backbone.preprocessing
+    )
+    return trained_backbone, trained_head.eval()
 
 
-def correlation(maps: Tensor, others: Tensor) -> float:
-    """The mean over images of the correlation of two maps; 0 where one is the same everywhere."""
+def compute_mean_correlation(maps: Tensor, others: Tensor) -> float:
+    """Return the mean correlation of pairs of maps; that with a constant map is 0."""
     pairs = zip(maps.flatten(1), others.flatten(1), strict=True)
     return float(
         torch.stack([torch.corrcoef(torch.stack(p))[0, 1] for p in pairs]).nan_to_num().mean()
     )
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_it_points_at_what_decides_and_random_weights_at_nothing(kind: Kind) -> None:
-    seen = patches(LEARN, kind.size, kind.side, seed=0)
-    new = patches(LOOK, kind.size, kind.side, seed=1)
-    backbone, head = trained(kind, seen)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_gradcam_points_at_the_decisive_patch_unless_weights_are_random(case: Case) -> None:
+    train_images = draw_patch_images(TRAIN_IMAGES, case.size, case.side, seed=0)
+    test_images = draw_patch_images(TEST_IMAGES, case.size, case.side, seed=1)
+    backbone, head = train_network(case, train_images)
     with torch.no_grad():
-        right = (head(backbone(new.pixels)).argmax(1) == new.labels).float().mean()
-    assert right >= 0.95
-    places = find_layer(backbone).places
-    found = gradcam(backbone, head, new.pixels)
-    assert new.hits(found, places, new.decisive) >= 0.9
-    assert new.hits(found, places, new.idle) <= 0.05
+        accuracy = (
+            (head(backbone(test_images.pixels)).argmax(1) == test_images.labels).float().mean()
+        )
+    assert accuracy >= 0.95
+    positions = find_layer(backbone).positions
+    trained = compute_gradcam(backbone, head, test_images.pixels)
+    assert test_images.measure_pointing_accuracy(trained, positions, test_images.decisive) >= 0.9
+    assert test_images.measure_pointing_accuracy(trained, positions, test_images.irrelevant) <= 0.05
 
-    random = gradcam(*fresh(kind, 7), new.pixels, targets=new.labels)
-    assert new.hits(random, places, new.decisive) <= 0.5  # of two patches, one by chance
-    assert abs(correlation(found.maps, random.maps)) < 0.2
+    random = compute_gradcam(
+        *build_networks(case, 7), test_images.pixels, targets=test_images.labels
+    )
+    assert (
+        test_images.measure_pointing_accuracy(random, positions, test_images.decisive) <= 0.5
+    )  # one of the two patches by chance
+    assert abs(compute_mean_correlation(trained.maps, random.maps)) < 0.2
 
 
-def test_occlusion_agrees() -> None:
-    kind = KINDS[0]
-    backbone, head = trained(kind, patches(LEARN, kind.size, kind.side, seed=0))
-    new = patches(12, kind.size, kind.side, seed=1)
-    heat = gradcam(backbone, head, new.pixels).maps
+def test_occlusion_points_at_the_decisive_patch() -> None:
+    case = CASES[0]
+    backbone, head = train_network(
+        case, draw_patch_images(TRAIN_IMAGES, case.size, case.side, seed=0)
+    )
+    test_images = draw_patch_images(12, case.size, case.side, seed=1)
+    heat = compute_gradcam(backbone, head, test_images.pixels).maps
 
-    def probabilities(pixels: object) -> object:
+    def predict(pixels: PixelArray) -> Float32Array:
         with torch.no_grad():
-            return head(backbone(torch.from_numpy(pixels))).softmax(1).numpy()
+            probabilities: Float32Array = (
+                head(backbone(torch.from_numpy(pixels))).softmax(1).numpy()
+            )
+            return probabilities
 
-    for place, (top, left) in enumerate(new.decisive):
-        image, label = new.pixels[place].numpy(), int(new.labels[place])
-        found = occlusion(probabilities, image, label, patch=16, stride=8)
-        peak = found.map.argmax()
-        row, column = divmod(int(peak), kind.size)
+    for index, (top, left) in enumerate(test_images.decisive):
+        image, label = test_images.pixels[index].numpy(), int(test_images.labels[index])
+        occlusion = compute_occlusion(predict, image, label, patch=16, stride=8)
+        largest = occlusion.map.argmax()
+        row, column = divmod(int(largest), case.size)
         assert top - 8 <= row < top + 24
         assert left - 8 <= column < left + 24
-        assert heat[place, row, column] > heat[place].mean()
+        assert heat[index, row, column] > heat[index].mean()

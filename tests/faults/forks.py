@@ -1,7 +1,7 @@
-"""Attempts that come to a bad end: forks that are killed, or whose system calls fail.
+"""Attempts that are interrupted: forks that are killed, or whose system calls fail.
 
-Whoever uses this has loaded everything already and computes with one thread, so a fork is quick and
-safe. A fork waits at a gate until strace holds it, where a system call of its shall fail.
+The calling process has imported everything and computes with one thread, so a fork is cheap and
+safe. A fork waits at a pipe until strace is attached, if a system call of it is to fail.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from veduta.errors import VedutaError
 
-CALLS = {  # by the name that a test uses: what the kernels of all machines call it
+CALLS = {
     "write": "?write,?pwrite64",
     "fsync": "?fsync,?fdatasync",
     "rename": "?rename,?renameat,?renameat2",
@@ -29,156 +29,164 @@ CALLS = {  # by the name that a test uses: what the kernels of all machines call
     "mkdir": "?mkdir,?mkdirat",
     "open": "?open,?openat",
 }
+"""Kinds of system calls, and their names in the kernels of all machines."""
+
 KILLED = -signal.SIGKILL
-CRASHED = 70  # any exception but ours
-HANG, PAUSE = 60.0, 0.0005  # seconds: until an attempt has come to nothing, between two looks
-PTRACER = 0x59616D61  # of prctl: who may trace
-FAST = Path("/dev/shm")  # noqa: S108 - a disk in memory, whose fsync takes no time
+CRASHED = 70
+"""Exit code of an attempt that ends with an exception of another class than Veduta's."""
+
+TIMEOUT, POLL_SECONDS = 60.0, 0.0005
+PR_SET_PTRACER = 0x59616D61
+MEMORY_DISK = Path("/dev/shm")  # noqa: S108 - fsync takes no time in memory
+
+Report = Callable[[str], None]
+"""Sends a line from an attempt to the parent process."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How an attempt ended.
+class Attempt:
+    """The end of an attempt.
 
     Attributes:
-        code: its exit code, -9 where it was killed.
-        told: the message of its error, whatever it told before.
-        log: of strace.
+        code: exit code, or -9 if it was killed.
+        output: the lines that it reported, the message of its error last.
+        log: output of strace.
     """
 
     code: int
-    told: str
+    output: str
     log: bytes
 
     @property
-    def struck(self) -> bool:
-        """Whether it was killed, or strace tampered with a call."""
+    def was_hit(self) -> bool:
+        """Return whether it was killed, or strace changed the result of a call."""
         return self.code == KILLED or b"(INJECTED)" in self.log
 
 
 @cache
-def no_strace() -> str | None:
-    """Why strace cannot be used here, if so."""
+def explain_missing_strace() -> str | None:
+    """Return why strace cannot be used on this machine, or None."""
     if shutil.which("strace") is None:
         return "strace is not installed"
-    code = f"import ctypes; ctypes.CDLL(None).prctl({PTRACER}, -1, 0, 0, 0); print(1); input()"
-    words = [sys.executable, "-uc", code]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    prctl = f"ctypes.CDLL(None).prctl({PR_SET_PTRACER}, -1, 0, 0, 0)"
+    command = [sys.executable, "-uc", f"import ctypes; {prctl}; print(1); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.read(1)
         try:
-            tracer = _tracer(child.pid, struck("fsync", "error=EIO"))
+            tracer = _attach_strace(child.pid, make_strace_options("fsync", "error=EIO"))
         except AssertionError as error:
-            return f"strace may not trace here: {error}"
+            return f"strace is not permitted: {error}"
         finally:
             child.communicate(b"\n")
         tracer.communicate()
     return None
 
 
-def be_traced() -> None:
-    """Let this process be traced by any of the same user, where that is a right to be given."""
-    ctypes.CDLL(None).prctl(PTRACER, -1, 0, 0, 0)
+def allow_tracing() -> None:
+    """Permit processes of the same user to trace this process, where the kernel requires it."""
+    ctypes.CDLL(None).prctl(PR_SET_PTRACER, -1, 0, 0, 0)
 
 
-def scratch(parent: Path) -> Path:
-    """A folder for many small writes: in memory where there is a disk in memory."""
-    if os.access(FAST, os.W_OK) and shutil.disk_usage(FAST).free > 2**30:
-        folder = FAST / f"veduta-{os.getpid()}"
+def create_scratch_folder(parent: Path) -> Path:
+    """Return a folder for many small writes: in memory if possible, otherwise `parent`."""
+    if os.access(MEMORY_DISK, os.W_OK) and shutil.disk_usage(MEMORY_DISK).free > 2**30:
+        folder = MEMORY_DISK / f"veduta-{os.getpid()}"
         folder.mkdir()
         return folder
     return parent
 
 
-def struck(name: str, how: str) -> list[str]:
-    """What strace is asked: to tamper with calls of a name of `CALLS`, as in `error=EIO:when=3`."""
-    return ["-e", f"trace={CALLS[name]}", "-e", f"inject={CALLS[name]}:{how}"]
+def make_strace_options(name: str, fault: str) -> list[str]:
+    """Return the options of strace that inject a fault, such as `error=EIO:when=3`, into calls."""
+    return ["-e", f"trace={CALLS[name]}", "-e", f"inject={CALLS[name]}:{fault}"]
 
 
-def attempt(
-    work: Callable[[Callable[[str], None]], None],
+def run_attempt(
+    work: Callable[[Report], None],
     *,
-    traced: Sequence[str] = (),
-    dies: Callable[[], bool] = lambda: False,
-) -> Ended:
-    """Fork and work.
+    strace_options: Sequence[str] = (),
+    must_die: Callable[[], bool] = lambda: False,
+) -> Attempt:
+    """Fork, work in the child, and wait for its end.
 
     Args:
-        work: what the fork does; it is handed a function that tells the parent something, a line.
-        traced: what strace is asked, if anything, of the calls of its first thread.
-        dies: asked again and again whether it is to be killed now.
+        work: the work of the child.
+        strace_options: options of strace, which traces the first thread; empty: no strace.
+        must_die: asked repeatedly whether the child is to be killed now.
     """
-    listen, tell = os.pipe()
-    gate, go = os.pipe()
+    read_end, write_end = os.pipe()
+    gate, opener = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(go)
-        os.close(listen)
-        be_traced()
+        os.close(opener)
+        os.close(read_end)
+        allow_tracing()
         os.read(gate, 1)
-        os._exit(_code_of(work, lambda text: _told(tell, text)))
-    os.close(tell)
+        os._exit(_work_and_return_code(work, lambda text: _send_line(write_end, text)))
+    os.close(write_end)
     os.close(gate)
     with tempfile.NamedTemporaryFile() as log:
-        tracer = _tracer(child, ["-o", log.name, *traced]) if traced else None
-        os.write(go, b".")
-        os.close(go)
-        code = _waited(child, dies)
-        with os.fdopen(listen, encoding="utf-8", errors="replace") as said:
-            told = said.read()
+        options = ["-o", log.name, *strace_options]
+        tracer = _attach_strace(child, options) if strace_options else None
+        os.write(opener, b".")
+        os.close(opener)
+        code = _wait_for_end(child, must_die)
+        with os.fdopen(read_end, encoding="utf-8", errors="replace") as lines:
+            output = lines.read()
         if tracer is not None:
             tracer.communicate()
-        return Ended(code, told, log.read())
+        return Attempt(code, output, log.read())
 
 
-def _code_of(work: Callable[[Callable[[str], None]], None], tell: Callable[[str], None]) -> int:
-    """Do the work as the command line does; its exit code."""
+def _work_and_return_code(work: Callable[[Report], None], report: Report) -> int:
+    """Work as the command line does and return the exit code."""
     try:
-        work(tell)
+        work(report)
     except VedutaError as error:
-        tell(str(error))
+        report(str(error))
         return error.exit_code
-    except BaseException:  # noqa: BLE001 - the parent must hear of it
-        tell(traceback.format_exc())
+    except BaseException:  # noqa: BLE001 - reported to the parent process
+        report(traceback.format_exc())
         return CRASHED
     return 0
 
 
-def _told(pipe: int, text: str) -> None:
-    os.writev(pipe, [f"{text}\n".encode()])  # a call that no fault of `CALLS` touches
+def _send_line(pipe: int, text: str) -> None:
+    os.writev(pipe, [f"{text}\n".encode()])  # not one of CALLS, so no fault is injected
 
 
-def _tracer(child: int, options: Sequence[str]) -> "subprocess.Popen[str]":
-    """strace, once it holds the child."""
-    words = ["strace", *options, "-p", str(child)]
-    tracer = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+def _attach_strace(child: int, options: Sequence[str]) -> "subprocess.Popen[str]":
+    """Start strace and return it when it is attached to the child."""
+    command = ["strace", *options, "-p", str(child)]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
-    said = tracer.stderr.readline()
-    assert "attached" in said, said
+    first_line = tracer.stderr.readline()
+    assert "attached" in first_line, first_line
     return tracer
 
 
-def _waited(child: int, dies: Callable[[], bool]) -> int:
-    """The exit code of a child, which is killed when it shall die or hangs."""
-    until = time.monotonic() + HANG
-    while time.monotonic() < until and not dies():
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
+def _wait_for_end(child: int, must_die: Callable[[], bool]) -> int:
+    """Return the exit code of a child, which is killed if it must die or hangs."""
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline and not must_die():
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(PAUSE)
+        time.sleep(POLL_SECONDS)
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def expect_one_thread() -> None:
-    """A fork copies one thread; those of a search that has ended may need a moment to end too."""
-    until = time.monotonic() + HANG
+def wait_for_one_thread() -> None:
+    """Wait until this process has one thread, because a fork copies only one."""
+    deadline = time.monotonic() + TIMEOUT
     while len([*Path("/proc/self/task").iterdir()]) > 1:
-        assert time.monotonic() < until, "a fork copies one thread"
-        time.sleep(PAUSE)
+        assert time.monotonic() < deadline, "a fork copies only one thread"
+        time.sleep(POLL_SECONDS)
 
 
-def after(seconds: float) -> Callable[[], bool]:
-    """Whether so much time has passed since this was called."""
-    until = time.monotonic() + seconds
-    return lambda: time.monotonic() >= until
+def make_deadline(seconds: float) -> Callable[[], bool]:
+    """Return a function that returns whether this number of seconds has passed."""
+    deadline = time.monotonic() + seconds
+    return lambda: time.monotonic() >= deadline

@@ -9,22 +9,22 @@ import pytest
 from PIL import Image
 
 import veduta
-from tests.faults.driven import drive
-from tests.faults.forks import no_strace
-from tests.faults.rights import those_of_a_user
+from tests.faults.fault_injection import inject_faults
 from tests.faults.test_places import SMALL, search
-from veduta.data.pixels import load_pixels
-from veduta.data.resize import Resize
+from tests.support.permissions import those_of_a_user
+from veduta.data.pixels import Resize, load_pixels
 from veduta.data.sample import Sample
 from veduta.tracking.console import Console
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return drive("every-fill", tmp_path_factory.mktemp("filled"))
+    return inject_faults("cache interrupted at every call", tmp_path_factory.mktemp("filled"))
 
 
-@pytest.mark.skipif(bool(no_strace()), reason=f"needs strace: {no_strace()}")
+@pytest.mark.skipif(
+    bool(explain_missing_strace()), reason=f"needs strace: {explain_missing_strace()}"
+)
 def test_c5_a_cache_killed_or_failing_at_any_call_is_whole_or_absent(
     filled: dict[str, Any],
 ) -> None:
@@ -51,16 +51,16 @@ def test_c5_an_image_that_was_edited_is_read_again_though_size_and_date_are_as_b
 
 
 def test_c5_without_a_cache_that_can_be_written_a_run_is_the_same(
-    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locked, told, console = tmp_path / "locked", list[str](), Console(quiet=True)
     locked.mkdir()
     locked.chmod(0o500)
     monkeypatch.setattr(console, "warn", told.append)
-    whole = search(colours, tmp_path / "whole")
+    whole = search(color_folder, tmp_path / "whole")
     monkeypatch.setenv("VEDUTA_CACHE", str(locked / "cache"))
     with those_of_a_user():
-        run = search(colours, tmp_path / "run", console=console)
+        run = search(color_folder, tmp_path / "run", console=console)
     (line,) = told
     assert "Permission denied" in line
     assert "set VEDUTA_CACHE" in line

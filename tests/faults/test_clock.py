@@ -1,16 +1,24 @@
-"""A clock that jumps: durations come from another one, and order from the journal."""
+"""A wall clock that jumps (fault B8): durations and order of events do not depend on it."""
 
 import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import veduta
-from tests.experiment.test_resume import QUIET, SMALL, cut, last, resume
-from tests.experiment.test_run import untimed
+from tests.support.resuming import (
+    HEAD_SETTINGS,
+    cut_journal,
+    has_events,
+    read_untimed,
+    resume_search,
+)
+from tests.support.runs import QUIET
 from veduta.results.run import Run
+from veduta.runs.events import EpochFinished, TrialEnded, TrialFinished
 from veduta.runs.journal import read_journal
 
 DAY = 86_400.0
@@ -19,8 +27,8 @@ GRID = {"lr": [3e-3, 1e-2], "batch_size": [8, 16]}
 
 
 @pytest.fixture
-def jumping(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """A wall clock that jumps each time it is read, to 1906 and 2089 too; how often it was."""
+def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """A wall clock that jumps at each reading, also to 1906 and 2089; returns their number."""
     real, jumps, count = time.time, itertools.cycle(JUMPS), itertools.count()
 
     def now() -> float:
@@ -31,23 +39,32 @@ def jumping(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     return lambda: next(count)
 
 
-def test_b8_a_clock_that_jumps_changes_no_figure(
-    colours: Path, tmp_path: Path, jumping: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+def test_a_clock_that_jumps_does_not_change_results(
+    color_folder: Path,
+    tmp_path: Path,
+    jumping_clock: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    common = {**SMALL, "epochs": 3, "console": QUIET}
-    run = veduta.search(colours, grid=GRID, out=tmp_path / "run", **common)
-    times = [e["time"] for e in read_journal(run.directory.journal) if "time" in e]
+    common: dict[str, Any] = {**HEAD_SETTINGS, "epochs": 3, "console": QUIET}
+    run = veduta.search(color_folder, grid=GRID, out=tmp_path / "run", **common)
+    times = [
+        event.time
+        for event in read_journal(run.directory.journal)
+        if isinstance(event, (EpochFinished, TrialEnded))
+    ]
     assert times != sorted(times)
     assert min(times) < 0, "before 1970"
-    assert jumping() >= len(times)
+    assert jumping_clock() >= len(times)
     assert (run.epochs["seconds"] >= 0).all()
     assert (run.trials["seconds"] >= 0).all()
-    assert all(seconds >= 0 for seconds in run.summary["seconds"].values())
+    assert all(seconds >= 0 for seconds in run.summary.seconds.model_dump().values())
     assert len(list(run.directory.tensorboard.glob("*/*"))) == len(run.trials)
-    cut(run.directory.path, last("trial finished", 2))
-    again = resume(run.directory.path)
-    assert veduta.rebuild(again.directory.path).made == []
+    cut_journal(run.directory.path, has_events(TrialFinished, 2))
+    resumed = resume_search(run.directory.path)
+    assert veduta.rebuild(resumed.directory.path).created == []
     monkeypatch.undo()
-    calm: Run = veduta.search(colours, grid=GRID, out=tmp_path / "calm", **common)
+    reference: Run = veduta.search(color_folder, grid=GRID, out=tmp_path / "reference", **common)
     for name in ("trials", "epochs"):
-        assert untimed(getattr(again.directory, name)) == untimed(getattr(calm.directory, name))
+        assert read_untimed(getattr(resumed.directory, name)) == read_untimed(
+            getattr(reference.directory, name)
+        )

@@ -1,7 +1,7 @@
-"""Row D19, and the same for models, configurations and tables: only errors of ours come out.
+"""Random images, models, configurations and tables give results or errors of Veduta, no others.
 
-A quick pass by default, the same each time. VEDUTA_FUZZ=100 makes a hundred times as many
-examples, new ones each time; `make fuzz` does that.
+A quick and repeatable pass by default. VEDUTA_FUZZ=100 makes a hundred times as many examples, new
+ones each time; `make fuzz` does that.
 """
 
 import json
@@ -13,18 +13,19 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.faults import targets
+from tests.faults import fuzz_targets
 from veduta.config.parsing import parse_assignments, parse_grid, parse_settings
 from veduta.config.settings import Settings
 
 FACTOR = int(os.environ.get("VEDUTA_FUZZ", "1"))
 
 
-def examples(count: int) -> settings:
+def make_profile(count: int) -> settings:
+    """Return the settings of hypothesis for this number of examples, times VEDUTA_FUZZ."""
     return settings(max_examples=count * FACTOR, deadline=None, derandomize=FACTOR == 1)
 
 
-TREE = {name: (run, seeds) for name, (run, seeds) in targets.targets().items()}
+TREE = {name: (run, seeds) for name, (run, seeds) in fuzz_targets.targets().items()}
 CASES = [(name, seed) for name, (_, seeds) in TREE.items() for seed in range(len(seeds))]
 EDITS = st.lists(
     st.tuples(st.integers(0, 10**6), st.integers(0, 8), st.binary(max_size=8)), max_size=6
@@ -32,23 +33,23 @@ EDITS = st.lists(
 QUICK = {"decode": 60, "manifest": 60, "tensors": 80, "configuration": 150, "table": 100}
 
 
-def edited(seed: bytes, edits: list[tuple[int, int, bytes]], cut: int | None) -> bytes:
-    """Bytes overwritten, put in and taken out in some places, and the end cut off."""
+def edit_bytes(seed: bytes, edits: list[tuple[int, int, bytes]], cut: int | None) -> bytes:
+    """Return bytes of which some are replaced, inserted or removed, and the end cut off."""
     data = bytearray(seed)
-    for place, taken, put in edits:
-        start = place % (len(data) + 1)
-        data[start : start + taken] = put
+    for position, removed, inserted in edits:
+        start = position % (len(data) + 1)
+        data[start : start + removed] = inserted
     return bytes(data if cut is None else data[: cut % (len(data) + 1)])
 
 
 @pytest.mark.parametrize(("name", "seed"), CASES)
-def test_d19_bytes_of_each_kind_mutated(name: str, seed: int) -> None:
+def test_mutated_bytes_of_each_kind(name: str, seed: int) -> None:
     run, seeds = TREE[name]
 
-    @examples(QUICK[name])
+    @make_profile(QUICK[name])
     @given(edits=EDITS, cut=st.none() | st.integers(0, 10**6))
     def mutate(edits: list[tuple[int, int, bytes]], cut: int | None) -> None:
-        run(edited(seeds[seed], edits, cut))
+        run(edit_bytes(seeds[seed], edits, cut))
 
     mutate()
 
@@ -62,48 +63,48 @@ VALUES = st.recursive(
 )
 
 
-def places(content: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value in nested lists and dictionaries."""
-    found = [above] if above else []
+def list_paths(content: Any, parent: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the keys and indices that lead to each value in nested lists and dictionaries."""
+    paths = [parent] if parent else []
     inner = content
     if isinstance(content, list):
         inner = dict(enumerate(content))
     for key, value in inner.items() if isinstance(inner, dict) else ():
-        found += places(value, (*above, key))
-    return found
+        paths += list_paths(value, (*parent, key))
+    return paths
 
 
-@examples(200)
+@make_profile(200)
 @given(data=st.data(), value=VALUES)
-def test_f4_a_manifest_with_another_value(data: st.DataObject, value: object) -> None:
+def test_a_manifest_with_another_value(data: st.DataObject, value: object) -> None:
     content = json.loads(TREE["manifest"][1][0])
-    *way, last = data.draw(st.sampled_from(places(content)))
+    *keys, last = data.draw(st.sampled_from(list_paths(content)))
     inner = content
-    for key in way:
+    for key in keys:
         inner = inner[key]
     inner[last] = value
     TREE["manifest"][0](json.dumps(content).encode())
 
 
-@examples(60)
+@make_profile(60)
 @given(value=VALUES, name=st.sampled_from([*Settings.model_fields, "grid", "more"]))
-def test_d19_a_setting_of_another_value(value: object, name: str) -> None:
+def test_a_setting_with_another_value(value: object, name: str) -> None:
     for values in ({name: value}, {"grid": {name: value}}):
         TREE["configuration"][0](yaml.safe_dump(values, allow_unicode=True).encode())
-    _, faults = parse_settings({name: value})
-    _, more = parse_grid({name: value})
-    assert all("\n" not in fault for fault in (*faults, *more))
+    _, errors = parse_settings({name: value})
+    _, grid_errors = parse_grid({name: value})
+    assert all("\n" not in error for error in (*errors, *grid_errors))
 
 
-@examples(100)
+@make_profile(100)
 @given(words=st.lists(st.text(), max_size=5))
-def test_d19_whatever_stands_behind_grid(words: list[str]) -> None:
+def test_any_words_after_grid(words: list[str]) -> None:
     parse_grid(parse_assignments(words))
 
 
-@examples(100)
+@make_profile(100)
 @given(rows=st.lists(st.lists(st.text(max_size=9), max_size=4), max_size=6))
-def test_d19_a_table_of_other_rows(rows: list[list[str]]) -> None:
+def test_a_table_with_other_rows(rows: list[list[str]]) -> None:
     text = "image_path,label\n" + "\n".join(",".join(row) for row in rows)
     TREE["table"][0](text.encode("utf-8", "surrogatepass"))
 
@@ -114,27 +115,27 @@ BILLION = "a: &a [1, 1]\n" + "".join(
 )
 
 TEXTS = {
-    "a date that is none": "lr: 2001-99-99",
+    "an invalid date": "lr: 2001-99-99",
     "a number of too many digits": f"seed: {'9' * 5000}",
     "a number of base 60, too large": f"lr: 1{':59' * 300}.5",
-    "a truth that is none": "lr: !!bool maybe",
+    "an invalid boolean": "lr: !!bool maybe",
     "lists a thousand deep": f"lr: {'[' * 3000}",
     "an object of Python": "lr: !!python/object/apply:os.system ['true']",
     "a name that is a number, in a grid": "grid: {1: [2]}",
-    "a name that is nothing": "grid: {~: 1}",
-    "a list that holds itself": "lr: &a [*a]",
-    "a billion": f"{BILLION}lr: *l\nhidden: *l\ngrid: {{lr: *f}}",
+    "a name that is null": "grid: {~: 1}",
+    "a list that contains itself": "lr: &a [*a]",
+    "a billion values": f"{BILLION}lr: *l\nhidden: *l\ngrid: {{lr: *f}}",
 }
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_d19_a_configuration_that_means_harm(kind: str) -> None:
+def test_a_malicious_configuration(kind: str) -> None:
     TREE["configuration"][0](TEXTS[kind].encode())
 
 
-def test_a_target_that_let_another_error_out_would_be_seen(
+def test_an_error_of_another_class_is_not_swallowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(targets, "decode", {}.__getitem__)
+    monkeypatch.setattr(fuzz_targets, "decode", {}.__getitem__)
     with pytest.raises(KeyError):
-        targets.decoding(b"")
+        fuzz_targets.decoding(b"")

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.faults.driven import drive
-from tests.faults.forks import no_strace
+from tests.faults.fault_injection import inject_faults, needs_strace
 
-traced = pytest.mark.skipif(bool(no_strace()), reason=f"needs strace: {no_strace()}")
+traced = pytest.mark.skipif(
+    bool(explain_missing_strace()), reason=f"needs strace: {explain_missing_strace()}"
+)
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return drive("random-kills", tmp_path_factory.mktemp("killed"))
+    return inject_faults("random kills", tmp_path_factory.mktemp("killed"))
 
 
 def test_a1_two_hundred_kills_leave_tables_and_model_as_if_there_had_been_none(
@@ -41,20 +42,20 @@ def test_a1_a_kill_costs_an_epoch_at_most(killed: dict[str, Any]) -> None:
     assert any(search["lost"] for search in killed["searches"]), "some were killed inside an epoch"
 
 
-@traced
+@needs_strace
 def test_a2_a_kill_at_every_call_that_writes_changes_nothing(tmp_path: Path) -> None:
     """Of a search from its start, and of one that goes on after a kill with a torn line."""
-    found = drive("every-kill", tmp_path)
+    found = inject_faults("search killed at every call", tmp_path)
     assert found["faults"] == []
     assert found["counts"].keys() >= {f"new {name}" for name in ("write", "fsync", "rename")}
     assert found["counts"].keys() >= {"torn truncate", "torn write", "torn fsync", "torn rename"}
     assert sum(found["counts"].values()) > 150
 
 
-@traced
+@needs_strace
 def test_b1_a_kill_at_every_call_of_a_save_leaves_the_last_checkpoint_or_the_one_before(
     tmp_path: Path,
 ) -> None:
-    found = drive("every-save", tmp_path)
+    found = inject_faults("saves killed at every call", tmp_path)
     assert found["faults"] == []
     assert sum(found["counts"].values()) > 30

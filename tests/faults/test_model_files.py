@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import paint
+from tests.faults.audit_hook import Watch
 from tests.faults.model_files import FILES, MODELS, PATHS, bomb, many_hashes
-from tests.faults.watching import Watch
+from tests.support.datasets import write_color_folders
 from veduta.errors import WeightsError
-from veduta.networks.unpickle import as_safetensors
-from veduta.runtime.disk import digest_of
+from veduta.networks.unpickle import convert_to_safetensors
+from veduta.runtime.disk import compute_digest
 
 ROOT = Path(__file__).parents[2]
 CALLS, BYTES = 10**6, 200 * 2**20  # of functions, of memory
@@ -32,9 +32,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def told(work: Path) -> dict[str, Any]:
-    paint(work / "data", 4)
+    write_color_folders(work / "data", 4)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.loading", work / "data", work],
+        [sys.executable, "-m", "tests.faults.load_model_files", work / "data", work],
         capture_output=True, text=True, check=False, cwd=ROOT, timeout=500,
         env=Watch(work / "watch").environment(),
     )  # fmt: skip
@@ -75,7 +75,9 @@ def test_f5_the_payload_and_the_watch_are_no_dummies(tmp_path: Path) -> None:
 def test_f5_a_pickle_that_would_hash_for_ever_is_stopped(tmp_path: Path) -> None:
     many_hashes(tmp_path / "w.pt")
     with pytest.raises(WeightsError, match="breaks the limits"):  # of CPU time, in the child
-        as_safetensors(tmp_path / "w.pt", digest_of(tmp_path / "w.pt"), tmp_path / "cache")
+        convert_to_safetensors(
+            tmp_path / "w.pt", compute_digest(tmp_path / "w.pt"), tmp_path / "cache"
+        )
 
 
 WAITS = """
@@ -108,9 +110,9 @@ def test_f5_the_child_that_unpickles_dies_with_its_parent(tmp_path: Path) -> Non
 
 REACHES = """
 import os, pickle, socket, subprocess, sys
-from veduta.networks.unpickle import stay_inside
+from veduta.networks.unpickle import refuse_outside_access
 
-sys.addaudithook(stay_inside)
+sys.addaudithook(refuse_outside_access)
 for reach in (
     socket.socket,
     lambda: subprocess.run(["true"]),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import veduta
-from tests.faults.watching import Watch
+from tests.faults.audit_hook import Watch
 
 SOURCE = Path(veduta.__file__).parent
 
@@ -79,14 +79,14 @@ def test_f5_each_way_to_do_so_is_seen(line: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def watch(tmp_path_factory: pytest.TempPathFactory, colours: Path) -> Watch:
+def watch(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Watch:
     """Training, predicting and reporting by the packaged weights, watched in every process."""
     work = tmp_path_factory.mktemp("watched")
     found = Watch(work / "watch")
     environment = {**found.environment(), "VEDUTA_CACHE": str(work / "cache")}
     for words in (
-        ("train", colours, "--image-size", "32", "--epochs", "1", "--out", work / "run"),
-        ("predict", work / "run", colours / "red", "--out", work / "found"),
+        ("train", color_folder, "--image-size", "32", "--epochs", "1", "--out", work / "run"),
+        ("predict", work / "run", color_folder / "red", "--out", work / "found"),
         ("report", work / "run", "--out", work / "again.html"),
     ):
         subprocess.run(

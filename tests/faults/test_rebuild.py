@@ -1,4 +1,4 @@
-"""`veduta rebuild`: tables come back with the bytes they had, curves with their points."""
+"""`veduta rebuild`: derived files get the bytes they had, curves the points they had."""
 
 import json
 import os
@@ -7,429 +7,428 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import veduta
-from tests.experiment.test_resume import cut, expect_same, last, resume, search
-from tests.experiment.test_whole import CNN
+from tests.support.resuming import (
+    assert_same_run,
+    cut_journal,
+    find_events,
+    has_events,
+    resume_search,
+    search_heads,
+    train_cnn,
+)
 from veduta.cli.main import app
 from veduta.errors import InputError
-from veduta.experiment.recovery.rebuild import rebuild
 from veduta.results.run import Run
-from veduta.runs.journal import Journal, JournalError, encode, read_journal
-from veduta.tracking.console import Console
-from veduta.tracking.tables import csv_of, epochs_table, trials_table
+from veduta.runs.artifact import read_artifact
+from veduta.runs.events import (
+    EpochFinished,
+    JournalEvent,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    TestEvaluationStarted,
+    TilesPlanned,
+    TrialFinished,
+    WinnerSelected,
+)
+from veduta.runs.journal import Journal, JournalError, encode_event, read_journal
+from veduta.runs.scores import load_test_scores
+from veduta.runs.summary import read_run_summary
+from veduta.runs.tables import table_to_csv
+from veduta.tracking.tables import build_epochs_table, build_trials_table
 
 Tree = Callable[[Path], dict[str, bytes]]
 
-GRID = {"lr": [3e-3, 1e-2], "patience": [None, 2]}
+GRID: dict[str, list[Any]] = {"lr": [3e-3, 1e-2], "patience": [None, 2]}
+DERIVED = (
+    *("config.yaml", "splits.csv", "rejected.csv", "epochs.csv", "trials.csv", "summary.json"),
+    *("label_issues.csv", "report.html"),
+)
 
 
 @pytest.fixture(scope="module")
-def whole(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run with every file that one can have. Not to be changed by a test."""
-    return search(colours, tmp_path_factory.mktemp("runs") / "whole", GRID, epochs=3, folds=2)
+def whole(color_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with every kind of file. No test may change it."""
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    return search_heads(color_folder, path, GRID, epochs=3, folds=2)
 
 
 @pytest.fixture
 def finished(whole: Run, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of that run."""
     return Path(shutil.copytree(whole.directory.path, tmp_path / "run"))
 
 
-def derived(path: Path) -> list[Path]:
-    """The files of a run that its journal gives byte for byte."""
-    named = ["config.yaml", "splits.csv", "rejected.csv", "epochs.csv", "trials.csv"]
-    named += ["summary.json", "label_issues.csv", "report.html"]
-    return [path / name for name in named]
+def remove_derived_files(path: Path) -> None:
+    """Remove the files of a run that its journal determines byte for byte."""
+    for name in DERIVED:
+        (path / name).unlink()
 
 
 @pytest.fixture
-def files(tree: Tree) -> Tree:
-    """Every file below a folder with its content, the curves of TensorBoard apart."""
+def read_files(tree: Tree) -> Tree:
+    """Read every file below a folder except the curves of TensorBoard."""
 
     def read(folder: Path) -> dict[str, bytes]:
-        return {n: c for n, c in tree(folder).items() if ".tfevents." not in n}
+        return {name: content for name, content in tree(folder).items() if ".tfevents." not in name}
 
     return read
 
 
-def shown(path: Path) -> dict[str, Any]:
-    """What TensorBoard reads of the runs below a folder: points with times, and HParams."""
+def read_curves(path: Path) -> dict[str, Any]:
+    """Read points with times, and HParams, of the TensorBoard runs of a run."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-    found: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
     for run in sorted((path / "tensorboard").iterdir()):
         reader = EventAccumulator(str(run))
         reader.Reload()
         row = reader.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-        started = HParamsPluginData.FromString(row).session_start_info
-        found[run.name] = {
-            "row": {name: str(value) for name, value in started.hparams.items()},
+        session = HParamsPluginData.FromString(row).session_start_info
+        curves[run.name] = {
+            "row": {name: str(value) for name, value in session.hparams.items()},
             **{tag: reader.Scalars(tag) for tag in reader.Tags()["scalars"]},
         }
-    return found
+    return curves
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a5_every_derived_file_comes_back_with_the_bytes_it_had(
-    whole: Run, finished: Path, files: Tree
+def test_every_derived_file_gets_the_bytes_it_had(
+    whole: Run, finished: Path, read_files: Tree
 ) -> None:
-    before, curves = files(finished), shown(finished)
+    before, curves = read_files(finished), read_curves(finished)
     assert len(curves) == 4
-    for path in derived(finished):
-        path.unlink()
+    remove_derived_files(finished)
     shutil.rmtree(finished / "tensorboard")
-    found = veduta.rebuild(finished)
-    assert files(finished) == before
-    assert shown(finished) == curves
-    (epoch, *_) = [e for e in read_journal(whole.directory.journal) if e["event"] == "epoch"]
-    assert curves[epoch["trial"]]["val/accuracy"][0].wall_time == epoch["time"]
-    assert (found.same, found.replaced, found.missing, found.warnings) == (0, [], [], [])
-    assert (len(found.made), found.curves) == (8, 4)
+    result = veduta.rebuild(finished)
+    assert read_files(finished) == before
+    assert read_curves(finished) == curves
+    epoch = find_events(whole, EpochFinished)[0]
+    assert curves[epoch.trial]["val/accuracy"][0].wall_time == epoch.time
+    assert (result.unchanged, result.replaced, result.missing, result.warnings) == (0, [], [], [])
+    assert (len(result.created), result.curves) == (8, 4)
     again = veduta.rebuild(finished)
-    assert (again.same, again.made, again.replaced, again.curves) == (8, [], [], 4)
-    assert files(finished) == before
-    assert shown(finished) == curves
+    assert (again.unchanged, again.created, again.replaced, again.curves) == (8, [], [], 4)
+    assert read_files(finished) == before
+    assert read_curves(finished) == curves
     assert [len([*run.iterdir()]) for run in (finished / "tensorboard").iterdir()] == [1] * 4
 
 
-def test_a5_each_derived_file_alone_comes_back(finished: Path, files: Tree) -> None:
-    before = files(finished)
-    page = (finished / "report.html").read_text()
-    for path in derived(finished):
-        path.unlink()
-        assert rebuild(finished, draw=lambda _: page).made == [str(path.relative_to(finished))]
-        assert files(finished) == before
+def test_each_derived_file_alone_is_written_again(
+    finished: Path, read_files: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_files(finished)
+    page = before["report.html"].decode()  # drawing it for each file would take seconds
+    monkeypatch.setattr("veduta.experiment.recovery.rebuild.render_report", lambda _: page)
+    for name in DERIVED:
+        (finished / name).unlink()
+        assert veduta.rebuild(finished).created == [name]
+        assert read_files(finished) == before
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a5_what_differs_is_replaced(finished: Path, files: Tree) -> None:
-    before, curves = files(finished), shown(finished)
-    (events, *_) = (finished / "tensorboard").glob("*/*")
-    changed = [finished / "trials.csv", finished / "config.yaml"]
-    for path in (*changed, events):
+def test_edited_files_are_replaced(finished: Path, read_files: Tree) -> None:
+    before, curves = read_files(finished), read_curves(finished)
+    (event_file, *_) = (finished / "tensorboard").glob("*/*")
+    for path in (finished / "trials.csv", finished / "config.yaml", event_file):
         path.write_bytes(b"edited")
-    found = veduta.rebuild(finished)
-    assert sorted(found.replaced) == ["config.yaml", "trials.csv"]
-    assert files(finished) == before
-    assert shown(finished) == curves
+    result = veduta.rebuild(finished)
+    assert sorted(result.replaced) == ["config.yaml", "trials.csv"]
+    assert read_files(finished) == before
+    assert read_curves(finished) == curves
 
 
-def test_a5_a_run_half_done_has_the_tables_so_far(finished: Path, tree: Tree) -> None:
-    cut(finished, last("trial finished", 2))
-    for path in derived(finished):
-        path.unlink()
-    found = veduta.rebuild(finished)
+def test_an_unfinished_run_gets_the_tables_so_far(finished: Path) -> None:
+    cut_journal(finished, has_events(TrialFinished, 2))
+    remove_derived_files(finished)
+    result = veduta.rebuild(finished)
     events = read_journal(finished / "journal.jsonl")
-    assert (finished / "trials.csv").read_bytes() == csv_of(trials_table(events))
-    assert (finished / "epochs.csv").read_bytes() == csv_of(epochs_table(events))
+    assert (finished / "trials.csv").read_bytes() == table_to_csv(build_trials_table(events))
+    assert (finished / "epochs.csv").read_bytes() == table_to_csv(build_epochs_table(events))
     assert "finished" in set(pd.read_csv(finished / "trials.csv")["status"])
     assert not (finished / "summary.json").exists()
     assert not (finished / "report.html").exists()
-    assert (found.ended, found.missing) == (False, [])
-    cut(finished, last("start"))
-    assert veduta.rebuild(finished).ended is False
+    assert (result.finished, result.missing) == (False, [])
+    cut_journal(finished, has_events(RunStarted))
+    assert not veduta.rebuild(finished).finished
     assert len(pd.read_csv(finished / "trials.csv")) == 0
 
 
-def test_a5_a_run_that_is_written_is_refused_and_no_journal_is_touched(
+def test_a_run_that_is_being_written_is_refused_and_no_journal_is_changed(
     finished: Path, tree: Tree
 ) -> None:
     (finished / "trials.csv").unlink()
     journal = finished / "journal.jsonl"
-    with Journal.reopened(journal):
+    with Journal.reopen(journal):
         before = tree(finished)
-        for given in ({}, {"repair": finished.with_name("copy")}):
-            with pytest.raises(InputError, match=f"being written by process {os.getpid()}"):
-                veduta.rebuild(finished, **given)
+        for repair in (None, finished.with_name("copy")):
+            with pytest.raises(InputError, match=f"process {os.getpid()}"):
+                veduta.rebuild(finished, repair=repair)
         assert tree(finished) == before
     journal.write_bytes(torn := journal.read_bytes() + b'{"event":"ep')
     journal.chmod(0o400)
     (warning,) = veduta.rebuild(finished).warnings
-    assert "last 12 bytes are left out" in warning
+    assert "12 bytes" in warning
     assert journal.read_bytes() == torn
-    for no_run in (finished / "scores", finished / "nothing"):
-        with pytest.raises(InputError, match=r"has no journal\.jsonl"):
-            veduta.rebuild(no_run)
+    for path in (finished / "scores", finished / "nothing"):
+        with pytest.raises(InputError, match=r"no journal\.jsonl"):
+            veduta.rebuild(path)
 
 
-def test_a5_a_torn_tail_is_told_once_when_the_run_goes_on(
+def test_a_torn_tail_is_reported_once_when_the_run_is_resumed(
     whole: Run, finished: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for until in (last("end"), last("selected")):
-        cut(finished, until)
+    for kind in (RunFinished, WinnerSelected):
+        cut_journal(finished, has_events(kind))
         with (finished / "journal.jsonl").open("ab") as file:
             file.write(bytes(512))
-        with pytest.raises(InputError, match="seed was 0"):
-            resume(finished, seed=1)  # what is refused cuts nothing
-        for times in (1, 0):
-            run = resume(finished)
-            assert capfd.readouterr().err.count("its last 512 bytes are left out") == times
-    expect_same(run, whole)
+        with pytest.raises(InputError, match="seed"):
+            resume_search(finished, seed=1)  # a refused command changes nothing
+        for count in (1, 0):
+            run = resume_search(finished)
+            assert capfd.readouterr().err.count("512 bytes") == count
+    assert_same_run(run, whole)
 
 
-def damaged(path: Path, number: int, change: Callable[[bytes], bytes]) -> None:
+def damage_line(path: Path, number: int, change: Callable[[bytes], bytes]) -> None:
+    """Change one line of the journal of a run."""
     journal = path / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     lines[number - 1] = change(lines[number - 1])
     journal.write_bytes(b"".join(lines))
 
 
-def test_a5_a_damaged_journal_is_refused_and_copied(
+def overwrite_start(line: bytes) -> bytes:
+    """Return a line whose first 20 bytes are overwritten."""
+    return b"?" * 20 + line[20:]
+
+
+def test_a_run_with_a_damaged_journal_is_refused_and_can_be_copied(
     finished: Path, tmp_path: Path, tree: Tree
 ) -> None:
     lines = (finished / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    damaged(finished, 9, lambda line: line[:40] + bytes([line[40] ^ 4]) + line[41:])
-    broken = tree(finished)
-    for look in (veduta.rebuild, resume, veduta.report):
-        with pytest.raises(JournalError, match=r"line 9 is not: .*--repair COPY"):
-            look(finished)
-    found = veduta.rebuild(finished, repair=tmp_path / "copies" / "copy")
-    assert found.warnings == [f"lines 9 to {len(lines)}: left out, as line 9 is damaged"]
-    assert found.directory.path == tmp_path / "copies" / "copy"
-    assert found.directory.journal.read_bytes() == b"".join(lines[:8])
-    assert tree(finished) == broken
-    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["copy"]
-    with pytest.raises(InputError, match="is whole: leave --repair out"):
-        veduta.rebuild(tmp_path / "copies" / "copy", repair=tmp_path / "another")
-    with pytest.raises(InputError, match=r"exists(.|\n)*stands outside of it"):
+    damage_line(finished, 9, lambda line: line[:40] + bytes([line[40] ^ 4]) + line[41:])
+    before = tree(finished)
+    for function in (veduta.rebuild, resume_search, veduta.report):
+        with pytest.raises(JournalError, match=r"line 9\b.*--repair COPY"):
+            function(finished)
+    copies = tmp_path / "copies"
+    result = veduta.rebuild(finished, repair=copies / "copy")
+    (warning,) = result.warnings
+    assert f"9 to {len(lines)}" in warning
+    assert result.directory.path == copies / "copy"
+    assert result.directory.journal.read_bytes() == b"".join(lines[:8])
+    assert tree(finished) == before
+    assert [path.name for path in copies.iterdir()] == ["copy"]
+    with pytest.raises(InputError, match="not damaged"):
+        veduta.rebuild(copies / "copy", repair=tmp_path / "another")
+    with pytest.raises(InputError) as caught:
         veduta.rebuild(finished, repair=finished / "media")
+    exists, outside = caught.value.faults
+    assert "exists" in exists
+    assert "outside" in outside
 
 
-def test_a5_a_copy_goes_on_where_the_journal_was_whole(
+def test_a_copy_is_resumed_where_the_journal_was_damaged(
     whole: Run, finished: Path, tmp_path: Path, tree: Tree
 ) -> None:
     events = read_journal(finished / "journal.jsonl")
-    number = [event["event"] for event in events].index("trial finished") + 3
-    damaged(finished, number, lambda line: b"?" * 20 + line[20:])
-    broken = tree(finished)
-    copy = tmp_path / "copy"
-    found = veduta.rebuild(finished, repair=copy)
-    assert found.warnings == [
-        f"lines {number} to {len(events)}: left out, as line {number} is damaged"
-    ]
-    assert not found.ended
+    number = next(n for n, event in enumerate(events) if isinstance(event, TrialFinished)) + 3
+    damage_line(finished, number, overwrite_start)
+    before, copy = tree(finished), tmp_path / "copy"
+    result = veduta.rebuild(finished, repair=copy)
+    (warning,) = result.warnings
+    assert f"{number} to {len(events)}" in warning
+    assert not result.finished
     assert read_journal(copy / "journal.jsonl") == events[: number - 1]
     assert not (copy / "report.html").exists()
-    assert tree(finished) == broken
-    expect_same(resume(copy), whole)
+    assert tree(finished) == before
+    assert_same_run(resume_search(copy), whole)
 
 
-def test_a5_a_newer_journal_is_neither_read_nor_mended(finished: Path, tmp_path: Path) -> None:
+def test_a_newer_journal_is_neither_read_nor_copied(finished: Path, tmp_path: Path) -> None:
+    newer = RunResumed(format=99, pid=1, versions={}, backbones={})
     with (finished / "journal.jsonl").open("ab") as file:
-        file.write(encode({"event": "resumed", "format": 99}))
-    for given in ({}, {"repair": tmp_path / "copy"}):
+        file.write(encode_event(newer))
+    for repair in (None, tmp_path / "copy"):
         with pytest.raises(JournalError, match="format 99: update veduta"):
-            veduta.rebuild(finished, **given)
+            veduta.rebuild(finished, repair=repair)
     assert not (tmp_path / "copy").exists()
 
 
-def test_a5_a_run_of_an_older_version_keeps_its_lists(finished: Path, files: Tree) -> None:
-    journal = finished / "journal.jsonl"
-    older = [event for event in read_journal(journal) if event["event"] != "lists"]
-    del older[0]["format"]
-    journal.write_bytes(b"".join(map(encode, older)))
-    before = files(finished)
-    assert veduta.rebuild(finished).missing == []
-    assert files(finished) == before
-    (finished / "splits.csv").unlink()
-    (finished / "label_issues.csv").unlink()
-    found = veduta.rebuild(finished)
-    assert "splits.csv" in found.missing
-    assert [one.partition(" ")[0] for one in found.missing[:2]] == [
-        "label_issues.csv",
-        "report.html",
-    ]
-    resume(finished)
-    assert (finished / "splits.csv").read_bytes() == before["splits.csv"]
-    assert (finished / "label_issues.csv").read_bytes() == before["label_issues.csv"]
-
-
 @pytest.fixture(scope="module")
-def extended_once(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was extended by a better rate. Not to be changed by a test."""
+def extended_run(color_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was extended by a better learning rate. No test may change it."""
     path = tmp_path_factory.mktemp("runs") / "extended"
-    first = search(colours, path, {"lr": [1e-7, 1e-6]}, epochs=6).summary["winner"]["trial"]
-    assert resume(path, grid={"lr": [3e-3, 1e-3]}).summary["winner"]["trial"] != first
+    first = search_heads(color_folder, path, {"lr": [1e-7, 1e-6]}, epochs=6).summary.winner.trial
+    assert resume_search(path, grid={"lr": [3e-3, 1e-3]}).summary.winner.trial != first
     return path
 
 
 @pytest.fixture
-def extended(extended_once: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return Path(shutil.copytree(extended_once, tmp_path / "run"))
+def extended(extended_run: Path, tmp_path: Path) -> Path:
+    """A copy of that run."""
+    return Path(shutil.copytree(extended_run, tmp_path / "run"))
 
 
-def winners(path: Path) -> set[str]:
-    """The trials that summary, model and scores on the test are of."""
-    summary = json.loads((path / "summary.json").read_text())["winner"]["trial"]
-    model = json.loads((path / "model" / "model.json").read_text())["trial"]
-    with np.load(path / "scores" / "test.npz") as kept:
-        return {summary, model, str(kept["trial"])}
-
-
-@pytest.mark.parametrize("event", ["resumed", "tiles", "selected", "test opening", "end"])
-def test_a5_a_copy_that_ends_before_an_extension_is_of_one_winner(
-    extended: Path, tmp_path: Path, event: str
-) -> None:
-    events = [one["event"] for one in read_journal(extended / "journal.jsonl")]
-    number = len(events) - events[::-1].index(event)
-    damaged(extended, number, lambda line: b"?" * 20 + line[20:])
-    copy = tmp_path / "copy"
-    found = veduta.rebuild(extended, repair=copy)
-    assert found.ended == (event == "resumed")
-    assert not (copy / "report.html").exists()
-    if event == "resumed":
-        assert {"media/index.json", "scores/test.npz", "model"} <= set(found.missing)
-        assert "veduta search --resume" in found.missing[0]
-    resume(copy)
-    assert len(winners(copy)) == 1
-    again = veduta.rebuild(copy)
-    assert (again.ended, again.missing, again.made, again.replaced) == (True, [], [], [])
-
-
-def test_a5_what_is_of_another_winner_counts_as_lost(extended: Path, tree: Tree) -> None:
-    before = tree(extended)
-    cut(extended, last("end"))
-    found = veduta.rebuild(extended)
-    assert found.ended
-    assert {one.partition(" ")[0] for one in found.missing} == {
-        *("report.html", "scores/test.npz", "model")
+def list_winners(path: Path) -> set[str]:
+    """Return the trials of the summary, of the model and of the test scores."""
+    return {
+        read_run_summary(path / "summary.json").winner.trial,
+        read_artifact(path)[0].trial,
+        load_test_scores(path / "scores" / "test.npz").trial,
     }
-    with pytest.raises(InputError, match=r"shows one winner.*veduta search --resume"):
+
+
+@pytest.mark.parametrize(
+    "kind", [RunResumed, TilesPlanned, WinnerSelected, TestEvaluationStarted, RunFinished]
+)
+def test_a_copy_that_ends_before_an_extension_has_one_winner(
+    extended: Path, tmp_path: Path, kind: type[JournalEvent]
+) -> None:
+    events, copy = read_journal(extended / "journal.jsonl"), tmp_path / "copy"
+    number = max(n for n, event in enumerate(events, 1) if isinstance(event, kind))
+    damage_line(extended, number, overwrite_start)
+    result = veduta.rebuild(extended, repair=copy)
+    assert result.finished == (kind is RunResumed)
+    assert not (copy / "report.html").exists()
+    if kind is RunResumed:
+        assert {"media/index.json", "scores/test.npz", "model"} <= set(result.missing)
+        assert "veduta search --resume" in result.missing[0]
+    resume_search(copy)
+    assert len(list_winners(copy)) == 1
+    again = veduta.rebuild(copy)
+    assert (again.finished, again.missing, again.created, again.replaced) == (True, [], [], [])
+
+
+def test_files_of_another_winner_count_as_missing(extended: Path) -> None:
+    last_winner = read_run_summary(extended / "summary.json").winner.trial
+    cut_journal(extended, has_events(RunFinished))
+    result = veduta.rebuild(extended)
+    assert result.finished
+    names = {message.partition(" ")[0] for message in result.missing}
+    assert names == {"report.html", "scores/test.npz", "model"}
+    with pytest.raises(InputError, match=r"one winner.*veduta search --resume"):
         veduta.report(extended)
-    resume(extended)
-    assert len(winners(extended)) == 1
-    assert winners(extended) != {json.loads(before["summary.json"])["winner"]["trial"]}
+    resume_search(extended)
+    assert len(list_winners(extended)) == 1
+    assert list_winners(extended) != {last_winner}
 
 
-def test_a5_an_extension_that_was_killed_is_unfinished(extended: Path, tree: Tree) -> None:
-    cut(extended, last("selected", 2))
+def test_an_extension_that_was_killed_is_unfinished(extended: Path) -> None:
+    cut_journal(extended, has_events(WinnerSelected, 2))
     (extended / "report.html").unlink()
-    done = CliRunner().invoke(app, ["rebuild", str(extended)])
-    assert done.exit_code == 0, done.output
-    assert "unfinished  it goes on with veduta search --resume" in " ".join(done.output.split("\n"))
+    result = CliRunner().invoke(app, ["rebuild", str(extended)])
+    assert result.exit_code == 0, result.output
+    assert "unfinished" in result.output
+    assert "veduta search --resume" in " ".join(result.output.split())
     assert not (extended / "report.html").exists()
-    with pytest.raises(InputError, match="shows one winner"):
+    with pytest.raises(InputError, match="one winner"):
         veduta.report(extended)
 
 
-def garbled(path: Path) -> None:
+def write_garbage(path: Path) -> None:
+    """Overwrite a file."""
     path.write_bytes(b"garbage")
 
 
 @pytest.mark.parametrize(
-    ("name", "hurt"),
+    ("name", "damage"),
     [
-        ("scores/test.npz", garbled),
-        ("scores/{winner}.npz", garbled),
-        ("media/index.json", garbled),
+        ("scores/test.npz", write_garbage),
+        ("scores/{winner}.npz", write_garbage),
+        ("media/index.json", write_garbage),
         ("media/0001.webp", Path.unlink),
     ],
 )
-def test_a5_what_cannot_be_read_is_made_again_as_rebuild_says(
-    finished: Path, tree: Tree, name: str, hurt: Callable[[Path], None]
+def test_unreadable_files_are_reported_and_a_resumed_run_makes_them_again(
+    finished: Path, tree: Tree, name: str, damage: Callable[[Path], None]
 ) -> None:
     before = tree(finished)
-    winner = json.loads(before["summary.json"])["winner"]["trial"]
+    winner = read_run_summary(finished / "summary.json").winner.trial
     name = name.format(winner=winner)
-    hurt(finished / name)
-    found = veduta.rebuild(finished)
-    assert {name, "media/index.json"} & set(found.missing)
-    resume(finished)
+    damage(finished / name)
+    result = veduta.rebuild(finished)
+    assert {name, "media/index.json"} & set(result.missing)
+    resume_search(finished)
     assert veduta.rebuild(finished).missing == []
-    kept = ("media", "model", f"scores/{winner}")  # the test was opened once more
-    assert {n: b for n, b in tree(finished).items() if n.startswith(kept)} == {
-        n: b for n, b in before.items() if n.startswith(kept)
+    same = ("media", "model", f"scores/{winner}")  # the test set was evaluated once more
+    assert {n: content for n, content in tree(finished).items() if n.startswith(same)} == {
+        n: content for n, content in before.items() if n.startswith(same)
     }
 
 
-def test_a5_a_summary_of_an_older_version_gives_no_page(finished: Path) -> None:
-    journal = finished / "journal.jsonl"
-    *events, end = read_journal(journal)
-    older = {name: value for name, value in end.items() if name not in {"calibration", "figures"}}
-    journal.write_bytes(b"".join(map(encode, [*events, older])))
-    found = veduta.rebuild(finished)
-    (missing,) = found.missing
-    assert missing.startswith("report.html (a page shows what the summary of a run says")
-    with pytest.raises(InputError, match="has no calibration, figures, as it is of an older"):
-        veduta.report(finished)
-
-
-def test_a5_splits_that_were_altered_are_not_blamed_on_the_images(
-    finished: Path, tree: Tree
-) -> None:
+def test_edited_splits_are_not_mistaken_for_changed_images(finished: Path, tree: Tree) -> None:
     before = tree(finished)
-    cut(finished, last("selected"))
+    cut_journal(finished, has_events(WinnerSelected))
     splits = finished / "splits.csv"
     splits.write_bytes(splits.read_bytes().replace(b",train,", b",test,", 1))
-    with pytest.raises(InputError, match=r"splits\.csv was altered.*veduta rebuild"):
-        resume(finished)
+    with pytest.raises(InputError, match=r"splits\.csv.*veduta rebuild"):
+        resume_search(finished)
     veduta.rebuild(finished)
     assert splits.read_bytes() == before["splits.csv"]
 
 
 @pytest.fixture
-def pictured(colours: Path, tmp_path: Path) -> Path:
-    """A training of a whole network, with pictures in TensorBoard."""
-    more = {"epochs": 1, "out": tmp_path / "cnn", "console": Console(quiet=True)}
-    return veduta.train(colours, **{**CNN, **more}).directory.path
+def with_pictures(color_folder: Path, tmp_path: Path) -> Path:
+    """A training from scratch, with pictures in TensorBoard."""
+    return train_cnn(color_folder, epochs=1, out=tmp_path / "cnn").directory.path
 
 
-def test_a5_pictures_need_the_images_and_come_back_when_the_run_is_resumed(
-    pictured: Path, tree: Tree, files: Tree
+def test_pictures_need_the_images_and_are_made_when_the_run_is_resumed(
+    with_pictures: Path, tree: Tree, read_files: Tree
 ) -> None:
-    (trial,) = (pictured / "tensorboard").iterdir()
+    path = with_pictures
+    (trial,) = (path / "tensorboard").iterdir()
     assert len(list(trial.iterdir())) == 2
-    (curves,) = (path for path in trial.iterdir() if not path.name.endswith(".pictures"))
+    (curves,) = (file for file in trial.iterdir() if not file.name.endswith(".pictures"))
     (pictures,) = set(trial.iterdir()) - {curves}
-    before, shape = tree(pictured), files(pictured)
+    before, without_curves = tree(path), read_files(path)
     curves.unlink()
-    assert veduta.rebuild(pictured).curves == 1
-    assert files(pictured) == shape
-    assert pictures.read_bytes() == before[str(pictures.relative_to(pictured))], "they stay"
+    assert veduta.rebuild(path).curves == 1
+    assert read_files(path) == without_curves
+    assert pictures.read_bytes() == before[str(pictures.relative_to(path))], "pictures stay"
     assert len(list(trial.iterdir())) == 2
-    shutil.rmtree(pictured / "tensorboard")
-    shutil.rmtree(pictured / "media")
-    done = CliRunner().invoke(app, ["rebuild", str(pictured)])
-    assert done.exit_code == 3
-    told = " ".join(done.output.split())
-    assert f"media/index.json, pictures in tensorboard/{trial.name}; resumed, the run" in told
-    assert "images: veduta train --resume" in told
+    shutil.rmtree(path / "tensorboard")
+    shutil.rmtree(path / "media")
+    result = CliRunner().invoke(app, ["rebuild", str(path)])
+    assert result.exit_code == 3
+    output = " ".join(result.output.split())
+    for part in ("media/index.json", f"pictures in tensorboard/{trial.name}", "train --resume"):
+        assert part in output
     assert len(list(trial.iterdir())) == 1
-    veduta.train(resume=pictured, console=Console(quiet=True))
+    train_cnn(resume=path)
     assert len(list(trial.iterdir())) == 2
-    kept = ("media", "model", "scores")
-    assert {n: b for n, b in tree(pictured).items() if n.startswith(kept)} == {
-        n: b for n, b in before.items() if n.startswith(kept)
+    same = ("media", "model", "scores")
+    assert {n: content for n, content in tree(path).items() if n.startswith(same)} == {
+        n: content for n, content in before.items() if n.startswith(same)
     }
 
 
-def test_a5_the_command_says_what_it_did(finished: Path) -> None:
+def test_the_command_prints_what_it_wrote(finished: Path) -> None:
     (finished / "epochs.csv").unlink()
     (finished / "summary.json").write_text("{}")
-    done = CliRunner().invoke(app, ["rebuild", str(finished)])
-    assert done.exit_code == 0, done.output
-    told = done.output
-    assert "made        1 files: epochs.csv; 6 were there as the journal" in told
-    assert "replaced    1 files: summary.json" in told
-    assert "of 4 trials" in told
+    result = CliRunner().invoke(app, ["rebuild", str(finished)])
+    assert result.exit_code == 0, result.output
+    output = " ".join(result.output.split())
+    for part in ("1 files: epochs.csv; 6", "1 files: summary.json", "of 4 trials"):
+        assert part in output
     assert json.loads((finished / "summary.json").read_text())["folds"] == 2
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a5_an_ended_run_that_is_resumed_makes_missing_files_again(
-    finished: Path, files: Tree
+def test_a_finished_run_that_is_resumed_gets_its_missing_files(
+    finished: Path, read_files: Tree
 ) -> None:
-    before, curves = files(finished), shown(finished)
-    for path in derived(finished):
-        path.unlink()
+    before, curves = read_files(finished), read_curves(finished)
+    remove_derived_files(finished)
     shutil.rmtree(finished / "tensorboard")
-    resume(finished)
-    assert files(finished) == before
-    assert shown(finished) == curves
+    resume_search(finished)
+    assert read_files(finished) == before
+    assert read_curves(finished) == curves

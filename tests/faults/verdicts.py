@@ -1,8 +1,8 @@
-"""What every way through the program says of each file of a folder, told as JSON.
+"""Run every command on a folder of unusual files and write their results as JSON.
 
-Run as `python -m tests.faults.verdicts DATA WORK NAME`: a process of its own, because root may read
-everything, and so gives up that right first; and because a file shall vanish between being found
-and being read, which an audit hook sees to. `DATA/odd` holds the files, NAME is the one to vanish.
+`python -m tests.faults.verdicts DATA WORK NAME` is a process of its own: root gives up its right to
+read every file, and an audit hook removes a file between being listed and being read. `DATA/odd`
+holds the files, NAME is the one that is removed.
 """
 
 import ctypes
@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 PR_CAPBSET_DROP = 24
+REJECTED = ("path", "problem", "detail", "action")
 READ_ALL = (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
 
-def be_nobody_special() -> None:
-    """Where this is root, start again as one whom the modes of files bind."""
+def give_up_reading_everything() -> None:
+    """Start again without the right of root to read files whatever their mode."""
     if os.geteuid() == 0 and sys.platform == "linux" and "BOUND" not in os.environ:
         os.environ["BOUND"] = "yes"
         for capability in READ_ALL:
@@ -26,8 +27,8 @@ def be_nobody_special() -> None:
         os.execv(sys.executable, words)  # noqa: S606
 
 
-def vanish_when_read(data: Path, path: Path) -> None:
-    """Take `path` away as soon as any file of `data` is opened: folders have been listed then."""
+def remove_when_read(data: Path, path: Path) -> None:
+    """Remove `path` when a file of `data` is opened for the first time, after all are listed."""
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event == "open" and str(args[0]).startswith(str(data)) and path.exists():
@@ -36,8 +37,8 @@ def vanish_when_read(data: Path, path: Path) -> None:
     sys.addaudithook(hook)
 
 
-def command(*words: object) -> int:
-    """Run a command of Veduta here; its exit code."""
+def run_command(*words: object) -> int:
+    """Run a command of Veduta in this process and return its exit code."""
     from veduta.cli import main
 
     sys.argv = ["veduta", *map(str, words)]
@@ -48,24 +49,24 @@ def command(*words: object) -> int:
     return 0
 
 
-def decoded(data: Path) -> dict[str, str]:
-    """What `data.decode` says: "" or the problem, by name."""
+def find_decoding_problems(data: Path) -> dict[str, str]:
+    """Return the problem of each file by name, or \"\" if it can be decoded."""
     from veduta.data.decode import decode, read_file
     from veduta.data.folder import read_folder
     from veduta.errors import DecodeError
 
-    found = {}
+    problems = {}
     for sample in read_folder(data).samples:
         try:
             decode(read_file(sample.path))
-            found[sample.path.name] = ""
+            problems[sample.path.name] = ""
         except DecodeError as error:
-            found[sample.path.name] = error.problem
-    return found
+            problems[sample.path.name] = error.problem
+    return problems
 
 
-def rows(path: Path, *columns: str) -> list[list[str]]:
-    """Some columns of a table, as text."""
+def read_rows(path: Path, *columns: str) -> list[list[str]]:
+    """Return some columns of a table as text."""
     import pandas as pd
 
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -73,35 +74,40 @@ def rows(path: Path, *columns: str) -> list[list[str]]:
 
 
 def main(data: Path, work: Path, name: str) -> None:
-    vanishing = data / "odd" / name
-    content = vanishing.read_bytes()
-    vanish_when_read(data, vanishing)
-    told: dict[str, Any] = {"decode": decoded(data)}
+    """Run all commands, each on the complete folder, and write the results."""
+    removed = data / "odd" / name
+    content = removed.read_bytes()
+    remove_when_read(data, removed)
+    results: dict[str, Any] = {"decode": find_decoding_problems(data)}
 
-    vanishing.write_bytes(content)
-    told["inspect"] = command("inspect", data, "--out", work / "looked")
-    told["inspected"] = rows(work / "looked/rejected.csv", "path", "problem", "detail", "action")
+    removed.write_bytes(content)
+    results["inspect"] = run_command("inspect", data, "--out", work / "looked")
+    results["inspected"] = read_rows(
+        work / "looked/rejected.csv", "path", "problem", "detail", "action"
+    )
 
-    vanishing.write_bytes(content)
+    removed.write_bytes(content)
     grid = ("--grid", "lr=1e-3,1e-2", "--epochs", "1", "--image-size", "32", "--engine", "torch")
-    told["search"] = command("search", data, *grid, "--out", work / "run")
-    told["used"] = rows(work / "run/splits.csv", "path")
-    told["left out"] = rows(work / "run/rejected.csv", "path", "problem", "detail", "action")
+    results["search"] = run_command("search", data, *grid, "--out", work / "run")
+    results["used"] = read_rows(work / "run/splits.csv", "path")
+    results["left out"] = read_rows(
+        work / "run/rejected.csv", "path", "problem", "detail", "action"
+    )
 
-    vanishing.write_bytes(content)
-    told["predict"] = command("predict", work / "run", data / "odd", "--out", work / "found")
-    told["predicted"] = rows(work / "found/predictions.csv", "path", "label", "probability")
-    told["rejected"] = rows(work / "found/rejected.csv", "path", "problem", "detail")
+    removed.write_bytes(content)
+    results["predict"] = run_command("predict", work / "run", data / "odd", "--out", work / "found")
+    results["predicted"] = read_rows(work / "found/predictions.csv", "path", "label", "probability")
+    results["rejected"] = read_rows(work / "found/rejected.csv", "path", "problem", "detail")
 
-    vanishing.write_bytes(content)
+    removed.write_bytes(content)
     import veduta
 
     table = veduta.load(work / "run").predict(data / "odd")
-    told["api"] = table[["path", "label", "probability"]].to_numpy().tolist()
-    told["api rejected"] = table.attrs["rejected"]
-    (work / "told.json").write_text(json.dumps(told))
+    results["api"] = table[["path", "label", "probability"]].to_numpy().tolist()
+    results["api rejected"] = table.attrs["rejected"]
+    (work / "told.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
-    be_nobody_special()
+    give_up_reading_everything()
     main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

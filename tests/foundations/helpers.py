@@ -7,7 +7,7 @@ import torch
 from hypothesis import settings
 
 from veduta.foundations.arrays import Array
-from veduta.foundations.gradcheck import numerical_gradient, relative_error
+from veduta.foundations.checks import numerical_gradient, relative_error
 
 few_examples = settings(max_examples=25)  # each example evaluates every entry of an array
 NUMERICAL_TOLERANCE = 1e-6

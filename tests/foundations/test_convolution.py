@@ -17,7 +17,8 @@ from tests.foundations.helpers import (
     few_examples,
     to_tensor,
 )
-from veduta.foundations import conv_backprop, convolution, kernels
+from veduta.foundations import conv_backprop, convolution
+from veduta.foundations import convolution as kernels
 from veduta.foundations.arrays import Array
 from veduta.foundations.convolution import Border
 

@@ -1,5 +1,7 @@
 """Gradient descent for one neuron (Algorithm 1)."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from veduta.foundations import descent
 from veduta.foundations.arrays import Array
 
 
-def run_algorithm_1(x_1: float, b: float, **settings: float) -> descent.Path:
+def run_algorithm_1(x_1: float, b: float, **settings: Any) -> descent.Path:
     start, x = np.array([0.0, 0.0, b]), np.array([x_1, 7.0])
     return descent.gradient_descent(start, x, y=11.0, **settings)
 

@@ -17,7 +17,7 @@ from tests.foundations.helpers import (
     few_examples,
     to_tensor,
 )
-from veduta.foundations import activations, losses, softmax
+from veduta.foundations import activations, losses
 
 SIZES = st.integers(1, 6)
 
@@ -88,24 +88,24 @@ def test_softmax_and_likelihood_agree_with_pytorch(
     z, g = scale * draw_normal(0, samples, classes), draw_normal(1, samples, classes)
     labels = np.random.default_rng(2).integers(classes, size=samples)
     target = torch.tensor(labels)
-    assert_same(softmax.softmax(z), torch.softmax(to_tensor(z), 1))
-    assert_same(softmax.log_softmax(z), torch.log_softmax(to_tensor(z), 1))
-    costs = softmax.negative_log_likelihood(z, labels)
+    assert_same(losses.softmax(z), torch.softmax(to_tensor(z), 1))
+    assert_same(losses.log_softmax(z), torch.log_softmax(to_tensor(z), 1))
+    costs = losses.negative_log_likelihood(z, labels)
     assert_same(costs, functional.cross_entropy(to_tensor(z), target, reduction="none"))
-    delta = softmax.negative_log_likelihood_delta(z, labels)
+    delta = losses.negative_log_likelihood_delta(z, labels)
     assert_autograd(delta, lambda at: functional.cross_entropy(at, target, reduction="sum"), z)
     if scale == 1.0:
-        gradient = softmax.softmax_backward(g, softmax.softmax(z))
+        gradient = losses.softmax_backward(g, losses.softmax(z))
         assert_autograd(gradient, lambda at: to_tensor(g) * torch.softmax(at, 1), z)
-        assert_gradient(gradient, lambda at: g * softmax.softmax(at), z)
+        assert_gradient(gradient, lambda at: g * losses.softmax(at), z)
 
 
 def test_costs_of_large_logits_are_finite_and_exact() -> None:
     z = np.array([[-1e4, 1e4]])
     with np.errstate(all="raise", under="ignore"):
-        assert softmax.negative_log_likelihood(z, np.array([0])).tolist() == [2e4]
+        assert losses.negative_log_likelihood(z, np.array([0])).tolist() == [2e4]
         assert losses.cross_entropy_of_output(np.array([[1.0, 0.0]]), z).tolist() == [2e4]
-        assert softmax.negative_log_likelihood_delta(z, np.array([0])).tolist() == [[-1, 1]]
+        assert losses.negative_log_likelihood_delta(z, np.array([0])).tolist() == [[-1, 1]]
 
 
 def test_cross_entropy_of_outputs_0_and_1() -> None:
@@ -148,14 +148,14 @@ def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(N, n\) and \(N, m\); got \(2, 3\) and \(1, 3\)"):
         losses.square_error_weight_gradient(y, a[:1])
     with pytest.raises(ValueError, match=r"z must be \(N, classes\); got \(3,\)"):
-        softmax.negative_log_likelihood(y[0], np.array([0]))
+        losses.negative_log_likelihood(y[0], np.array([0]))
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
         losses.cross_entropy_gradient(y, y)
     for labels in ([0, 3], [0, -1], [0], [0.0, 1.0]):
         with pytest.raises(
             ValueError, match=r"labels must be 2 integers in 0\.\.2, one per sample"
         ):
-            softmax.negative_log_likelihood(y, np.array(labels))
+            losses.negative_log_likelihood(y, np.array(labels))
 
 
 @pytest.mark.parametrize(
@@ -185,11 +185,11 @@ def test_cross_entropy_refuses_targets_outside_0_to_1() -> None:
 def test_softmax_backward_refuses_rows_that_are_not_distributions() -> None:
     a = np.full((2, 4), 0.25)
     with pytest.raises(ValueError, match="gradient and a must have the same shape"):
-        softmax.softmax_backward(a[:1], a)
+        losses.softmax_backward(a[:1], a)
     with pytest.raises(ValueError, match="a must hold probabilities"):
-        softmax.softmax_backward(a, 5 * a)
+        losses.softmax_backward(a, 5 * a)
     with pytest.raises(ValueError, match=r"each row of a must sum to 1; got \[2\. 2\.\]"):
-        softmax.softmax_backward(a, 2 * a)
+        losses.softmax_backward(a, 2 * a)
 
 
 def test_mean_of_zero_samples_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""A model that was trained with other versions: a warning says what can change its answers."""
+"""A warning names the versions that differ from those a model was trained with."""
 
 import json
 import warnings
@@ -12,34 +12,34 @@ import veduta
 from veduta.cli.main import app
 from veduta.data.decode import DECODER
 from veduta.errors import VersionWarning
-from veduta.features.engines import TORCH, engine_version
+from veduta.features.engines import TORCH, get_engine_version
 from veduta.tracking.console import Console
 
 OTHER = "pillow-1.2.3/1"
-SMALL = {"model": "mlp", "weights": "none", "image_size": 16, "epochs": 1}
+SMALL: dict[str, Any] = {"model": "mlp", "weights": "none", "image_size": 16, "epochs": 1}
 
 
 @pytest.fixture(scope="module")
-def run(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose manifest says that another Pillow decoded the images."""
+def run(color_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run whose manifest names another version of Pillow."""
     out = tmp_path_factory.mktemp("versions") / "run"
-    veduta.train(colours, out=out, engine="torch", console=Console(quiet=True), **SMALL)
-    content = manifest(out)
+    veduta.train(color_folder, out=out, engine="torch", console=Console(quiet=True), **SMALL)
+    content = read_manifest(out)
     assert content["decoder"] == DECODER
-    assert content["engine_version"] == engine_version(TORCH)
+    assert content["engine_version"] == get_engine_version(TORCH)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         veduta.load(out)
-    rewrite(out, decoder=OTHER)
+    change_manifest(out, decoder=OTHER)
     return out
 
 
-def manifest(run: Path) -> dict[str, Any]:
+def read_manifest(run: Path) -> dict[str, Any]:
     return json.loads((run / "model" / "model.json").read_text())
 
 
-def rewrite(run: Path, **changes: str) -> None:
-    (run / "model" / "model.json").write_text(json.dumps({**manifest(run), **changes}))
+def change_manifest(run: Path, **changes: str) -> None:
+    (run / "model" / "model.json").write_text(json.dumps({**read_manifest(run), **changes}))
 
 
 def test_load_warns_and_names_both_versions_and_the_line_of_the_caller(run: Path) -> None:
@@ -54,7 +54,7 @@ def test_load_warns_and_names_both_versions_and_the_line_of_the_caller(run: Path
     assert model.classes == ("blue", "green", "red")
 
 
-def test_load_refuses_where_the_warning_is_made_an_error(run: Path) -> None:
+def test_load_fails_if_the_warning_is_an_error(run: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", VersionWarning)
         with pytest.raises(VersionWarning, match=OTHER):
@@ -70,11 +70,17 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_warn_on_standard_error_in_one_line(
-    run: Path, colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str
+    run: Path, color_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str
 ) -> None:
-    words = [command, str(run), *COMMANDS[command](colours), "--out", str(tmp_path / "out")]
-    app(words, standalone_mode=False)
-    told = [line for line in capfd.readouterr().err.splitlines() if OTHER in line]
-    assert len(told) == 1
-    assert told[0].startswith("warning: ")
-    assert DECODER in told[0]
+    arguments = [
+        command,
+        str(run),
+        *COMMANDS[command](color_folder),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    app(arguments, standalone_mode=False)
+    warning_lines = [line for line in capfd.readouterr().err.splitlines() if OTHER in line]
+    assert len(warning_lines) == 1
+    assert warning_lines[0].startswith("warning: ")
+    assert DECODER in warning_lines[0]

@@ -32,7 +32,7 @@ def split_pairs(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 @given(LABEL_PAIRS)
 def test_accuracy_and_confusion_matrix_equal_counts(pairs: list[tuple[int, int]]) -> None:
     y_true, y_pred = split_pairs(pairs)
-    accuracy = estimate_accuracy(y_true, y_pred).accuracy
+    accuracy = estimate_accuracy(y_true, y_pred).value
     assert accuracy == sum(true == predicted for true, predicted in pairs) / len(pairs)
     confusion = compute_confusion_matrix(y_true, y_pred, CLASSES)
     for row, true_class in enumerate(CLASSES):
@@ -136,7 +136,7 @@ def test_metrics_of_no_images_are_undefined() -> None:
     for estimate in estimate_averaged_metrics(empty, empty, classes=3).values():
         assert estimate.as_dict() == {"value": None, "low": None, "high": None, "images": 0}
     assert estimate_class_metrics(empty, empty, CLASSES)["recall"].isna().all()
-    assert estimate_accuracy(empty, empty).as_dict()["accuracy"] is None
+    assert estimate_accuracy(empty, empty).as_dict()["value"] is None
 
 
 @given(st.integers(1, 4), st.integers(0, 1000))
@@ -144,4 +144,4 @@ def test_top_k_accuracy_equals_scikit_learn(k: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     y_true, scores = generator.integers(0, 5, 30), generator.random((30, 5))
     expected = oracle.top_k_accuracy_score(y_true, scores, k=k, labels=range(5))
-    assert estimate_top_k_accuracy(y_true, scores, k).accuracy == pytest.approx(expected)
+    assert estimate_top_k_accuracy(y_true, scores, k).value == pytest.approx(expected)

@@ -1,12 +1,12 @@
-"""One cache for all tests of models: packaged weights are converted once, in a child process."""
+"""A shared cache, so that packaged weights are converted once."""
 
 from pathlib import Path
 
 import pytest
 
-from veduta.runtime.process import prepare
+from veduta.runtime.process import prepare_process
 
-prepare()
+prepare_process()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A pickle is a program: none runs, none takes more than its file's size allows."""
+"""Pickled weights: no code in them runs, and resources are limited by the size of the file."""
 
 import json
 import os
@@ -11,15 +11,15 @@ import torch
 from safetensors import safe_open
 
 from veduta.errors import WeightsError
-from veduta.networks import unpickle as subject
-from veduta.networks.unpickle import as_safetensors, expect_pickled, state_dict_in
-from veduta.runtime.disk import digest_of
+from veduta.networks import unpickle
+from veduta.networks.unpickle import check_pickle_header, convert_to_safetensors, extract_state_dict
+from veduta.runtime.disk import compute_digest
 
 STATE = {"b.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 
 
 class Payload:
-    """What unpickles by running a command."""
+    """An object whose unpickling runs a command."""
 
     def __init__(self, canary: Path) -> None:
         self.canary = canary
@@ -29,45 +29,43 @@ class Payload:
 
 
 def convert(source: Path, cache: Path) -> Path:
-    expect_pickled(source)
-    return as_safetensors(source, digest_of(source), cache)
+    check_pickle_header(source)
+    return convert_to_safetensors(source, compute_digest(source), cache)
 
 
-def saved(content: object, path: Path) -> Path:
+def save(content: object, path: Path) -> Path:
     torch.save(content, path)
     return path
 
 
-def test_tensors_arrive_whole_and_their_order_is_noted(tmp_path: Path) -> None:
-    made = convert(saved(STATE, tmp_path / "w.pt"), tmp_path / "cache")
-    with safe_open(made, framework="pt") as file:
+def test_tensors_and_their_order_are_converted(tmp_path: Path) -> None:
+    converted = convert(save(STATE, tmp_path / "w.pt"), tmp_path / "cache")
+    with safe_open(converted, framework="pt") as file:
         assert json.loads(file.metadata()["names"]) == list(STATE)
         for name, tensor in STATE.items():
             assert torch.equal(file.get_tensor(name), tensor)
-    source = digest_of(tmp_path / "w.pt")
-    assert sorted(path.name for path in made.parent.iterdir()) == [
+    source = compute_digest(tmp_path / "w.pt")
+    assert sorted(path.name for path in converted.parent.iterdir()) == [
         f"{source}.safetensors",
         f"{source}.sha256",
     ]
 
 
-def test_the_second_time_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = convert(saved(STATE, tmp_path / "w.pt"), tmp_path / "cache")
+def test_a_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    converted = convert(save(STATE, tmp_path / "w.pt"), tmp_path / "cache")
     monkeypatch.setattr("subprocess.run", None)
-    assert convert(tmp_path / "w.pt", tmp_path / "cache") == made
+    assert convert(tmp_path / "w.pt", tmp_path / "cache") == converted
 
 
-def test_a_damaged_conversion_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = convert(saved(STATE, tmp_path / "w.pt"), tmp_path / "cache")
-    content = made.read_bytes()
-    monkeypatch.setattr(subject, "_convert_in_child", lambda _, to: to.write_bytes(content))
+def test_a_damaged_conversion_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    converted = convert(save(STATE, tmp_path / "w.pt"), tmp_path / "cache")
+    content = converted.read_bytes()
+    monkeypatch.setattr(unpickle, "_convert_in_child", lambda _, to: to.write_bytes(content))
     for damaged in (content[:-1], content[:-1] + b"\x55", b""):
-        made.write_bytes(damaged)
+        converted.write_bytes(damaged)
         assert convert(tmp_path / "w.pt", tmp_path / "cache").read_bytes() == content
-    made.with_suffix(".sha256").unlink()
-    made.write_bytes(b"whose checksum is lost")
+    converted.with_suffix(".sha256").unlink()
+    converted.write_bytes(b"without a checksum")
     assert convert(tmp_path / "w.pt", tmp_path / "cache").read_bytes() == content
 
 
@@ -78,7 +76,7 @@ def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, wrapped:
     if wrapped == "bare":
         source.write_bytes(pickle.dumps(payload))
     else:
-        saved(payload if "archive" in wrapped else {**STATE, "x": payload}, source)
+        save(payload if "archive" in wrapped else {**STATE, "x": payload}, source)
     with pytest.raises(WeightsError) as caught:
         convert(source, tmp_path / "cache")
     assert "names and tensors, nothing else; w.pth" in str(caught.value)
@@ -88,20 +86,20 @@ def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, wrapped:
     assert not list((tmp_path / "cache" / "weights").iterdir())
 
 
-def test_the_payload_would_run_if_it_were_unpickled(tmp_path: Path) -> None:
+def test_unpickling_the_payload_runs_it(tmp_path: Path) -> None:
     pickle.loads(pickle.dumps(Payload(tmp_path / "canary")))  # noqa: S301
     assert (tmp_path / "canary").exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no bound on memory here")
-def test_a_small_file_cannot_take_all_memory(tmp_path: Path) -> None:
+def test_a_small_file_cannot_allocate_all_memory(tmp_path: Path) -> None:
     huge = {"x": torch.zeros(1).expand(10**11)}  # 400 GB, of one stored number
     with pytest.raises(WeightsError, match=r"nothing else; w\.pt"):
-        convert(saved(huge, tmp_path / "w.pt"), tmp_path / "cache")
+        convert(save(huge, tmp_path / "w.pt"), tmp_path / "cache")
 
 
 def test_a_small_file_cannot_fill_the_disk(tmp_path: Path) -> None:
-    saved({"x": torch.zeros(10_000_000)}, tmp_path / "plain.pt")
+    save({"x": torch.zeros(10_000_000)}, tmp_path / "plain.pt")
     with (
         zipfile.ZipFile(tmp_path / "plain.pt") as plain,
         zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_DEFLATED) as bomb,
@@ -118,14 +116,16 @@ def test_a_small_file_cannot_fill_the_disk(tmp_path: Path) -> None:
     [b"", b"<html>", b"PK\x03\x04 but no archive", b"\x80\x02 but no pickle"],
     ids=["empty", "page", "archive", "pickle"],
 )
-def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pt").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"^a file of weights holds names and tensors.*w\.pt.*;"):
+    with pytest.raises(
+        WeightsError, match=r"^a file of weights must hold names and tensors.*w\.pt.*: write it"
+    ):
         convert(tmp_path / "w.pt", tmp_path / "cache")
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
-    whole = saved(STATE, tmp_path / "w.pt").read_bytes()
+    whole = save(STATE, tmp_path / "w.pt").read_bytes()
     (tmp_path / "w.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(WeightsError, match=r"nothing else; w\.pt"):
         convert(tmp_path / "w.pt", tmp_path / "cache")
@@ -136,19 +136,19 @@ def test_a_file_called_torch_in_the_current_folder_is_not_imported(
 ) -> None:
     (tmp_path / "torch.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
     monkeypatch.chdir(tmp_path)
-    convert(saved(STATE, tmp_path / "w.pt"), tmp_path / "cache")
+    convert(save(STATE, tmp_path / "w.pt"), tmp_path / "cache")
     assert not (tmp_path / "canary").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where a folder should be")
     with pytest.raises(WeightsError, match=r"cache must be writable.*set VEDUTA_CACHE"):
-        convert(saved(STATE, tmp_path / "w.pt"), tmp_path / "cache")
+        convert(save(STATE, tmp_path / "w.pt"), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
 def test_wrappers_of_training_scripts_are_removed(wrapper: str) -> None:
-    assert state_dict_in({"epoch": 9, wrapper: STATE}) == STATE
+    assert extract_state_dict({"epoch": 9, wrapper: STATE}) == STATE
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,6 @@ def test_wrappers_of_training_scripts_are_removed(wrapper: str) -> None:
         ({"model": STATE, "state_dict": {}}, "it holds a dict"),
     ],
 )
-def test_anything_else_is_no_state_dict(content: object, reason: str) -> None:
+def test_other_content_is_not_a_state_dict(content: object, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        state_dict_in(content)
+        extract_state_dict(content)

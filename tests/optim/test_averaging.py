@@ -76,11 +76,11 @@ def test_restored_average_continues_identically() -> None:
     network = make_network()
     average = create_weight_average(network, 0.99)
     for _ in range(3):
-        nn.init.normal_(network[0].weight)
+        nn.init.normal_(network[0].weight)  # type: ignore[arg-type]
         average.update_parameters(network)
     restored = create_weight_average(network, 0.99)
     restored.load_state_dict(copy.deepcopy(average.state_dict()))
-    nn.init.normal_(network[0].weight)
+    nn.init.normal_(network[0].weight)  # type: ignore[arg-type]
     average.update_parameters(network)
     restored.update_parameters(network)
     for name, tensor in average.state_dict().items():

@@ -39,7 +39,7 @@ def take_steps(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter])
     """Take three steps that minimize sum(w^3) / 3, whose gradient is w^2."""
     for _ in range(3):
         optimizer.zero_grad()
-        sum((p**3).sum() / 3 for p in parameters).backward()
+        sum((p**3).sum() / 3 for p in parameters).backward()  # type: ignore[union-attr]
         optimizer.step()
 
 
@@ -130,10 +130,10 @@ def test_scale_of_a_group_is_part_of_the_state() -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("penalty", ["weight_decay", "l1"])
-def test_penalise_all_acts_on_biases_as_on_weights(name: str, penalty: str) -> None:
+def test_penalize_all_acts_on_biases_as_on_weights(name: str, penalty: str) -> None:
     results = []
-    for penalise, shape in (("all", (1,)), ("weights", (1, 1)), ("weights", (1,))):
-        settings = Settings(optimizer=name, lr=0.1, penalise=penalise, **{penalty: 0.5})
+    for penalize, shape in (("all", (1,)), ("weights", (1, 1)), ("weights", (1,))):
+        settings = Settings(optimizer=name, lr=0.1, penalize=penalize, **{penalty: 0.5})
         parameter = nn.Parameter(torch.ones(shape, dtype=torch.float64))
         take_steps(build_optimizer([(1.0, [parameter])], settings), [parameter])
         results.append(parameter.item())

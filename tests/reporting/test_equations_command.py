@@ -89,8 +89,8 @@ def test_the_page_is_written_and_never_overwritten(tmp_path: Path) -> None:
         (["42"], "must be one of A1, 1, 2"),
         (["14", "--errata"], "got 14 and --errata"),
         (["--errata", "--html", "page.html"], "got both, with page.html"),
-        (["--html", "missing/page.html"], "there is no missing"),
-        (["--html", f"{'a' * 300}.html"], "a page needs a place to be written; File name too long"),
+        (["--html", "missing/page.html"], "missing does not exist"),
+        (["--html", f"{'a' * 300}.html"], "aaa.html: File name too long"),
         (["--html", f"{__file__}/page.html"], "test_equations_command.py is a file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Checkpoints: two generations, whole or not used; what is told where none can be written."""
+"""Checkpoints: two are kept, damaged ones are never used, and a full disk costs none."""
 
 import errno
 import os
@@ -7,90 +7,61 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
+from tests.support.checkpoints import check_epoch, list_names, make_tensors, save_checkpoints
 from veduta.errors import InputError, VedutaError
-from veduta.runs.checkpoints import SUFFIX, Checkpoint, Checkpoints, keep_only, read_checkpoint
-from veduta.runs.directory import RunDirectory, tidy
-from veduta.runs.files import expect_room
+from veduta.runs.checkpoints import (
+    SUFFIX,
+    Checkpoints,
+    read_checkpoint,
+    remove_other_checkpoints,
+)
+from veduta.runs.directory import RunDirectory, remove_temporary_files
+from veduta.runtime.disk import explain_write_errors
 
 
-def tensors(number: int) -> dict[str, Tensor]:
-    maps = torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last)
-    return {"network.weight": maps + number, "optimizer.0.step": torch.tensor(float(number))}
-
-
-def saved(folder: Path, count: int, warn: Callable[[str], None] = lambda _: None) -> Checkpoints:
-    found = Checkpoints(folder, "trial", warn)
-    for number in range(count):
-        found.save({"epoch": number, "loss": number / 3}, tensors(number))
-    return found
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def number_of(found: Checkpoint | None) -> int | None:
-    """Which of `saved` it is, all of it."""
-    if found is None:
-        return None
-    number: int = found.progress["epoch"]
-    assert found.progress == {"epoch": number, "loss": number / 3}
-    assert found.tensors.keys() == tensors(number).keys()
-    assert all(torch.equal(found.tensors[name], t) for name, t in tensors(number).items())
-    return number
-
-
-def test_none_is_found_where_there_is_none(tmp_path: Path) -> None:
-    found = Checkpoints(tmp_path / "checkpoints", "trial")
-    assert found.newest() is None
-    assert not found.exist()
+def test_an_empty_folder_has_no_checkpoint(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoints", "trial")
+    assert checkpoints.load_newest() is None
+    assert not checkpoints.exist()
     assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 12])
-def test_the_last_two_generations_are_kept(tmp_path: Path, count: int) -> None:
-    found = saved(tmp_path / "checkpoints", count)
-    assert number_of(found.newest()) == count - 1
-    assert found.exist()
+def test_the_last_two_checkpoints_are_kept(tmp_path: Path, count: int) -> None:
+    checkpoints = save_checkpoints(tmp_path / "checkpoints", count)
+    assert check_epoch(checkpoints.load_newest()) == count - 1
+    assert checkpoints.exist()
     kept = range(max(0, count - 2), count)
-    assert set(names(found.folder)) == {f"trial.{number}{SUFFIX}" for number in kept}
-    assert number_of(Checkpoints(found.folder, "trial").newest()) == count - 1
-    found.keep_last()
-    assert names(found.folder) == [f"trial.{count - 1}{SUFFIX}"]
-    assert number_of(found.newest()) == count - 1
+    assert set(list_names(checkpoints.folder)) == {f"trial.{number}{SUFFIX}" for number in kept}
+    assert check_epoch(Checkpoints(checkpoints.folder, "trial").load_newest()) == count - 1
+    checkpoints.keep_newest()
+    assert list_names(checkpoints.folder) == [f"trial.{count - 1}{SUFFIX}"]
+    assert check_epoch(checkpoints.load_newest()) == count - 1
 
 
-def test_trainings_do_not_see_each_other(tmp_path: Path) -> None:
-    saved(tmp_path, 2)
+def test_trainings_do_not_share_checkpoints(tmp_path: Path) -> None:
+    save_checkpoints(tmp_path, 2)
     other = Checkpoints(tmp_path, "trial2")
-    assert other.newest() is None
+    assert other.load_newest() is None
     other.save({"epoch": 9}, {})
-    assert len(names(tmp_path)) == 3
-    keep_only(tmp_path, "trial")
-    assert names(tmp_path) == [f"trial.0{SUFFIX}", f"trial.1{SUFFIX}"]
-    keep_only(tmp_path / "none", "trial")
-
-
-def lines(path: Path) -> tuple[int, int]:
-    """Bytes of the first line, and of all."""
-    data = path.read_bytes()
-    return data.index(b"\n") + 1, len(data)
+    assert len(list_names(tmp_path)) == 3
+    remove_other_checkpoints(tmp_path, "trial")
+    assert list_names(tmp_path) == [f"trial.0{SUFFIX}", f"trial.1{SUFFIX}"]
+    remove_other_checkpoints(tmp_path / "none", "trial")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("whole")
-    saved(folder, 1)
+    save_checkpoints(folder, 1)
     return (folder / f"trial.0{SUFFIX}").read_bytes()
 
 
 @given(place=st.integers(0), bit=st.integers(0, 7))
-def test_a_bit_that_flips_anywhere_is_seen(
+def test_a_flipped_bit_is_detected_anywhere(
     whole: bytes, tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
 ) -> None:
     """Header, progress, checksum, safetensors header and numbers alike."""
@@ -106,7 +77,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "no line": lambda data: data[:50],
     "a line alone": lambda data: data[: data.index(b"\n") + 1],
     "cut": lambda data: data[:-1],
-    "half": lambda data: data[: len(data) // 2],
+    "incomplete": lambda data: data[: len(data) // 2],
     "longer": lambda data: data + b"\0",
     "zeros behind the line": lambda data: data[:200] + bytes(len(data) - 200),
     "header": lambda data: bytes([data[0] ^ 1]) + data[1:],
@@ -120,46 +91,46 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_b3_a_damaged_one_costs_one_generation_and_is_told(
+def test_a_damaged_checkpoint_costs_one_checkpoint_and_a_warning(
     tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    told: list[str] = []
-    found = saved(tmp_path, 3, told.append)
+    warnings: list[str] = []
+    checkpoints = save_checkpoints(tmp_path, 3, warnings.append)
     newest = tmp_path / f"trial.2{SUFFIX}"
     newest.write_bytes(damage(newest.read_bytes()))
-    assert number_of(found.newest()) == 1
-    assert [str(newest) in line for line in told] == [True]
+    assert check_epoch(checkpoints.load_newest()) == 1
+    assert [str(newest) in line for line in warnings] == [True]
 
-    found.save({"epoch": 7, "loss": 7 / 3}, tensors(7))  # it takes the place of the damaged one
-    assert names(tmp_path) == [f"trial.1{SUFFIX}", f"trial.3{SUFFIX}"]
+    checkpoints.save({"epoch": 7, "loss": 7 / 3}, make_tensors(7))  # replaces the damaged one
+    assert list_names(tmp_path) == [f"trial.1{SUFFIX}", f"trial.3{SUFFIX}"]
     (tmp_path / f"trial.3{SUFFIX}").write_bytes(b"")
-    assert number_of(found.newest()) == 1, "there were two whole ones"
-    assert len(told) == 2
+    assert check_epoch(checkpoints.load_newest()) == 1, "two of them were intact"
+    assert len(warnings) == 2
 
     (tmp_path / f"trial.1{SUFFIX}").unlink()
-    with pytest.raises(InputError, match=f"restore trial.3{SUFFIX}, or remove them"):
-        found.newest()
+    with pytest.raises(InputError, match=f"trial.3{SUFFIX}"):
+        checkpoints.load_newest()
     (tmp_path / f"trial.3{SUFFIX}").unlink()
-    assert found.newest() is None
+    assert checkpoints.load_newest() is None
 
 
-def test_one_that_cannot_be_opened_is_told_too(tmp_path: Path) -> None:
-    told: list[str] = []
-    found = saved(tmp_path, 2, told.append)
+def test_an_unreadable_checkpoint_is_reported(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    checkpoints = save_checkpoints(tmp_path, 2, warnings.append)
     (tmp_path / f"trial.1{SUFFIX}").unlink()
     (tmp_path / f"trial.1{SUFFIX}").mkdir()
-    assert number_of(found.newest()) == 0
-    assert len(told) == 1
+    assert check_epoch(checkpoints.load_newest()) == 0
+    assert len(warnings) == 1
 
 
 @pytest.mark.parametrize("name", [f"trial.x{SUFFIX}", f"trial.²{SUFFIX}", f"trial.{SUFFIX}"])
-def test_files_that_are_none_of_ours_are_left_alone(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"a user's")
-    assert number_of(saved(tmp_path, 3).newest()) == 2
-    assert (tmp_path / name).read_bytes() == b"a user's"
+def test_other_files_are_not_touched(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"other")
+    assert check_epoch(save_checkpoints(tmp_path, 3).load_newest()) == 2
+    assert (tmp_path / name).read_bytes() == b"other"
 
 
-def refuse(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def fail_as_on_a_full_disk(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a system call that writes files fail as on a full disk."""
 
     def full(*_: Any, **__: Any) -> None:
@@ -169,39 +140,42 @@ def refuse(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("call", ["open", "fsync", "replace"])
-def test_a_full_disk_leaves_the_last_ones_and_is_an_error_of_ours(
+def test_a_full_disk_costs_no_checkpoint_and_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    found = saved(tmp_path, 3)
-    before = names(tmp_path)
+    checkpoints = save_checkpoints(tmp_path, 3)
+    before = list_names(tmp_path)
     with monkeypatch.context() as patch:
-        refuse(call, patch)
-        with pytest.raises(VedutaError, match="No space left on device"), expect_room(tmp_path):
-            found.save({"epoch": 3}, tensors(3))
-    assert names(tmp_path) == before, "no half of a file is left either"
-    assert number_of(found.newest()) == 2
+        fail_as_on_a_full_disk(call, patch)
+        with (
+            pytest.raises(VedutaError, match="No space left on device"),
+            explain_write_errors(tmp_path),
+        ):
+            checkpoints.save({"epoch": 3}, make_tensors(3))
+    assert list_names(tmp_path) == before, "nor is an incomplete file left"
+    assert check_epoch(checkpoints.load_newest()) == 2
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_leaves_the_last_ones(tmp_path: Path) -> None:
-    found = saved(tmp_path, 2)
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+def test_a_read_only_folder_costs_no_checkpoint(tmp_path: Path) -> None:
+    checkpoints = save_checkpoints(tmp_path, 2)
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(PermissionError):
-            found.save({"epoch": 2}, tensors(2))
-        assert number_of(found.newest()) == 1
+            checkpoints.save({"epoch": 2}, make_tensors(2))
+        assert check_epoch(checkpoints.load_newest()) == 1
     finally:
         tmp_path.chmod(0o700)
 
 
-def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_is_removed(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
-    found = saved(directory.checkpoints, 2)
-    half = directory.checkpoints / f".trial.2{SUFFIX}.ab_c1234"
-    half.write_bytes(b"half")
-    mine = directory.checkpoints / ".hidden"
-    mine.write_bytes(b"a user's")
-    tidy(directory)
-    assert not half.exists()
-    assert mine.exists()
-    assert number_of(found.newest()) == 1
+    checkpoints = save_checkpoints(directory.checkpoints, 2)
+    incomplete = directory.checkpoints / f".trial.2{SUFFIX}.ab_c1234"
+    incomplete.write_bytes(b"incomplete")
+    other = directory.checkpoints / ".hidden"
+    other.write_bytes(b"other")
+    remove_temporary_files(directory)
+    assert not incomplete.exists()
+    assert other.exists()
+    assert check_epoch(checkpoints.load_newest()) == 1

@@ -9,7 +9,7 @@ from torch.nn.functional import grid_sample
 from veduta.augment.pipeline import Parameters
 from veduta.augment.registry import AUGMENTATIONS
 from veduta.augment.transforms import LUMA_WEIGHTS
-from veduta.runtime.streams import mix, stream, uniforms
+from veduta.runtime.streams import derive_key, draw_uniforms, mix_bits
 
 SIZE = 24
 
@@ -43,8 +43,8 @@ def compute_max_difference(pixels: np.ndarray, tensor: torch.Tensor) -> np.ndarr
 
 def draw_many_parameters(name: str, count: int = 4000) -> np.ndarray:
     """Draw the parameters of an augmentation for many images."""
-    keys = mix(np.arange(count, dtype=np.uint64))
-    numbers = uniforms(stream(0, "a test", name), keys, AUGMENTATIONS[name].draws)
+    keys = mix_bits(np.arange(count, dtype=np.uint64))
+    numbers = draw_uniforms(derive_key(0, "a test", name), keys, AUGMENTATIONS[name].draws)
     return AUGMENTATIONS[name].make_parameters(numbers.astype(np.float64))
 
 

@@ -1,4 +1,4 @@
-"""What is printed: plain lines without a terminal, no markup from names, nothing when quiet."""
+"""Console output: plain lines without a terminal, no markup from names, nothing when quiet."""
 
 import pandas as pd
 import pytest
@@ -6,12 +6,15 @@ import pytest
 from veduta.tracking.console import Console
 
 
-def test_a_stage_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_reports_its_result(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
-    with console.stage("reading", "images") as advance, console.stage("inner", "rows") as other:
-        advance(1, 2)
-        other(1, 1)
-        advance(2, 2)
+    with (
+        console.stage("reading", "images") as report_outer,
+        console.stage("inner", "rows") as report_inner,
+    ):
+        report_outer(1, 2)
+        report_inner(1, 1)
+        report_outer(2, 2)
     printed = capsys.readouterr().out
     assert "inner: 1 rows" in printed
     assert "reading: 2 images in" in printed
@@ -25,8 +28,8 @@ def test_names_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     console.table(pd.DataFrame({"[i]": names, "n": float("nan"), "m": None}), "[t]")
     out, err = capsys.readouterr()
     assert "[red]a[/red]" in out
-    for shown in ("[/bad]", ":cat:", "back\\slash ", "two\N{SYMBOL FOR LINE FEED}lines"):
-        assert shown in out
+    for text in ("[/bad]", ":cat:", "back\\slash ", "two\N{SYMBOL FOR LINE FEED}lines"):
+        assert text in out
     assert "[i]" in out
     assert "nan" not in out
     assert "warning: [b]x" in err
@@ -62,7 +65,8 @@ WINNERS = pd.DataFrame(
 )
 
 
-def printed(table: pd.DataFrame, width: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def print_table(table: pd.DataFrame, width: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Print a table on a console of a certain width and return the lines."""
     console = Console()
     console._rich.width = width
     console.table(table, "best of 2")
@@ -70,32 +74,32 @@ def printed(table: pd.DataFrame, width: int, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-def test_a_table_that_is_too_wide_goes_on_below(
+def test_a_table_that_is_too_wide_continues_below(
     width: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = printed(WINNERS, width, capsys)
+    lines = print_table(WINNERS, width, capsys)
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
     for name in WINNERS.columns:
         assert name in text
     for value in WINNERS.to_numpy().ravel():
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        assert f" {shown} " in text
-    parts = sum("trial" in line for line in lines)
-    assert sum("t9876543210" in line for line in lines) == parts > 1
+        cell = f"{value:.4g}" if isinstance(value, float) else str(value)
+        assert f" {cell} " in text
+    blocks = sum("trial" in line for line in lines)
+    assert sum("t9876543210" in line for line in lines) == blocks > 1
     assert text.count("best of 2") == 1
 
 
-def test_a_table_that_fits_is_one(capsys: pytest.CaptureFixture[str]) -> None:
-    whole = printed(WINNERS, 200, capsys)
-    exact = max(len(line) for line in whole)  # what it draws is as wide as its columns
-    assert printed(WINNERS, exact, capsys) == whole
-    assert len(printed(WINNERS, exact - 1, capsys)) > len(whole)
+def test_a_table_that_fits_is_printed_in_one_block(capsys: pytest.CaptureFixture[str]) -> None:
+    wide = print_table(WINNERS, 200, capsys)
+    exact = max(len(line) for line in wide)
+    assert print_table(WINNERS, exact, capsys) == wide
+    assert len(print_table(WINNERS, exact - 1, capsys)) > len(wide)
 
 
-def test_a_text_wider_than_the_terminal_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cell_wider_than_the_terminal_is_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
     path = "holiday/" + "x" * 60 + ".jpg"
-    lines = printed(pd.DataFrame({"path": [path], "label": ["cat"]}), 40, capsys)
+    lines = print_table(pd.DataFrame({"path": [path], "label": ["cat"]}), 40, capsys)
     assert max(map(len, lines)) <= 40
     assert sum(line.count("x") for line in lines) == 60
     assert "cat" in "\n".join(lines)

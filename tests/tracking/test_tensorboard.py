@@ -1,18 +1,27 @@
-"""TensorBoard reads what we write: curves and HParams of a trial, in one and the same run."""
+"""TensorBoard reads what is written: curves, HParams, histograms, pictures and graph of a trial."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from veduta.tracking.tensorboard import hyper_parameters, write_pictures, write_trial
-from veduta.training.loop import BUCKETS, Histogram, histograms
+from tests.support.journals import make_epoch, make_trial_finished
+from veduta.runs import events
+from veduta.tracking.tensorboard import (
+    has_curves,
+    unify_hyperparameter_types,
+    write_pictures,
+    write_trial,
+)
+from veduta.training.loop import BUCKETS, Histogram, compute_histograms
 
-EPOCH = {
-    "event": "epoch", "train_loss": 0.5, "train_accuracy": 0.9, "val_loss": 0.6,
-    "val_accuracy": 0.8, "lr_now": 1e-3,
-}  # fmt: skip
+
+def make_histograms(network: torch.nn.Module) -> dict[str, events.Histogram]:
+    """Return the histograms of a network's weights as an epoch event has them."""
+    histograms = compute_histograms(network)
+    return {name: events.Histogram(**asdict(histogram)) for name, histogram in histograms.items()}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -20,9 +29,8 @@ def test_curves_and_hparams_in_one_run(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import plugin_data_pb2
 
-    epochs = [{**EPOCH, "epoch": n, "time": 100.0 + n, "val_accuracy": n / 10} for n in (1, 2)]
-    finished = {"event": "trial finished", "time": 103.0}
-    finished |= {"val_accuracy": 0.2, "val_loss": 0.6, "best_epoch": 2}
+    epochs = [make_epoch(epoch=n, time=100.0 + n, val_accuracy=n / 10) for n in (1, 2)]
+    finished = make_trial_finished(val_accuracy=0.2, best_epoch=2, time=103.0)
     write_trial(tmp_path / "t1", {"lr": 1e-3, "hidden": "none"}, [*epochs, finished])
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_dir()] == ["t1"]
@@ -33,6 +41,7 @@ def test_curves_and_hparams_in_one_run(tmp_path: Path) -> None:
         (1, 0.1, 101.0),
         (2, 0.2, 102.0),
     ]
+    assert [(p.step, p.wall_time) for p in reader.Scalars("best/val_accuracy")] == [(2, 103.0)]
     assert reader.Scalars("best/val_accuracy")[0].value == pytest.approx(0.2)
     content = reader.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
@@ -41,25 +50,27 @@ def test_curves_and_hparams_in_one_run(tmp_path: Path) -> None:
 
 
 def test_a_column_has_one_type() -> None:
-    found = hyper_parameters([{"a": True, "b": 1, "c": [2]}, {"a": False, "b": 2.5, "c": []}])
-    assert found == [{"a": "true", "b": 1.0, "c": "2"}, {"a": "false", "b": 2.5, "c": "none"}]
+    unified = unify_hyperparameter_types(
+        [{"a": True, "b": 1, "c": [2]}, {"a": False, "b": 2.5, "c": []}]
+    )
+    assert unified == [{"a": "true", "b": 1.0, "c": "2"}, {"a": "false", "b": 2.5, "c": "none"}]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_histograms_are_those_that_tensorboard_makes_of_the_weights(tmp_path: Path) -> None:
+def test_histograms_are_those_of_numpy(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     torch.manual_seed(0)
     layer = torch.nn.Linear(40, 30)
     weights = layer.weight.detach().double().numpy()
-    epoch = {**EPOCH, "epoch": 1, "time": 100.0, "gradient_norm": 2.5}
-    write_trial(tmp_path / "t1", {"lr": 0.1}, [{**epoch, "weights": histograms(layer)}])
+    epoch = make_epoch(gradient_norm=2.5, weight_histograms=make_histograms(layer))
+    write_trial(tmp_path / "t1", {"lr": 0.1}, [epoch])
     reader = EventAccumulator(str(tmp_path / "t1"))
     reader.Reload()
     assert reader.Scalars("gradient_norm")[0].value == 2.5
-    (found,) = reader.Histograms("weights/weight")
-    value = found.histogram_value
-    assert (found.step, value.num) == (1, weights.size)
+    (histogram,) = reader.Histograms("weights/weight")
+    value = histogram.histogram_value
+    assert (histogram.step, value.num) == (1, weights.size)
     assert value.min == pytest.approx(weights.min())
     assert value.max == pytest.approx(weights.max())
     assert value.sum == pytest.approx(weights.sum(dtype=np.float64))
@@ -71,27 +82,41 @@ def test_histograms_are_those_that_tensorboard_makes_of_the_weights(tmp_path: Pa
 
 @pytest.mark.parametrize("numbers", [[0.5], [3.0, 3.0, 3.0]])
 def test_a_layer_of_one_value_has_a_histogram(numbers: list[float]) -> None:
-    found = Histogram.of(torch.tensor(numbers))
-    assert sum(found.counts) == len(numbers)
-    assert found.low == found.high == numbers[0]
+    histogram = Histogram.from_tensor(torch.tensor(numbers))
+    assert sum(histogram.counts) == len(numbers)
+    assert histogram.low == histogram.high == numbers[0]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_pictures_and_the_graph_join_the_run(tmp_path: Path) -> None:
+def test_pictures_and_the_graph_are_added_to_the_run(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     kernels = np.random.default_rng(0).random((4, 5, 5, 3), np.float32)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
-    fault = write_pictures(tmp_path / "t1", {"kernels": kernels}, network, torch.ones(1, 3, 4))
-    assert fault is None
+    reason = write_pictures(tmp_path / "t1", {"kernels": kernels}, network, torch.ones(1, 3, 4))
+    assert reason is None
     reader = EventAccumulator(str(tmp_path / "t1"))
     reader.Reload()
     (image,) = reader.Images("kernels")
-    assert (image.width, image.height) == (4 * 5, 5)  # one beside the other
+    assert (image.width, image.height) == (4 * 5, 5)  # side by side
     assert "Linear" in str(reader.Graph())
 
 
-def test_a_graph_that_cannot_be_drawn_is_told_and_prints_nothing(
+@pytest.mark.parametrize("keep", [True, False])
+def test_curves_are_replaced_and_pictures_stay_if_asked(tmp_path: Path, keep: bool) -> None:
+    epochs = [make_epoch()]
+    write_trial(tmp_path, {"lr": 0.1}, epochs)
+    (curves,) = tmp_path.iterdir()
+    write_pictures(tmp_path, {}, torch.nn.Linear(3, 2), torch.ones(1, 3))
+    (pictures,) = set(tmp_path.iterdir()) - {curves}
+    write_trial(tmp_path, {"lr": 0.1}, epochs, keep_pictures=keep)
+    assert has_curves(tmp_path)
+    assert not curves.exists()
+    assert pictures.exists() == keep
+    assert len([*tmp_path.iterdir()]) == 1 + keep
+
+
+def test_a_graph_that_cannot_be_traced_is_reported_and_prints_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Untraceable(torch.nn.Module):
@@ -99,12 +124,12 @@ def test_a_graph_that_cannot_be_drawn_is_told_and_prints_nothing(
             raise RuntimeError("no graph\nof this")
 
     assert write_pictures(tmp_path, {}, Untraceable(), torch.ones(1, 3)) == "no graph of this"
-    assert capsys.readouterr().out == ""  # standard output may be for a machine
+    assert capsys.readouterr().out == ""  # a program may read standard output
 
 
 @pytest.mark.parametrize("kind", ["spread", "constant"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_tensorboard_draws_reaches_from_the_least_weight_to_the_largest(
+def test_histograms_reach_from_the_smallest_weight_to_the_largest(
     tmp_path: Path, kind: str
 ) -> None:
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
@@ -113,12 +138,12 @@ def test_what_tensorboard_draws_reaches_from_the_least_weight_to_the_largest(
     layer = torch.nn.Linear(8, 5)
     if kind == "constant":
         torch.nn.init.constant_(layer.weight, 0.25)
-    epoch = {**EPOCH, "epoch": 1, "time": 100.0, "weights": histograms(layer)}
+    epoch = make_epoch(weight_histograms=make_histograms(layer))
     write_trial(tmp_path / "t1", {"lr": 0.1}, [epoch])
     (path,) = (tmp_path / "t1").iterdir()
     values = (v for event in EventFileLoader(str(path)).Load() for v in event.summary.value)
-    (drawn,) = (make_ndarray(v.tensor) for v in values if v.tag == "weights/weight")
-    lefts, rights, counts = drawn.T
+    (buckets,) = (make_ndarray(v.tensor) for v in values if v.tag == "weights/weight")
+    lefts, rights, counts = buckets.T
     assert (lefts[0], rights[-1]) == (layer.weight.min().item(), layer.weight.max().item())
     assert lefts[1:].tolist() == rights[:-1].tolist()
     assert counts.sum() == layer.weight.numel()

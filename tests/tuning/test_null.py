@@ -1,10 +1,9 @@
-"""The null test of honest selection: labels that mean nothing, and a search that must say so.
+"""Honest selection on random labels: the winner's accuracy is optimistic, the corrected one not.
 
-Labels are drawn at random, each by itself, so that every classifier is right once in three, on
-whatever it was trained. Shuffling balanced labels would not do: each label that trains is then one
-fewer among those that judge, and a trained guess is right less often than by chance. The executor
-that users have searches 64 trials, 100 times; the winner's own score must be too good, the
-corrected one must not.
+Labels are drawn independently, so that every classifier has an expected accuracy of one third on
+any images. Shuffled balanced labels would not do: each label in the training split is then missing
+in validation, and a trained guess is correct less often than chance. 64 trials are searched 100
+times by the fused executor.
 """
 
 from dataclasses import dataclass
@@ -12,19 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from veduta.config.settings import Settings
-from veduta.runtime.streams import mix
-from veduta.training.folds import Fold, divided, undivided
-from veduta.training.state import Examples
-from veduta.tuning.executors.fused.executor import run_tile
-from veduta.tuning.optimism import Corrected, correct
-from veduta.tuning.trials.groups import groups, tiles
-from veduta.tuning.trials.selection import best_first
-from veduta.tuning.trials.space import cells, trials
-from veduta.tuning.trials.state import Finished
+from veduta.runs.summary import CorrectedAccuracy
+from veduta.runtime.streams import mix_bits
+from veduta.training.examples import Examples
+from veduta.training.folds import Fold, create_single_fold, split_into_folds
+from veduta.tuning.executors.fused.executor import run_fused
+from veduta.tuning.trials.groups import group_trials, plan_tiles
+from veduta.tuning.trials.selection import correct_accuracy, rank_outcomes
+from veduta.tuning.trials.space import build_trials, expand_grid
+from veduta.tuning.trials.state import FinishedTrial
+from veduta.types import FloatArray, IntArray
 
 pytestmark = pytest.mark.slow
 
@@ -36,103 +35,103 @@ GRID = {
     "momentum": (0.0, 0.9),
     "dropout": (0.0, 0.4),
 }
-TRIALS = trials(cells(Settings(optimizer="sgd", epochs=4), GRID))
-Array = NDArray[np.float64]
+TRIALS = build_trials(expand_grid(Settings(optimizer="sgd", epochs=4), GRID))
 
 
 @dataclass
-class Searched:
-    """The winner of a search, what it is said to be worth, and how many trials differ."""
+class SearchResult:
+    """The winner of a search, its corrected accuracy, and the number of distinct trials."""
 
-    winner: Finished
-    corrected: Corrected
-    distinct: int
+    winner: FinishedTrial
+    corrected: CorrectedAccuracy
+    distinct_trials: int
 
 
-def examples(features: Array, labels: NDArray[np.int64]) -> Examples:
-    keys = mix(np.arange(len(labels), dtype=np.uint64))
+def create_examples(features: FloatArray, labels: IntArray) -> Examples:
+    keys = mix_bits(np.arange(len(labels), dtype=np.uint64))
     return Examples(torch.tensor(features, dtype=torch.float32), torch.tensor(labels), keys)
 
 
-def folds_of(whole: Examples, folds: int | None) -> tuple[Fold, ...]:
-    """Half of the images train, half choose; or each chooses in one of some folds."""
-    places = np.arange(len(whole))
+def create_folds(examples: Examples, folds: int | None) -> tuple[Fold, ...]:
+    """Return halves for training and validation, or the folds of cross-validation."""
+    indices = np.arange(len(examples))
     if folds:
-        return divided(whole, places % folds)
-    half = len(whole) // 2
-    return undivided(whole.among(places[:half]), whole.among(places[half:]))
+        return split_into_folds(examples, indices % folds)
+    half = len(examples) // 2
+    return create_single_fold(examples.select(indices[:half]), examples.select(indices[half:]))
 
 
-def search(folds: tuple[Fold, ...], seed: int) -> Searched:
-    ends: dict[str, Finished] = {}
-    (group,) = groups(TRIALS)
-    for tile in tiles(group, 200):
-        for came in run_tile(tile, folds, classes=CLASSES):
-            for trial, end in came.ended:
-                assert isinstance(end, Finished)
+def search(folds: tuple[Fold, ...], seed: int) -> SearchResult:
+    ends: dict[str, FinishedTrial] = {}
+    (group,) = group_trials(TRIALS)
+    for tile in plan_tiles(group, 200):
+        for result in run_fused(tile, folds, classes=CLASSES):
+            for trial, end in result.ended:
+                assert isinstance(end, FinishedTrial)
                 ends[trial.id] = end
-    ordered = [ends[trial.id] for trial in TRIALS]
-    first = best_first([end.outcome for end in ordered])[0]
-    corrected = correct([end.hits for end in ordered], seed)
-    assert corrected
-    different = np.unique(np.stack([end.outcome.hits for end in ordered]), axis=0)
-    return Searched(ends[first.trial], corrected, len(different))
+    finished = [ends[trial.id] for trial in TRIALS]
+    winner = rank_outcomes([trial.outcome for trial in finished])[0]
+    corrected = correct_accuracy([trial.correct for trial in finished], seed)
+    assert corrected is not None
+    distinct = np.unique(np.stack([trial.outcome.correct for trial in finished]), axis=0)
+    return SearchResult(ends[winner.trial], corrected, len(distinct))
 
 
-def error_of(values: Array) -> float:
-    """The standard error of their mean."""
+def compute_standard_error(values: FloatArray) -> float:
+    """Return the standard error of the mean."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 @pytest.fixture(scope="module", params=[None, 3], ids=["split", "folds"])
-def null(request: pytest.FixtureRequest) -> list[Searched]:
-    """Searches on scikit-learn's digits under labels that were drawn at random."""
+def searches(request: pytest.FixtureRequest) -> list[SearchResult]:
+    """Searches on scikit-learn's digits with random labels."""
     pixels = load_digits().data / 16 - 0.3
-    found = []
+    results = []
     for seed in range(REPETITIONS):
         generator = np.random.default_rng(seed)
         chosen = generator.permutation(len(pixels))[: 120 if request.param else 200]
         labels = generator.integers(0, CLASSES, len(chosen))
-        whole = examples(pixels[chosen], labels)
-        found.append(search(folds_of(whole, request.param), seed))
-    return found
+        examples = create_examples(pixels[chosen], labels)
+        results.append(search(create_folds(examples, request.param), seed))
+    return results
 
 
-def test_the_trials_differ(null: list[Searched]) -> None:
+def test_the_trials_differ(searches: list[SearchResult]) -> None:
     assert len(TRIALS) == 64
-    assert np.mean([one.distinct for one in null]) > 32
+    assert np.mean([result.distinct_trials for result in searches]) > 32
 
 
-def test_the_winners_own_score_is_too_good(null: list[Searched]) -> None:
-    raw = np.array([one.winner.outcome.val_accuracy for one in null])
-    assert raw.mean() - CHANCE > 3 * error_of(raw)
+def test_the_accuracy_of_the_winner_is_optimistic(searches: list[SearchResult]) -> None:
+    accuracies = np.array([result.winner.outcome.val_accuracy for result in searches])
+    assert accuracies.mean() - CHANCE > 3 * compute_standard_error(accuracies)
 
 
-def test_the_corrected_score_is_chance(null: list[Searched]) -> None:
-    corrected = np.array([one.corrected.accuracy for one in null])
-    assert abs(corrected.mean() - CHANCE) < 2 * error_of(corrected)
+def test_the_corrected_accuracy_is_chance(searches: list[SearchResult]) -> None:
+    corrected = np.array([result.corrected.value for result in searches])
+    assert abs(corrected.mean() - CHANCE) < 2 * compute_standard_error(corrected)
 
 
-def test_the_corrected_interval_covers_chance(null: list[Searched]) -> None:
-    assert sum(one.corrected.low <= CHANCE <= one.corrected.high for one in null) >= 90
+def test_the_corrected_interval_covers_chance(searches: list[SearchResult]) -> None:
+    assert sum(r.corrected.low <= CHANCE <= r.corrected.high for r in searches) >= 90
 
 
-def test_with_a_weak_signal_the_corrected_score_is_nearer_the_truth() -> None:
-    raw, corrected, truth = [], [], []
+def test_with_a_weak_signal_the_corrected_accuracy_is_nearer_to_the_test_accuracy() -> None:
+    validation, corrected, test = [], [], []
     for seed in range(50):
         generator = np.random.default_rng(seed)
-        centres = generator.normal(0, 0.15, (CLASSES, 20))
+        centers = generator.normal(0, 0.15, (CLASSES, 20))
         labels = generator.integers(0, CLASSES, 20_200)
-        features = generator.normal(size=(len(labels), 20)) + centres[labels]
-        found = search(folds_of(examples(features[:200], labels[:200]), None), seed)
-        network = found.winner.network.eval()
+        features = generator.normal(size=(len(labels), 20)) + centers[labels]
+        result = search(create_folds(create_examples(features[:200], labels[:200]), None), seed)
+        network = result.winner.network.eval()
         with torch.inference_mode():
-            named = network(torch.tensor(features[200:], dtype=torch.float32)).argmax(1).numpy()
-        raw.append(found.winner.outcome.val_accuracy)
-        corrected.append(found.corrected.accuracy)
-        truth.append(np.mean(named == labels[200:]))
-    far = np.array(raw) - truth, np.array(corrected) - truth
-    assert np.mean(truth) > CHANCE + 0.05  # there is something to learn
-    assert far[0].mean() > 3 * error_of(far[0])
-    assert abs(far[1].mean()) < abs(far[0].mean()) / 2
-    assert np.abs(far[1]).mean() < np.abs(far[0]).mean()
+            logits = network(torch.tensor(features[200:], dtype=torch.float32))
+        validation.append(result.winner.outcome.val_accuracy)
+        corrected.append(result.corrected.value)
+        test.append(np.mean(logits.argmax(1).numpy() == labels[200:]))
+    uncorrected_error = np.array(validation) - test
+    corrected_error = np.array(corrected) - test
+    assert np.mean(test) > CHANCE + 0.05, "there is a signal"
+    assert uncorrected_error.mean() > 3 * compute_standard_error(uncorrected_error)
+    assert abs(corrected_error.mean()) < abs(uncorrected_error.mean()) / 2
+    assert np.abs(corrected_error).mean() < np.abs(uncorrected_error).mean()

@@ -1,49 +1,61 @@
-"""The serial executor where it is left."""
+"""Checkpoints of the serial executor when it is interrupted between epochs."""
 
 from pathlib import Path
 
 import torch
 
-from tests.contracts.test_fused import CLASSES
-from tests.tuning.killed import BASE, EPOCHS, folds_of, settings_of
-from veduta.experiment.feature_spec import Networks
+from tests.support.killed_trainings import BASE, CLASSES, EPOCHS, create_folds, create_settings
+from veduta.experiment.feature_spec import BackboneLoader
 from veduta.runs.checkpoints import Checkpoints
-from veduta.tuning.executors.serial import Way, run_alone
-from veduta.tuning.trials.checkpointing import Keeper
-from veduta.tuning.trials.space import trial_of
+from veduta.tuning.executors.serial import TrainingContext, run_serial
+from veduta.tuning.trials.checkpointing import Checkpointer
+from veduta.tuning.trials.space import build_trial
 
 
-def test_who_leaves_at_the_end_leaves_the_last_weights_not_the_best(tmp_path: Path) -> None:
-    """As an interrupt does while the last epoch is recorded; a longer training goes on from it."""
-    settings = settings_of({**BASE, "lr": 0.3})
-    way = Way(CLASSES, Networks(0, tmp_path).tail(settings))
-    folds, trial = folds_of(settings, 40), trial_of(settings)
-    for name, left in (("whole", False), ("left", True)):
-        keeper = Keeper(Checkpoints(tmp_path / name, "trial"), every=1000)
-        came = run_alone((trial,), folds, way=way, keeper=keeper)
-        if left:
-            while not next(came).ended:
-                pass
-            came.close()
-        assert left or list(came)[-1].ended
-    whole, mine = (Checkpoints(tmp_path / name, "trial").newest() for name in ("whole", "left"))
-    assert whole is not None
-    assert mine is not None
-    assert whole.progress["course"]["best"] < EPOCHS, "so that the best are other weights"
-    assert all(torch.equal(mine.tensors[name], tensor) for name, tensor in whole.tensors.items())
-    last = whole.tensors["0.network.dense.0.weight"]
-    assert not torch.equal(last, whole.tensors["best.dense.0.weight"])
+def test_a_trial_interrupted_at_its_end_keeps_the_last_weights_not_the_best(
+    tmp_path: Path,
+) -> None:
+    """As when the last epoch is being recorded; a trial with more epochs continues from them."""
+    settings = create_settings({**BASE, "lr": 0.3})
+    context = TrainingContext(CLASSES, BackboneLoader(0, tmp_path).build_tail(settings))
+    folds, trial = create_folds(settings, 40), build_trial(settings)
+    for name in ("undisturbed", "interrupted"):
+        checkpoints = Checkpoints(tmp_path / name, "trial")
+        checkpointer = Checkpointer(checkpoints, interval_seconds=1000)
+        results = run_serial((trial,), folds, context=context, checkpointer=checkpointer)
+        for result in results:
+            if result.ended and name == "interrupted":
+                break
+        results.close()
+    undisturbed, interrupted = (
+        Checkpoints(tmp_path / name, "trial").load_newest()
+        for name in ("undisturbed", "interrupted")
+    )
+    assert undisturbed is not None
+    assert interrupted is not None
+    assert undisturbed.progress["trial"]["best"] < EPOCHS, "the best weights are other ones"
+    assert interrupted.tensors.keys() == undisturbed.tensors.keys()
+    for name, tensor in undisturbed.tensors.items():
+        assert torch.equal(interrupted.tensors[name], tensor), name
+    last = undisturbed.tensors["0.network.dense.0.weight"]
+    assert not torch.equal(last, undisturbed.tensors["best.dense.0.weight"])
 
 
-def test_who_leaves_between_two_epochs_leaves_a_checkpoint(tmp_path: Path) -> None:
-    settings = settings_of({**BASE, "folds": 2})
-    way = Way(CLASSES, Networks(0, tmp_path).tail(settings))
-    keeper = Keeper(Checkpoints(tmp_path / "left", "trial"), every=1000)
-    came = run_alone((trial_of(settings),), folds_of(settings, 40), way=way, keeper=keeper)
-    next(came)
-    assert not keeper.kept or keeper.kept.newest() is None
-    came.close()
-    found = Checkpoints(tmp_path / "left", "trial").newest()
-    assert found is not None
-    assert [(one["epoch"], one["step"]) for one in found.progress["trainings"]] == [(2, 0)] * 2
-    assert len(found.progress["course"]["epochs"]) == 1
+def test_a_trial_interrupted_between_two_epochs_writes_a_checkpoint(tmp_path: Path) -> None:
+    settings = create_settings({**BASE, "folds": 2})
+    context = TrainingContext(CLASSES, BackboneLoader(0, tmp_path).build_tail(settings))
+    checkpoints = Checkpoints(tmp_path / "interrupted", "trial")
+    results = run_serial(
+        (build_trial(settings),),
+        create_folds(settings, 40),
+        context=context,
+        checkpointer=Checkpointer(checkpoints, interval_seconds=1000),
+    )
+    next(results)
+    assert checkpoints.load_newest() is None
+    results.close()
+    checkpoint = checkpoints.load_newest()
+    assert checkpoint is not None
+    trainings = checkpoint.progress["trainings"]
+    assert [(training["epoch"], training["step"]) for training in trainings] == [(2, 0)] * 2
+    assert len(checkpoint.progress["trial"]["epochs"]) == 1

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from veduta.augment.registry import select_mixing_augmentations
-from veduta.runtime.streams import Keys, order, stream, uniforms
-from veduta.types import FloatArray, IndexArray, PixelArray
+from veduta.runtime.streams import derive_key, draw_uniforms, shuffle
+from veduta.types import FloatArray, IndexArray, KeyArray, PixelArray
 
 ImageBatch = PixelArray | NDArray[np.float32]
 """(n, S, S, C): pixels of images, or feature maps with channels last."""
@@ -29,7 +29,7 @@ MIXUP_LEVELS: Final = 256  # lambda of MixUp is a multiple of 1/256, so sums of 
 
 
 def assign_partners(
-    keys: Keys, *, names: Collection[str], seed: int, epoch: int
+    keys: KeyArray, *, names: Collection[str], seed: int, epoch: int
 ) -> IndexArray | None:
     """Assign each training image the partner that it is mixed with in an epoch.
 
@@ -47,7 +47,7 @@ def assign_partners(
     """
     if not select_mixing_augmentations(names):
         return None
-    cycle = order(stream(seed, "augment", "partners", epoch), keys)
+    cycle = shuffle(derive_key(seed, "augment", "partners", epoch), keys)
     partners = np.empty_like(cycle)
     partners[cycle] = np.roll(cycle, -1)
     return partners
@@ -56,7 +56,7 @@ def assign_partners(
 def mix_images(
     own: ImageBatch,
     others: ImageBatch,
-    keys: Keys,
+    keys: KeyArray,
     *,
     names: Collection[str],
     seed: int,
@@ -80,11 +80,13 @@ def mix_images(
     if not (methods := select_mixing_augmentations(names)):
         return own, weights
     mixed = own.copy()
-    numbers = uniforms(stream(seed, "augment", "mixes", epoch), keys, 1)[:, 0]
+    numbers = draw_uniforms(derive_key(seed, "augment", "mixes", epoch), keys, 1)[:, 0]
     method_index = (numbers * len(methods)).astype(int)
     for index, method in enumerate(methods):
         rows = np.flatnonzero(method_index == index)
-        u = uniforms(stream(seed, "augment", method, epoch), keys[rows], 3).astype(np.float64)
+        u = draw_uniforms(derive_key(seed, "augment", method, epoch), keys[rows], 3).astype(
+            np.float64
+        )
         lam = betaincinv(ALPHA[method], ALPHA[method], u[:, 0])
         if method == "mixup":
             weights[rows] = apply_mixup(mixed, others, np.rint(MIXUP_LEVELS * lam), rows=rows)

@@ -20,8 +20,8 @@ from veduta.augment.transforms import (
     erase_boxes,
     sum_channels,
 )
-from veduta.runtime.streams import Keys, stream, uniforms
-from veduta.types import FloatArray, PixelArray
+from veduta.runtime.streams import derive_key, draw_uniforms
+from veduta.types import FloatArray, KeyArray, PixelArray
 
 Parameters = Mapping[TransformKind, FloatArray]
 """Parameters of the transforms of a batch, one row per image; see `Augmentation`."""
@@ -31,7 +31,7 @@ PIXELS_PER_BLOCK = 2**16  # pixels in floating point at the same time, to stay i
 
 
 def augment_images(
-    pixels: PixelArray, keys: Keys, *, names: Collection[str], seed: int, view: int
+    pixels: PixelArray, keys: KeyArray, *, names: Collection[str], seed: int, view: int
 ) -> PixelArray:
     """Return one augmented view of each image, a pure function of (seed, view, image).
 
@@ -58,13 +58,14 @@ def augment_images(
 
 
 def draw_parameters(
-    keys: Keys, names: Collection[str], *, seed: int, view: int
+    keys: KeyArray, names: Collection[str], *, seed: int, view: int
 ) -> dict[TransformKind, FloatArray]:
     """Draw the random parameters of a view, with matrices of the same kind multiplied."""
     parameters: dict[TransformKind, FloatArray] = {}
     for name in select_image_augmentations(names):
         augmentation = AUGMENTATIONS[name]
-        numbers = uniforms(stream(seed, "augment", name, view), keys, augmentation.draws)
+        key = derive_key(seed, "augment", augmentation.stream_name or name, view)
+        numbers = draw_uniforms(key, keys, augmentation.draws)
         rows = augmentation.make_parameters(numbers.astype(np.float64))
         kind = augmentation.kind
         parameters[kind] = parameters[kind] @ rows if kind in parameters else rows

@@ -19,11 +19,13 @@ class Augmentation:
             standard deviations ("blur") or boxes ("erasing"); see `transforms`.
         draws: number of random numbers per image.
         make_parameters: maps uniform numbers in [0, 1), (n, draws), to parameters, (n, ...).
+        stream_name: name of its random stream, if it differs from the name of the augmentation.
     """
 
     kind: TransformKind
     draws: int
     make_parameters: Callable[[FloatArray], FloatArray]
+    stream_name: str | None = None
 
 
 AUGMENTATIONS: Final[dict[str, Augmentation]] = {
@@ -32,7 +34,12 @@ AUGMENTATIONS: Final[dict[str, Augmentation]] = {
     "vertical_flip": Augmentation("geometry", 1, transforms.make_vertical_flips),
     "rotation": Augmentation("geometry", 1, transforms.make_rotations),
     "perspective": Augmentation("geometry", 8, transforms.make_perspectives),
-    "colour": Augmentation("color", 3, transforms.make_color_changes),
+    "color": Augmentation(
+        "color",
+        3,
+        transforms.make_color_changes,
+        stream_name="colour",  # an earlier spelling, kept because it determines the random numbers
+    ),
     "blur": Augmentation("blur", 2, transforms.make_blur_sigmas),
     "erasing": Augmentation("erasing", 5, transforms.make_erasing_boxes),
 }

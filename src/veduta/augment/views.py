@@ -11,8 +11,7 @@ import numpy as np
 
 from veduta.augment.pipeline import VERSION, augment_images
 from veduta.augment.registry import select_image_augmentations
-from veduta.runtime.streams import Keys
-from veduta.types import PixelArray
+from veduta.types import KeyArray, PixelArray
 
 
 class View(ABC):
@@ -23,7 +22,7 @@ class View(ABC):
         """Return everything that determines the view except the image, as plain JSON values."""
 
     @abstractmethod
-    def apply(self, pixels: PixelArray, keys: Keys, /) -> PixelArray:
+    def apply(self, pixels: PixelArray, keys: KeyArray, /) -> PixelArray:
         """Return the view of images, uint8 (n, S, S, 3).
 
         Args:
@@ -40,7 +39,7 @@ class Plain(View):
         """Return the name of the view."""
         return "plain"
 
-    def apply(self, pixels: PixelArray, _: Keys, /) -> PixelArray:
+    def apply(self, pixels: PixelArray, _: KeyArray, /) -> PixelArray:
         """Return the images unchanged."""
         return pixels
 
@@ -53,7 +52,7 @@ class HorizontalFlip(View):
         """Return the name of the view."""
         return "mirror"
 
-    def apply(self, pixels: PixelArray, _: Keys, /) -> PixelArray:
+    def apply(self, pixels: PixelArray, _: KeyArray, /) -> PixelArray:
         """Return the flipped images."""
         return np.ascontiguousarray(pixels[:, :, ::-1])
 
@@ -86,7 +85,7 @@ class Augmented(View):
             "code": VERSION,
         }
 
-    def apply(self, pixels: PixelArray, keys: Keys, /) -> PixelArray:
+    def apply(self, pixels: PixelArray, keys: KeyArray, /) -> PixelArray:
         """Return the augmented images."""
         return augment_images(pixels, keys, names=self.names, seed=self.seed, view=self.number)
 

@@ -1,1 +1,1 @@
-"""The command line: one file a command, each of which parses, calls `veduta.api`, and prints."""
+"""The command line: one module per command, which parses, calls `veduta.api` and prints."""

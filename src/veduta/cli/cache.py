@@ -1,14 +1,19 @@
-"""`veduta cache`: what earlier runs left for later ones."""
+"""`veduta cache`: list or remove what is kept between runs."""
 
 from typing import Annotated
 
 import typer
 
 
-def cache(*, clear: Annotated[bool, typer.Option("--clear", help="Remove it.")] = False) -> None:
-    """Pixels, features and networks in int8 that are kept between runs; `--clear` removes them."""
+def cache(
+    *,
+    clear: Annotated[
+        bool, typer.Option("--clear", metavar="", help="Remove everything that is listed.")
+    ] = False,
+) -> None:
+    """List the decoded images, features and int8 networks that are kept between runs."""
     from veduta import api
-    from veduta.runtime.environment import cache_folder
+    from veduta.runtime.environment import get_cache_folder
     from veduta.tracking.console import Console
 
     table = api.cache(clear=clear)
@@ -16,4 +21,4 @@ def cache(*, clear: Annotated[bool, typer.Option("--clear", help="Remove it.")] 
     if len(table):
         console.table(table, "")
     total = table["megabytes"].sum()
-    console.say(f"{'removed' if clear else 'held'} {total:,.1f} MB, in {cache_folder()}")
+    console.say(f"{'removed' if clear else 'kept'} {total:,.1f} MB in {get_cache_folder()}")

@@ -1,4 +1,4 @@
-"""`veduta compare`: two runs on the same test images."""
+"""`veduta compare`: compare two runs on the same test images."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,19 +7,22 @@ import typer
 
 from veduta.cli.options import Json
 
-FEW = 12
+MAX_ROWS = 12
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="Run directory.")],
-    second: Annotated[Path, typer.Argument(help="Run directory with the same test images.")],
+    first: Annotated[Path, typer.Argument(metavar="FIRST", help="Run directory.")],
+    second: Annotated[
+        Path, typer.Argument(metavar="SECOND", help="Run directory with the same test images.")
+    ],
     *,
     out: Annotated[
-        Path | None, typer.Option(help="New directory for summary.json and changed.csv.")
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="New directory for summary.json and changed.csv."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Which of two runs is better on the same test images, and whether that is more than luck.
+    """Compare two runs on the same test images and test whether they differ significantly.
 
     Example: veduta compare runs/search-1 runs/search-2
     """
@@ -28,20 +31,21 @@ def compare(
     from veduta.tracking.console import Console
 
     console = Console(stderr=as_json)
-    found = api.compare(first, second, out=out)
-    counts, changed = found.counts, found.changed
+    comparison = api.compare(first, second, out=out)
+    agreement, changed = comparison.agreement, comparison.changed
+    images = comparison.accuracies[0].images
     console.say(f"first       {first}\nsecond      {second}")
-    title = f"on the same {sum(counts.values()):,} test images, with 95 % intervals"
-    console.table(found.table, title)
+    console.table(comparison.table, f"on the same {images:,} test images, with 95 % intervals")
     if len(changed):
-        more = f", the first {FEW} of {len(changed)}" if len(changed) > FEW else ""
-        console.table(changed.head(FEW), f"images that changed sides{more}")
+        rest = f", the first {MAX_ROWS} of {len(changed)}" if len(changed) > MAX_ROWS else ""
+        console.table(changed.head(MAX_ROWS), f"images that one run classifies correctly{rest}")
     console.say(
-        f"right       both {counts['both_right']:,}, only the first {counts['only_first']:,}, only "
-        f"the second {counts['only_second']:,}, neither {counts['both_wrong']:,}"
+        f"correct     both {agreement.both_correct:,}, only the first "
+        f"{agreement.only_first_correct:,}, only the second {agreement.only_second_correct:,}, "
+        f"neither {agreement.both_wrong:,}"
     )
-    console.say(f"McNemar     p = {found.p_value:.3g}: {found.verdict}")
-    if found.directory:
-        console.say(f"comparison  {found.directory}")
+    console.say(f"McNemar     p = {comparison.p_value:.3g}: {comparison.conclusion}")
+    if comparison.directory:
+        console.say(f"comparison  {comparison.directory}")
     if as_json:
-        print_json(found.summary)
+        print_json(comparison.summary)

@@ -1,10 +1,10 @@
-"""`veduta demo`: the main job on images that come with scikit-learn."""
+"""`veduta demo`: a search on the images that scikit-learn contains."""
 
 from veduta.cli.options import Json, Out
 
 
 def demo(*, out: Out = None, as_json: Json = False) -> None:
-    """A search of 12 trials on handwritten digits, written out as a folder like any user's."""
+    """Search 12 trials on handwritten digits, which are written to a class folder each."""
     from veduta import api
     from veduta.cli.printing import finish_run
     from veduta.tracking.console import Console

@@ -118,11 +118,11 @@ def _list_equations(console: "Console") -> None:
 def _list_errata(console: "Console") -> None:
     """Print the printed and the corrected form of each erratum, with both errors."""
     from veduta.foundations.errata import ERRATA
-    from veduta.reporting.figures.plots import as_written
+    from veduta.reporting.figures.plots import format_number
 
     for erratum in ERRATA.values():
         printed, corrected = erratum.evidence()
-        errors = f"{as_written(printed)} as printed, {as_written(corrected)} as corrected"
+        errors = f"{format_number(printed)} as printed, {format_number(corrected)} as corrected"
         console.say(f"{erratum.location}")
         console.say(f"    as printed  {erratum.printed.replace('$', '')}")
         console.say(f"    correct     {erratum.corrected.replace('$', '')}")

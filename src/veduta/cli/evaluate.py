@@ -1,63 +1,77 @@
-"""`veduta evaluate`: how the model of a run does on labelled images."""
+"""`veduta evaluate`: evaluate the model of a run on labeled images."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from veduta.cli.options import Json, Out
+from veduta.cli.options import Json, Out, RunDirectory
 
-MOST_CLASSES = 20  # whose confusion matrix a terminal can show
-FEW = 5
+MAX_CLASSES = 20  # of a confusion matrix that is printed
+MAX_MISTAKES = 5
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
-    data: Annotated[Path, typer.Argument(help="Labelled images; a test/ split is preferred.")],
+    run: RunDirectory,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Labeled images; a test/ split is used if there is one."
+        ),
+    ],
     *,
     max_error: Annotated[
-        float, typer.Option(help="What abstaining is judged for: the error that shall be left.")
+        float,
+        typer.Option(metavar="NUMBER", help="Error among accepted images when the model abstains."),
     ] = 0.02,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Every figure with its interval, figures a class, confusion, calibration, mistakes.
+    """Measure accuracy, per-class metrics, confusion and calibration, with 95 % intervals.
 
     Example: veduta evaluate runs/search-1 photos/test
     """
     from veduta import api
     from veduta.cli.printing import (
-        PARTLY,
-        figures_table,
+        PARTLY_DONE,
+        describe_tta,
+        merge_intervals,
+        print_calibration,
         print_json,
-        say_calibration,
-        with_intervals,
+        tabulate_metrics,
     )
     from veduta.tracking.console import Console
+    from veduta.tracking.text import format_estimate
 
     console = Console(stderr=as_json)
-    found = api.evaluate(run, data, max_error=max_error, out=out, console=console)
-    console.table(with_intervals(found.per_class), "by class, with 95 % intervals")
-    if len(found.confusion) <= MOST_CLASSES:
-        table = found.confusion.reset_index(names="truth", allow_duplicates=True)
-        console.table(table, "rows: the truth; columns: predicted")
+    evaluation = api.evaluate(run, data, max_error=max_error, out=out, console=console)
+    summary = evaluation.summary
+    console.table(merge_intervals(evaluation.per_class), "by class, with 95 % intervals")
+    if len(evaluation.confusion) <= MAX_CLASSES:
+        confusion = evaluation.confusion.reset_index(names="label", allow_duplicates=True)
+        console.table(confusion, "confusion matrix; rows: labels, columns: predictions")
     else:
-        console.say(f"confusion   {found.directory}/confusion.csv")
-    console.table(figures_table(found.figures), "over all classes")
-    if len(found.mistakes):
-        console.table(found.mistakes.head(FEW), "the most confident mistakes")
-    how = ", each with its mirror" if found.tta == "flip" else ""
-    console.say(f"accuracy    {found.accuracy}{how}")
-    say_calibration(found.summary, console)
-    if found.seen:
-        console.warn(f"{found.seen} of these images were used to train or to choose this model")
-    if found.opened_before:
-        console.say(f"opened      before on this machine: {found.opened_before}")
-    console.say(f"evaluation  {found.directory}\nreport      {found.directory}/report.html")
-    if as_json:
-        print_json(found.summary)
-    if found.rejected:
+        console.say(f"confusion   {evaluation.directory}/confusion.csv")
+    console.table(tabulate_metrics(evaluation.metrics), "over all classes")
+    if len(evaluation.mistakes):
+        console.table(evaluation.mistakes.head(MAX_MISTAKES), "mistakes with the most confidence")
+    console.say(f"accuracy    {format_estimate(summary.test.accuracy)}{describe_tta(summary.test)}")
+    print_calibration(summary.calibration, summary.abstention, console)
+    if summary.images_seen_in_training:
         console.warn(
-            f"{len(found.rejected)} files could not be read; {found.directory}/rejected.csv"
+            f"{summary.images_seen_in_training:,} of these images were used to train or to select "
+            "this model"
         )
-        raise typer.Exit(PARTLY)
+    if previous := summary.test.previous_evaluations:
+        console.say(f"test set    earlier evaluations on this machine: {previous}")
+    console.say(
+        f"evaluation  {evaluation.directory}\nreport      {evaluation.directory}/report.html"
+    )
+    if as_json:
+        print_json(summary)
+    if evaluation.rejected:
+        console.warn(
+            f"{len(evaluation.rejected)} files could not be decoded; "
+            f"{evaluation.directory}/rejected.csv"
+        )
+        raise typer.Exit(PARTLY_DONE)

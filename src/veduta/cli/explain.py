@@ -1,57 +1,58 @@
-"""`veduta explain`: where the model of a run looks in an image."""
+"""`veduta explain`: show which parts of an image determine a prediction."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from veduta.cli.options import Json, Out
+from veduta.cli.options import Images, Json, Out, RunDirectory
 
-FEW = 12
+MAX_ROWS = 12
 
 
-def explain(  # noqa: PLR0913 - one a flag
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+def explain(  # noqa: PLR0913 - one per option
+    run: RunDirectory,
+    images: Images,
     *,
     method: Annotated[
-        str,
+        Literal["gradcam", "occlusion"],
         typer.Option(
-            metavar="gradcam|occlusion",
-            help="Grad-CAM, by the slopes of the network; or occlusion, which hides each place in "
-            "turn, is slower, and works with any model.",
+            help="Grad-CAM, from the gradients of the network; or occlusion, which covers each "
+            "position of the image in turn, is slower, and works with any model.",
         ),
     ] = "gradcam",
     target: Annotated[
         str | None,
-        typer.Option(metavar="CLASS", help="Explain this class (default: the one predicted)."),
+        typer.Option(metavar="CLASS", help="Class to explain (default: the predicted class)."),
     ] = None,
     layer: Annotated[
         str | None,
         typer.Option(
             metavar="STAGE",
-            help="Whose maps: the number of a stage, or a module's name (default: the last).",
+            help="Layer to explain: number of a stage, or name of a module (default: the last).",
         ),
     ] = None,
     maps: Annotated[
-        bool, typer.Option("--maps", help="Draw the layer's feature maps too.")
+        bool, typer.Option("--maps", metavar="", help="Draw the feature maps of the layer too.")
     ] = False,
     kernels: Annotated[
-        bool, typer.Option("--kernels", help="Draw the kernels of the first convolution too.")
+        bool,
+        typer.Option(
+            "--kernels", metavar="", help="Draw the kernels of the first convolution too."
+        ),
     ] = False,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Heat maps: explain.png of all images, an overlay of each, and a table of what they are for.
+    """Draw heat maps: explain.png with all images, an overlay of each, and a table.
 
     Example: veduta explain runs/search-1 holiday/ --target sea
     """
     from veduta import api
-    from veduta.cli.printing import PARTLY, print_json
+    from veduta.cli.printing import PARTLY_DONE, print_json
     from veduta.tracking.console import Console
 
     console = Console(stderr=as_json)
-    found = api.explain(
+    explanation = api.explain(
         run,
         images,
         method=method,
@@ -62,13 +63,14 @@ def explain(  # noqa: PLR0913 - one a flag
         out=out,
         console=console,
     )
-    many = len(found.table)
-    console.table(found.table.head(FEW), f"the first {FEW} of {many}" if many > FEW else "")
-    for rejection in found.rejected[:FEW]:
+    count = len(explanation.table)
+    title = f"the first {MAX_ROWS} of {count}" if count > MAX_ROWS else ""
+    console.table(explanation.table.head(MAX_ROWS), title)
+    for rejection in explanation.rejected[:MAX_ROWS]:
         console.warn(f"{rejection.name}: {rejection.problem}: {rejection.detail}")
-    if many:
-        console.say(f"explained   {found.directory}/explain.png")
+    if count:
+        console.say(f"explanation {explanation.directory}/explain.png")
     if as_json:
-        print_json(found.summary)
-    if found.rejected:
-        raise typer.Exit(PARTLY if many else 1)
+        print_json(explanation.summary)
+    if explanation.rejected:
+        raise typer.Exit(PARTLY_DONE if count else 1)

@@ -1,4 +1,4 @@
-"""`veduta inspect`: what is wrong with a folder of images, before anything is trained on it."""
+"""`veduta inspect`: check a folder of images before training."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,79 +6,74 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from veduta.cli.options import Out
+from veduta.cli.options import DATA_HELP, Out
 
 if TYPE_CHECKING:
     from veduta.data.checks.findings import Finding
-    from veduta.diagnostics.inspection import Inspected
+    from veduta.diagnostics.inspection import InspectionResult
 
-FEW = 3  # findings of a problem that are named, and files of a finding
+MAX_FINDINGS = 3  # of a problem that are printed
+MAX_FILES = 3  # of a finding that are named
 
 
 def inspect(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Folder of images (class folders, or train/ test/), or a CSV file."
-        ),
-    ],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.")],
     *,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 where anything is found that weighs.")
+        bool,
+        typer.Option("--strict", metavar="", help="Exit with code 3 if there is an error."),
     ] = False,
     out: Out = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print inspection.json last on standard output, nothing else."),
+        typer.Option("--json", metavar="", help="Print only inspection.json on standard output."),
     ] = False,
 ) -> None:
-    """Look at every file: what cannot be read, duplicates, leaks, wrong labels, odd images.
+    """Check every file: unreadable files, duplicates, leaks, conflicting labels, unusual images.
 
     Nothing is changed. Example: veduta inspect photos --strict
     """
     from veduta import api
-    from veduta.cli.printing import PARTLY, print_json
-    from veduta.diagnostics.inspection import PAGE
+    from veduta.cli.printing import PARTLY_DONE, print_json, warn_of_data_errors
     from veduta.tracking.console import Console
 
     console = Console(stderr=as_json)
-    found = api.inspect(data, out=out, console=console)
-    inspection = found.inspection
-    if len(found.problems):
-        shown = found.problems.assign(weighs=["yes" if w else "" for w in found.problems["weighs"]])
-        console.table(shown, "what was found, what weighs most first")
-    for line in named(found):
+    result = api.inspect(data, out=out, console=console)
+    summary = result.summary
+    if len(result.problems):
+        console.table(result.problems, "problems, errors first")
+    for line in list_findings(result):
         console.say(line)
-    weigh, notes = len(inspection.weighty), len(inspection.findings) - len(inspection.weighty)
     console.say(
-        f"images      {len(inspection.images):,} of {len(inspection.folder.samples):,} files can "
-        f"be read, in {len(inspection.folder.classes):,} classes"
+        f"images      {summary.decoded_files:,} of {summary.files:,} files can be decoded, in "
+        f"{len(summary.classes):,} classes"
     )
-    console.say(f"found       {weigh:,} findings that weigh, {notes:,} notes")
-    console.say(f"inspection  {found.directory}\npage        {found.directory / PAGE}")
+    warnings = len(summary.findings) - summary.errors
+    console.say(f"findings    {summary.errors:,} errors, {warnings:,} warnings")
+    console.say(f"inspection  {result.directory}\npage        {result.page}")
     if as_json:
-        print_json(found.summary)
-    if not inspection.images:
+        print_json(summary)
+    if not summary.decoded_files:
         raise typer.Exit(1)
-    if strict and weigh:
-        console.warn(f"{weigh:,} findings in the data weigh, and --strict was given")
-        raise typer.Exit(PARTLY)
+    if strict and summary.errors:
+        warn_of_data_errors(summary.errors, console)
+        raise typer.Exit(PARTLY_DONE)
 
 
-def named(found: "Inspected") -> Iterator[str]:
-    """The first few findings of each problem, and how many are not named."""
-    for problem, count in found.inspection.problems.items():
-        same = [one for one in found.inspection.findings if one.problem == problem]
+def list_findings(result: "InspectionResult") -> Iterator[str]:
+    """Yield lines with the first findings of each problem and the number of further ones."""
+    for problem, count in result.inspection.problems.items():
+        findings = [one for one in result.inspection.findings if one.problem == problem]
         yield f"{problem}: {count:,}"
-        for finding in same[:FEW]:
-            yield f"  {_about(finding)}"
-        if len(same) > FEW:
-            yield f"  and {len(same) - FEW:,} more, in inspection.json"
+        for finding in findings[:MAX_FINDINGS]:
+            yield f"  {_describe_finding(finding)}"
+        if len(findings) > MAX_FINDINGS:
+            yield f"  and {len(findings) - MAX_FINDINGS:,} more, in inspection.json"
 
 
-def _about(finding: "Finding") -> str:
-    """A finding in one line: its first files, and what is said of them."""
-    names = [sample.name for sample in finding.samples[:FEW]]
-    more = len(finding.samples) - len(names)
-    told = f"{', '.join(names)}{f' and {more:,} more' if more else ''}"
-    return f"{told}: {finding.detail}" if names else finding.detail
+def _describe_finding(finding: "Finding") -> str:
+    """Return a finding as one line: the names of its first files, and the detail."""
+    names = ", ".join(sample.name for sample in finding.samples[:MAX_FILES])
+    rest = len(finding.samples) - MAX_FILES
+    more = f" and {rest:,} more" if rest > 0 else ""
+    return f"{names}{more}: {finding.detail}" if names else finding.detail

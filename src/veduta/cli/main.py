@@ -1,4 +1,4 @@
-"""`veduta`: the commands, and the one place where an error becomes a line and an exit code."""
+"""`veduta`: all commands, and the conversion of errors into messages and exit codes."""
 
 import errno
 import io
@@ -16,29 +16,29 @@ from veduta.cli.explain import explain
 from veduta.cli.inspect import inspect
 from veduta.cli.lr_find import lr_find
 from veduta.cli.models import models
-from veduta.cli.options import COLLECT, with_settings
+from veduta.cli.options import COLLECT_UNKNOWN, add_setting_flags
 from veduta.cli.predict import predict
 from veduta.cli.rebuild import rebuild
 from veduta.cli.report import report
 from veduta.cli.search import search
 from veduta.cli.train import train
-from veduta.errors import InputError, VedutaError
-from veduta.runtime.interruption import Interrupted, install
-from veduta.runtime.memory import expect_memory
-from veduta.runtime.process import discard_output, leave, prepare
-from veduta.tracking.html import visible
+from veduta.errors import InputError, VedutaError, describe_os_error
+from veduta.runtime.interruption import Interrupted, install_signal_handlers
+from veduta.runtime.memory import explain_out_of_memory
+from veduta.runtime.process import discard_output, exit_process, prepare_process
+from veduta.tracking.text import make_visible
 
 app = typer.Typer(
     name="veduta",
-    help="From a folder of labelled images to an honest, explained image classifier.",
+    help="From a folder of labeled images to an honest, explained image classifier.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
 )
 app.command()(inspect)
-app.command(context_settings=COLLECT)(with_settings(search))
-app.command(context_settings=COLLECT)(with_settings(train))
-app.command("lr-find", context_settings=COLLECT)(with_settings(lr_find))
+app.command(context_settings=COLLECT_UNKNOWN)(add_setting_flags(search))
+app.command(context_settings=COLLECT_UNKNOWN)(add_setting_flags(train))
+app.command("lr-find", context_settings=COLLECT_UNKNOWN)(add_setting_flags(lr_find))
 app.command()(predict)
 app.command()(evaluate)
 app.command()(compare)
@@ -52,13 +52,13 @@ app.command()(equations)
 
 
 def main() -> None:
-    """Run the command line; every error of ours becomes one line a fault, and an exit code."""
-    prepare()
+    """Run the command line; print each fault of an error as one line, and set the exit code."""
+    prepare_process()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    install()
-    leave(_run())
+    install_signal_handlers()
+    exit_process(_run())
 
 
 def _run() -> int:
@@ -67,14 +67,14 @@ def _run() -> int:
         code = _invoke()
         if sys.stdout:
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as `head` has
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         discard_output(sys.stdout.fileno())
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         _print_error(
-            f"what is printed must have room where it goes; {error.strerror}: make room, or print "
-            "elsewhere"
+            f"standard output needs free disk space; {describe_os_error(error)}: free some space, "
+            "or redirect the output"
         )
         return VedutaError.exit_code
     return code
@@ -83,7 +83,7 @@ def _run() -> int:
 def _invoke() -> int:
     """Run the command; return the exit code."""
     try:
-        with expect_memory():
+        with explain_out_of_memory():
             app()
     except VedutaError as error:
         for line in error.faults if isinstance(error, InputError) else (str(error),):
@@ -102,7 +102,7 @@ def _invoke() -> int:
 
 def _print_error(line: str) -> None:
     with suppress(OSError):
-        sys.stderr.write(f"error: {visible(line)}\n")
+        sys.stderr.write(f"error: {make_visible(line)}\n")
 
 
 if __name__ == "__main__":

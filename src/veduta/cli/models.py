@@ -1,4 +1,4 @@
-"""`veduta models`: what can be trained."""
+"""`veduta models`: list the models that can be trained."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ from veduta.cli.options import Json
 if TYPE_CHECKING:
     import pandas as pd
 
-OURS = {
+MODEL_COLUMNS = {
     "model": "model",
     "parameters": "parameters",
     "megabytes": "MB",
@@ -16,13 +16,13 @@ OURS = {
     "stages": "stages",
     "top1_percent": "top-1",
     "top5_percent": "top-5",
-    "licence": "licence",
+    "license": "license",
 }
-REPORTS = {
+REPORT_COLUMNS = {
     "model": "model",
     "report_megabytes": "MB",
     "report_parameters": "parameters",
-    "parameters": "ours",
+    "parameters": "counted here",
     "report_depth": "depth",
     "report_top1_percent": "top-1",
     "report_top5_percent": "top-5",
@@ -30,30 +30,33 @@ REPORTS = {
 
 
 def models(*, as_json: Json = False) -> None:
-    """The models that can be trained: parameters, size, accuracy, what the report says of them."""
+    """List the models: parameters, size, accuracy, and the values printed in the report."""
     from veduta import api
     from veduta.cli.printing import print_json
     from veduta.tracking.console import Console
 
     table = api.models()
     if as_json:
-        known = table.astype(object).where(table.notna(), None)
-        print_json({"models": known.to_dict("records")})
+        rows = table.astype(object).where(table.notna(), None)
+        print_json({"models": rows.to_dict("records")})
         return
     console = Console()
-    console.table(_shown(table[table["parameters"].notna()], OURS), "")
-    console.table(_shown(table[table["report_name"].notna()], REPORTS), "the report's table")
-    console.say("the report's parameters are those of Keras; against ours they count")
+    console.table(_select_columns(table[table["parameters"].notna()], MODEL_COLUMNS), "")
+    in_report = table[table["report_name"].notna()]
+    console.table(_select_columns(in_report, REPORT_COLUMNS), "table of the report")
+    console.say(
+        "the report's numbers of parameters are those of Keras; compared with ours, they are"
+    )
     for reason, rows in table[table["parameters"].notna()].groupby("report_counts", sort=False):
         console.say(f"  {reason}: {', '.join(rows['model'])}")
     for _, row in table[table["note"].notna()].iterrows():
         console.say(f"{row['model']}: {row['note']}")
-    console.say("any other network of timm: --model timm:NAME")
+    console.say("any other model of timm: --model timm:NAME")
 
 
-def _shown(table: "pd.DataFrame", names: dict[str, str]) -> "pd.DataFrame":
-    """Some columns under other names, numbers of parameters with a comma at every thousand."""
-    shown = table[list(names)].copy()
+def _select_columns(table: "pd.DataFrame", names: dict[str, str]) -> "pd.DataFrame":
+    """Return the columns in `names` under their new names, with commas in parameter counts."""
+    selected = table[list(names)].copy()
     for name in {"parameters", "report_parameters"} & names.keys():
-        shown[name] = shown[name].map("{:,}".format, na_action="ignore")
-    return shown.rename(columns=names)
+        selected[name] = selected[name].map("{:,}".format, na_action="ignore")
+    return selected.rename(columns=names)

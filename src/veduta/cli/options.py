@@ -1,103 +1,174 @@
-"""Flags from settings: every setting of `config.settings` is a flag of the same name.
+"""Options that commands share: `--preview`, and one flag for every setting of `config.settings`.
 
-Flags arrive as text and are checked with everything else, so that a user who made three mistakes
-is told of three. Words that are no flag of ours are collected too, and reported in the same way.
+Values of settings arrive as text and are checked together, so that a user who made three mistakes
+sees three messages. Unknown flags are collected and reported in the same way.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from veduta.config.settings import Settings, as_text
+from veduta.config.parsing import format_value
+from veduta.config.settings import Settings
 from veduta.errors import InputError
 
-COLLECT = {"allow_extra_args": True, "ignore_unknown_options": True}
+if TYPE_CHECKING:
+    from veduta.tracking.console import Console
+
+COLLECT_UNKNOWN = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+DATA_HELP = (
+    "Folder of images (class folders, or train/ and test/ with class folders), or a CSV file"
+)
 
 Data = Annotated[
     Path | None,
     typer.Argument(
         metavar="DATA",
-        help="Folder of images (class folders, or train/ test/), or a CSV file; with --resume, "
-        "where it is now, if it has moved.",
+        help=f"{DATA_HELP}; with --resume, its present place if it was moved.",
     ),
+]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE", help="Images, or folders of images.")
 ]
 Resume = Annotated[
     Path | None,
     typer.Option(
         metavar="RUN",
-        help="Go on with the run in this directory, with its data and settings: killed or "
-        "interrupted, it ends as if it had not been.",
+        help="Run directory to resume with its own data and settings; the result is the same as "
+        "without the interruption.",
     ),
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="New directory (default: the next free number in runs/).")
+    Path | None,
+    typer.Option(
+        metavar="DIRECTORY", help="New directory (default: the next free number in runs/)."
+    ),
 ]
-Config = Annotated[Path | None, typer.Option(help="YAML file of settings; flags come first.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="YAML file of settings; flags take precedence."),
+]
 Preview = Annotated[
     bool,
     typer.Option(
         "--preview",
-        help="Train nothing: draw images of each class, and what each epoch would show of them, as "
+        metavar="",
+        help="Train nothing; draw images of each class, as augmented in each epoch, to "
         "preview.png in a new directory.",
     ),
 ]
-Recipe = Annotated[
+Preset = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Settings under a name, such as report; flags and --config come first."
+        metavar="NAME",
+        help="Named set of settings, such as report; flags and --config take precedence.",
     ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print summary.json last on standard output, nothing else.")
+    bool,
+    typer.Option("--json", metavar="", help="Print only summary.json on standard output."),
 ]
 
+PANELS = {
+    "model": "Network settings",
+    "head": "Head settings",
+    "epochs": "Training settings",
+    "validation": "Data and evaluation settings",
+    "engine": "Execution settings",
+}
+"""Titles of groups of settings in the help, each by the name of its first setting."""
 
-def flag(name: str) -> str:
-    """How a setting is spelt on the command line."""
+
+def format_flag(name: str) -> str:
+    """Return the flag of a setting on the command line."""
     return "--" + name.replace("_", "-")
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one flag for each setting; those given reach it as keyword arguments."""
+def add_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Add one flag per setting to a command; given ones reach it as keyword arguments."""
     hints = get_type_hints(command, include_extras=True)
-    own = [
+    own_parameters = [
         parameter.replace(annotation=hints[name])
         for name, parameter in inspect.signature(command).parameters.items()
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
-    flags = [_flag_parameter(name) for name in Settings.model_fields]
+    flags = []
+    panel = ""
+    for name in Settings.model_fields:
+        panel = PANELS.get(name, panel)
+        flags.append(_make_flag(name, panel))
 
-    def wrapped(**given: Any) -> None:  # noqa: ANN401
-        settings = {n: given.pop(n) for n in Settings.model_fields}
-        command(**given, **{n: v for n, v in settings.items() if v is not None})
+    def wrapped(**arguments: Any) -> None:  # noqa: ANN401
+        settings = {name: arguments.pop(name) for name in Settings.model_fields}
+        given = {name: value for name, value in settings.items() if value is not None}
+        command(**arguments, **given)
 
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    parameters = [*own, *flags]
+    parameters = [*own_parameters, *flags]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapped
 
 
-def unknown_flags(words: Sequence[str]) -> dict[str, str]:
-    """Words that are no flag of ours, as settings of those names, to be reported with the rest.
+def collect_unknown_flags(words: Sequence[str]) -> dict[str, str]:
+    """Return unknown flags as settings of those names, to be reported with all other faults.
 
     Raises:
-        InputError: a word that belongs to no flag.
+        InputError: a word belongs to no flag.
     """
-    found: dict[str, str] = {}
+    flags: dict[str, str] = {}
     name = ""
     for word in words:
         if word.startswith("-") and not _is_number(word):
             name, _, value = word.lstrip("-").replace("-", "_").partition("=")
-            found[name] = value
+            flags[name] = value
         elif name:
-            found[name], name = word, ""
+            flags[name], name = word, ""
         else:
             raise InputError(f"one folder of data is expected; got {word!r} as well: leave it out")
-    return found
+    return flags
+
+
+def draw_preview(
+    data: Path | None,
+    options: Mapping[str, Any],
+    console: "Console",
+    *,
+    as_json: bool,
+    settings: Mapping[str, Any],
+) -> None:
+    """Draw the preview and print its path.
+
+    Args:
+        data: folder of images, or CSV file.
+        options: other options of the command: `out`, `config`, `preset`, `resume`, perhaps `grid`.
+        console: prints the path.
+        as_json: print the paths as JSON, last on standard output.
+        settings: settings of the run, as given.
+
+    Raises:
+        InputError: a run is to be resumed, or an option or setting is wrong.
+    """
+    from veduta import api
+    from veduta.cli.printing import print_json
+
+    others = dict(options)
+    if others.pop("resume") or data is None:
+        raise InputError(
+            "--preview shows the images of a new run, as in veduta train photos --preview; got "
+            f"{'--resume' if data is not None else 'no folder of images'}: leave --resume out and "
+            "name the folder"
+        )
+    paths = api.preview(data, **others, console=console, **settings)
+    for path in paths:
+        console.say(f"preview     {path}")
+    if as_json:
+        print_json({"preview": [str(path) for path in paths]})
 
 
 def _is_number(word: str) -> bool:
@@ -108,28 +179,35 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _flag_parameter(name: str) -> inspect.Parameter:
+def _make_flag(name: str, panel: str) -> inspect.Parameter:
+    """Return the parameter of a command for one setting."""
     field = Settings.model_fields[name]
     meaning = str(field.description)
-    shown = "" if field.default is None else f" (default: {as_text(field.default)})"
-    switch = field.annotation is bool
+    default = "" if field.default is None else f" (default: {format_value(field.default)})"
+    is_switch = field.annotation is bool
     option = typer.Option(
-        flag(name),
-        *([f"--no-{name.replace('_', '-')}"] if switch else []),
-        help=f"{meaning[:1].upper()}{meaning[1:]}{shown}.",
+        format_flag(name),
+        *([f"--no-{name.replace('_', '-')}"] if is_switch else []),
+        help=f"{meaning[:1].upper()}{meaning[1:]}{default}.",
         show_default=False,
-        metavar=None if switch else _metavar(field.annotation),
-        rich_help_panel="Settings",
+        metavar="" if is_switch else _get_metavar(field.annotation),
+        rich_help_panel=panel,
     )
-    kind = Annotated[bool | None, option] if switch else Annotated[str | None, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+    annotation = Annotated[bool | None, option] if is_switch else Annotated[str | None, option]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
 
 
-def _metavar(annotation: object) -> str:
-    """What kind of value a flag takes, in a word."""
-    if get_origin(annotation) in (tuple, Literal):
-        return "TEXT"
-    names = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+def _get_metavar(annotation: object) -> str:
+    """Return the kind of value that a flag takes, as one word.
+
+    >>> _get_metavar(int), _get_metavar(float | None), _get_metavar(Literal["all"] | int)
+    ('INTEGER', 'NUMBER', 'TEXT')
+    """
     kinds = [annotation, *get_args(annotation)]  # a number that may be none: look inside
+    if get_origin(annotation) is tuple or any(get_origin(kind) is Literal for kind in kinds):
+        return "TEXT"
     kinds += [inner for kind in kinds for inner in get_args(kind)]
+    names = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
     return next((names[kind] for kind in kinds if isinstance(kind, type) and kind in names), "TEXT")

@@ -1,52 +1,56 @@
-"""`veduta predict`: label images with the model of a run."""
+"""`veduta predict`: classify images with the model of a run."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from veduta.cli.options import Json, Out
+from veduta.cli.options import Images, Json, Out, RunDirectory
 
-FEW = 12
+MAX_ROWS = 12
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    run: RunDirectory,
+    images: Images,
     *,
-    top_k: Annotated[int, typer.Option(help="How many labels an image.")] = 1,
+    top_k: Annotated[int, typer.Option(metavar="INTEGER", help="Number of labels per image.")] = 1,
     max_error: Annotated[
         float | None,
         typer.Option(
-            help="Abstain where confidence is too low for an error as low as this, like 0.02, "
-            "among the other images.",
+            metavar="NUMBER",
+            help="Abstain from images of low confidence, so that the error among the others is at "
+            "most this, such as 0.02.",
         ),
     ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Label images: predictions.csv, and a table of the first few.
+    """Classify images: write predictions.csv and print its first rows.
 
     Example: veduta predict runs/search-1 holiday/ --top-k 3
     """
     from veduta import api
-    from veduta.cli.printing import PARTLY, print_json
+    from veduta.cli.printing import PARTLY_DONE, print_json
     from veduta.tracking.console import Console
 
     console = Console(stderr=as_json)
-    found = api.predict(run, images, top_k=top_k, max_error=max_error, out=out, console=console)
-    many = len(found.table)
-    console.table(found.table.head(FEW), f"the first {FEW} of {many}" if many > FEW else "")
-    for rejection in found.rejected[:FEW]:
+    predictions = api.predict(
+        run, images, top_k=top_k, max_error=max_error, out=out, console=console
+    )
+    count = len(predictions.table)
+    title = f"the first {MAX_ROWS} of {count}" if count > MAX_ROWS else ""
+    console.table(predictions.table.head(MAX_ROWS), title)
+    for rejection in predictions.rejected[:MAX_ROWS]:
         console.warn(f"{rejection.name}: {rejection.problem}: {rejection.detail}")
-    if (how := found.abstention) is not None:
-        left = int(found.table["abstained"].sum())
+    if (rule := predictions.abstention) is not None:
+        abstained = int(predictions.table["abstained"].sum())
         console.say(
-            f"abstained   {left:,} of {many:,} images have a confidence below {how.threshold:g}; "
-            f"the others promise an error of at most {100 * how.max_error:g} %"
+            f"abstained   from {abstained:,} of {count:,} images with a confidence below "
+            f"{rule.threshold:g}, for an error of at most {100 * rule.max_error:g} % among the "
+            "others"
         )
-    console.say(f"predictions {found.directory}/predictions.csv")
+    console.say(f"predictions {predictions.directory}/predictions.csv")
     if as_json:
-        print_json(found.summary)
-    if found.rejected:
-        raise typer.Exit(PARTLY if many else 1)
+        print_json(predictions.summary)
+    if predictions.rejected:
+        raise typer.Exit(PARTLY_DONE if count else 1)

@@ -1,167 +1,196 @@
-"""What commands print when they are done: a leaderboard, the one number, where the files are."""
+"""Output of commands at their end: leaderboard, scores, and where the files are."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from veduta.tracking.console import Console
+from veduta.tracking.text import format_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pydantic import BaseModel
 
     from veduta.results.run import Run
+    from veduta.runs.summary import Abstention, Calibration, HalvingRound, Metrics, TestResult
 
-PARTLY = 3
-TIES = 8  # named at most
-PERCENT = "{accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}, {images} images)"
-
-
-def score(figures: Mapping[str, Any]) -> str:
-    """An accuracy with its interval and the number of images behind it."""
-    return PERCENT.format(**figures)
-
-
-def rounds(found: Sequence[Mapping[str, int]]) -> str:
-    """How trials were halved, in words.
-
-    >>> rounds([{"trials": n, "epochs": e} for n, e in ((16, 3), (4, 12), (1, 48))])
-    '4 of 16 trials went on from epoch 3 to 12, 1 to 48'
-    """
-    first, *others = found
-    if not others:
-        return f"too few trials or epochs for it: all {first['trials']} were trained to the end"
-    told = ", ".join(f"{one['trials']} to {one['epochs']}" for one in others[1:])
-    start = (
-        f"{others[0]['trials']} of {first['trials']} trials went on from epoch {first['epochs']}"
-    )
-    return f"{start} to {others[0]['epochs']}" + (f", {told}" if told else "")
+PARTLY_DONE = 3  # exit code
+MAX_TIED_TRIALS = 8  # that are named
 
 
 def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
-    """The end of a search or a training; exits with 3 where it was done only in part."""
+    """Print the results of a search or a training; exit with code 3 if it is only partly done."""
     summary = run.summary
-    if summary["trials"] > 1:
-        console.table(run.leaderboard(), f"best of {summary['trials']} trials, by validation")
-    if halving := summary.get("halving"):
-        console.say(f"halving     {rounds(halving['rounds'])}")
-    winner = summary["winner"]
-    said = f"winner      {winner['trial']}, at epoch {winner['best_epoch']}"
-    again = "; trained again for as many epochs on all images but the test's"
-    console.say(said + (again if winner["refit"] else ""))
-    folds = f"pooled over {summary['folds']} folds, " if summary["folds"] else ""
-    console.say(f"validation  {score(summary['validation'])}, {folds}which chose it")
-    if (corrected := summary["corrected"]) and summary["trials"] > 1:
-        expected = "{accuracy:.1%} ({low:.1%} to {high:.1%})".format(**corrected)
-        console.say(f"corrected   {expected}, what such a choice is expected to reach elsewhere")
-    if ties := summary["ties"]:
-        console.say(f"tied        {tied(ties)}")
-    _say_test(summary["test"], console)
-    say_calibration(summary, console)
-    if summary["label_issues"]:
+    if summary.trial_count > 1:
+        console.table(run.leaderboard(), f"best of {summary.trial_count} trials, by validation")
+    if summary.halving is not None:
+        console.say(f"halving     {describe_halving(summary.halving.rounds)}")
+    winner = summary.winner
+    refit = "; refit for as many epochs on all images except the test images"
+    console.say(
+        f"winner      {winner.trial}, best epoch {winner.best_epoch}{refit if winner.refit else ''}"
+    )
+    folds = f", pooled over {summary.folds} folds" if summary.folds else ""
+    console.say(f"validation  {format_estimate(summary.validation_accuracy)}{folds}")
+    if summary.corrected_accuracy is not None and summary.trial_count > 1:
         console.say(
-            f"labels      {summary['label_issues']:,} are doubted; {run.directory.label_issues}"
+            f"corrected   {format_estimate(summary.corrected_accuracy)}, the same without the "
+            "optimism of the selection"
+        )
+    if summary.tied_trials:
+        console.say(f"ties        {describe_ties(summary.tied_trials)}")
+    _print_test(summary.test, console)
+    print_calibration(summary.calibration, summary.abstention, console)
+    if summary.label_issue_count:
+        console.say(
+            f"labels      {summary.label_issue_count:,} suspicious ones, in "
+            f"{run.directory.label_issues}"
         )
     console.say(f"run         {run.directory.path}\nreport      {run.directory.report}")
     if as_json:
         print_json(summary)
-    fails = run.strict and summary.get("weigh")
-    if fails:
-        console.warn(f"{summary['weigh']} findings in the data weigh, and --strict was given")
-    if summary["failed"] or not summary["test"]["images"] or fails:
-        raise typer.Exit(PARTLY)
+    fails_strict = run.strict and summary.data.errors > 0
+    if fails_strict:
+        warn_of_data_errors(summary.data.errors, console)
+    if summary.failed_trials or not summary.test.accuracy.images or fails_strict:
+        raise typer.Exit(PARTLY_DONE)
 
 
-def _say_test(test: Mapping[str, Any], console: Console) -> None:
-    """The one test score, and how often the test was opened for it."""
-    if not test["images"]:
-        console.warn("no test image could be read, so there is no test score")
-        return
-    before = test["opened_before"]
-    often = f"; opened before on this machine: {before}" if before else ""
-    how = ", each with its mirror" if test["tta"] == "flip" else ""
-    times = "once" if test["opened"] == 1 else f"{test['opened']} times"
-    console.say(f"test        {score(test)}{how}, opened {times}{often}")
-    if others := test.get("without_conflicts"):
-        left = score(others) if others["images"] else "no image is left"
-        console.say(f"            without images whose copies have another label: {left}")
+def describe_halving(rounds: Sequence["HalvingRound"]) -> str:
+    """Return the rounds of successive halving in words.
 
-
-def tied(trials: Sequence[str]) -> str:
-    """How many trials tie with the winner, and the first of them.
-
-    >>> tied(["t1"])
-    '1 trial cannot be told from it: t1'
-    >>> tied([f"t{n}" for n in range(10)])
-    '10 trials cannot be told from it: t0, t1, t2, t3, t4, t5, t6, t7 and 2 more'
+    >>> from veduta.runs.summary import HalvingRound
+    >>> rounds = [HalvingRound(trials=n, epochs=e) for n, e in ((16, 3), (4, 12), (1, 48))]
+    >>> describe_halving(rounds)
+    '16 trials up to epoch 3, 4 up to epoch 12, 1 up to epoch 48'
     """
-    many = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
-    more = f" and {len(trials) - TIES} more" if len(trials) > TIES else ""
-    return f"{many} cannot be told from it: {', '.join(trials[:TIES])}{more}"
+    first, *others = rounds
+    if not others:
+        return f"too few trials or epochs, so all {first.trials} trials were trained to the end"
+    parts = [f"{first.trials} trials up to epoch {first.epochs}"]
+    return ", ".join([*parts, *(f"{one.trials} up to epoch {one.epochs}" for one in others)])
 
 
-def say_calibration(summary: Mapping[str, Any], console: Console) -> None:
-    """How far confidence may be believed, and what abstaining would bring."""
-    found, abstain = summary["calibration"], summary["abstain"]
-    if found["after"] is not None:
-        before, after = (found[when]["calibration_error"] for when in ("before", "after"))
-        kept = found["reason"] or f"{after['value']:.3f} at temperature {found['temperature']:.3g}"
+def describe_ties(trials: Sequence[str]) -> str:
+    """Return the number of trials that tie with the winner, and the names of the first ones.
+
+    >>> describe_ties(["t1"])
+    '1 trial does not differ significantly from the winner: t1'
+    >>> describe_ties("abcdefghi")
+    '9 trials do not differ significantly from the winner: a, b, c, d, e, f, g, h and 1 more'
+    """
+    count = "1 trial does" if len(trials) == 1 else f"{len(trials)} trials do"
+    more = f" and {len(trials) - MAX_TIED_TRIALS} more" if len(trials) > MAX_TIED_TRIALS else ""
+    names = ", ".join(trials[:MAX_TIED_TRIALS])
+    return f"{count} not differ significantly from the winner: {names}{more}"
+
+
+def _print_test(test: "TestResult", console: Console) -> None:
+    """Print the test accuracy and the number of evaluations on the test set."""
+    if not test.accuracy.images:
+        console.warn("no test image could be decoded, so there is no test accuracy")
+        return
+    times = "once" if test.evaluations == 1 else f"{test.evaluations} times"
+    previous = (
+        f"; earlier evaluations on this machine: {test.previous_evaluations}"
+        if test.previous_evaluations
+        else ""
+    )
+    console.say(
+        f"test        {format_estimate(test.accuracy)}{describe_tta(test)}, evaluated {times}"
+        f"{previous}"
+    )
+    if test.accuracy_without_conflicts is not None:
         console.say(
-            f"calibration confidence is off by {before['value']:.3f} "
-            f"({before['low']:.3f} to {before['high']:.3f}); {kept}"
+            "            without images that have an identical image with another label: "
+            f"{format_estimate(test.accuracy_without_conflicts)}"
         )
-    if abstain["judged"] is not None:
-        coverage, error = abstain["judged"]["coverage"], abstain["judged"]["error"]
-        left = (
-            ""
-            if error["value"] is None
-            else (", {value:.1%} of them wrong ({low:.1%} to {high:.1%})".format(**error))
+
+
+def describe_tta(test: "TestResult") -> str:
+    """Return the test-time augmentation in words; an empty text without it."""
+    return ", averaged with the horizontal flip" if test.tta == "flip" else ""
+
+
+def print_calibration(
+    calibration: "Calibration", abstention: "Abstention", console: Console
+) -> None:
+    """Print the calibration error, and coverage and error when the model may abstain."""
+    if calibration.before is not None and calibration.after is not None:
+        before = calibration.before["calibration_error"]
+        after = calibration.after["calibration_error"]
+        scaled = calibration.reason or (
+            f"{after.value:.3f} at temperature {calibration.temperature:.3g}"
         )
         console.say(
-            f"abstain     for an error of at most {100 * abstain['max_error']:g} %, accept "
-            f"confidence from {abstain['threshold']:g}: {coverage['value']:.1%} of images{left}"
+            f"calibration error {format_interval(before.value, before.low, before.high)}; {scaled}"
         )
-    elif abstain["reason"]:
-        console.say(f"abstain     {abstain['reason']}")
+    if abstention.test is not None:
+        coverage, error = abstention.test.coverage, abstention.test.error
+        errors = (
+            f", {error.value:.1%} of them incorrect ({error.low:.1%} to {error.high:.1%})"
+            if error.value is not None
+            else ""
+        )
+        console.say(
+            f"abstention  for an error of at most {100 * abstention.max_error:g} %, accept "
+            f"confidences of at least {abstention.threshold:g}: {coverage.value:.1%} of the images"
+            f"{errors}"
+        )
+    elif abstention.reason:
+        console.say(f"abstention  {abstention.reason}")
 
 
-def with_intervals(table: "pd.DataFrame", digits: int = 3) -> "pd.DataFrame":
-    """A table in which a figure and both ends of its interval, `x x_low x_high`, are one column."""
-    shown = table.copy()
+def warn_of_data_errors(errors: int, console: Console) -> None:
+    """Print why `--strict` makes the command exit with code 3."""
+    console.warn(f"the data checks found {errors:,} errors, and --strict was given")
+
+
+def merge_intervals(table: "pd.DataFrame", digits: int = 3) -> "pd.DataFrame":
+    """Return a table in which each metric and its interval, `x x_low x_high`, are one column."""
+    merged = table.copy()
     for name in [name for name in table if f"{name}_low" in table]:
-        ends = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
-        shown[name] = [interval(*figures, digits=digits) for figures in ends]
-        shown = shown.drop(columns=[f"{name}_low", f"{name}_high"])
-    return shown
+        rows = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+        merged[name] = [format_interval(*row, digits=digits) for row in rows]
+        merged = merged.drop(columns=[f"{name}_low", f"{name}_high"])
+    return merged
 
 
-def figures_table(figures: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
-    """Figures of summary.json as a person reads them."""
+def tabulate_metrics(metrics: "Metrics") -> "pd.DataFrame":
+    """Return metrics as a table for people."""
     import pandas as pd
 
-    rows = []
-    for name, figure in figures.items():
-        value = figure.get("value", figure.get("accuracy"))
-        shown = interval(value, figure["low"], figure["high"])
-        rows.append((name.replace("_", " "), shown, figure["images"]))
-    return pd.DataFrame(rows, columns=["figure", "with 95 % interval", "images"])
+    rows = [
+        (
+            name.replace("_", " "),
+            format_interval(metric.value, metric.low, metric.high),
+            metric.images,
+        )
+        for name, metric in metrics.items()
+    ]
+    return pd.DataFrame(rows, columns=["metric", "with 95 % interval", "images"])
 
 
-def interval(value: float | None, low: float | None, high: float | None, *, digits: int = 3) -> str:
-    """A figure with its interval; nothing where nothing was measured.
+def format_interval(
+    value: float | None, low: float | None, high: float | None, *, digits: int = 3
+) -> str:
+    """Return a value with its interval; an empty text if nothing was measured.
 
-    >>> interval(0.5, 0.25, 0.75), interval(1.0, None, None), interval(None, None, None)
-    ('0.500 (0.250 to 0.750)', '1.000', '')
+    >>> format_interval(0.5, 0.25, 0.75), format_interval(1.0, None, None)
+    ('0.500 (0.250 to 0.750)', '1.000')
     """
-    if value is None or value != value:  # noqa: PLR0124 - nan
+    if value is None or math.isnan(value):
         return ""
-    if low is None or high is None or low != low:  # noqa: PLR0124
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
         return f"{value:.{digits}f}"
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def print_json(content: Mapping[str, Any]) -> None:
-    """The machine's copy, last on standard output."""
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+def print_json(content: "BaseModel | Mapping[str, object]") -> None:
+    """Print JSON for programs, last on standard output."""
+    mapping = content if isinstance(content, Mapping) else content.model_dump(mode="json")
+    sys.stdout.write(json.dumps(mapping, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""`veduta rebuild`: the derived files of a run, made again from its journal."""
+"""`veduta rebuild`: write the derived files of a run again from its journal."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,26 +6,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from veduta.cli.options import RunDirectory
+
 if TYPE_CHECKING:
-    from veduta.experiment.recovery.rebuild import Rebuilt
+    from veduta.experiment.recovery.rebuild import RebuildResult
     from veduta.tracking.console import Console
 
-FEW = 8  # names that are printed
+MAX_NAMES = 8  # that are printed
 
 
 def rebuild(
-    run: Annotated[Path, typer.Argument(help="Directory of a search or a training.")],
+    run: RunDirectory,
     *,
     repair: Annotated[
         Path | None,
         typer.Option(
             metavar="COPY",
-            help="A new directory, for a copy of a run whose journal is damaged. The copy ends "
+            help="New directory for a copy of a run whose journal is damaged. The copy ends "
             "before the damaged line and can be resumed; the run itself is not changed.",
         ),
     ] = None,
 ) -> None:
-    """Make tables, curves, summary and report of a run again, from its journal alone.
+    """Write tables, curves, summary and report of a run again, from its journal alone.
 
     Files that differ from what the journal says are replaced.
 
@@ -34,44 +36,47 @@ def rebuild(
     Example: veduta rebuild runs/search-1 --repair runs/copy
     """
     from veduta import api
-    from veduta.cli.printing import PARTLY
+    from veduta.cli.printing import PARTLY_DONE
     from veduta.tracking.console import Console
 
     console = Console()
-    found = api.rebuild(run, repair=repair)
-    say(found, console)
-    if found.missing:
-        raise typer.Exit(PARTLY)
+    result = api.rebuild(run, repair=repair)
+    print_rebuild_result(result, console)
+    if result.missing:
+        raise typer.Exit(PARTLY_DONE)
 
 
-def say(found: "Rebuilt", console: "Console") -> None:
-    """What became of the files of a run."""
-    from veduta.experiment.messages import way_on
+def print_rebuild_result(result: "RebuildResult", console: "Console") -> None:
+    """Print which files were written again and which are missing."""
+    from veduta.runs.directory import format_resume_command
 
-    for warning in found.warnings:
+    for warning in result.warnings:
         console.warn(warning)
-    made, same = f"{len(found.made)} files", f"{found.same} were there as the journal says"
-    console.say(f"made        {made}{_named(found.made)}; {same}")
-    if found.replaced:
-        console.say(f"replaced    {len(found.replaced)} files{_named(found.replaced)}")
-    if found.curves:
-        console.say(f"curves      of {found.curves} trials, written again for TensorBoard")
-    run, on = found.directory.path, way_on(found.command, found.directory.path)
-    if found.missing:
+    console.say(
+        f"created     {len(result.created)} files{_format_names(result.created)}; "
+        f"{result.unchanged} agreed with the journal"
+    )
+    if result.replaced:
+        console.say(f"replaced    {len(result.replaced)} files{_format_names(result.replaced)}")
+    if result.curves:
+        console.say(f"curves      of {result.curves} trials, written again for TensorBoard")
+    path = result.directory.path
+    command = format_resume_command(result.command, path)
+    if result.missing:
         console.warn(
-            f"not in the journal: {', '.join(found.missing)}; resumed, the run makes them from its "
-            f"images: {on}"
+            f"not in the journal: {', '.join(result.missing)}; a resumed run makes them from its "
+            f"images: {command}"
         )
-    if not found.ended:
-        console.say(f"unfinished  it goes on with {on}")
-    console.say(f"run         {run}")
+    if not result.finished:
+        console.say(f"unfinished  resume with: {command}")
+    console.say(f"run         {path}")
 
 
-def _named(names: Sequence[str]) -> str:
-    """The first few names.
+def _format_names(names: Sequence[str]) -> str:
+    """Return the first names after a colon.
 
-    >>> _named(["a", "b"]), _named([])
+    >>> _format_names(["a", "b"]), _format_names([])
     (': a, b', '')
     """
-    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-    return f": {', '.join(names[:FEW])}{more}" if names else ""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f": {', '.join(names[:MAX_NAMES])}{more}" if names else ""

@@ -1,4 +1,4 @@
-"""`veduta report`: the page of a finished run, drawn again from its directory alone."""
+"""`veduta report`: draw the report of a finished run again."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,13 +7,16 @@ import typer
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Directory of a search, train or evaluate.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Directory of a search, train or evaluate.")
+    ],
     *,
     out: Annotated[
-        Path | None, typer.Option(help="A new file instead of the directory's report.html.")
+        Path | None,
+        typer.Option(metavar="FILE", help="New file (default: report.html in the directory)."),
     ] = None,
 ) -> None:
-    """Draw report.html again: no image, no network and no clock is needed, only the directory.
+    """Draw report.html again from the files of the directory alone.
 
     Example: veduta report runs/search-1
     """

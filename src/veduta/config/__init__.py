@@ -1,1 +1,1 @@
-"""What a user may set: one flat name a thing, in YAML, flags, grids, CSV columns and Python."""
+"""Settings of a run: one name each, the same in YAML, flags, grids, CSV columns and Python."""

@@ -1,7 +1,6 @@
-"""From what a user typed to checked settings: all faults at once, with rule, value and cure."""
+"""Conversion of settings from and to text; all faults are listed at once, with rule and value."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, Protocol, runtime_checkable
@@ -9,67 +8,53 @@ from typing import Any, Protocol, runtime_checkable
 import yaml
 from pydantic import ValidationError
 
-from veduta.config.settings import NO_SETTINGS, OF_A_RUN, Settings
-from veduta.errors import InputError
+from veduta.config.settings import JOIN, OTHER_OPTIONS, RUN_SETTINGS, SEPARATOR, Settings
+from veduta.errors import InputError, describe_unknown_name
 
 PROVENANCE = "run"
-"""The part of a run's config.yaml that tells where it comes from; it sets nothing."""
+"""The part of a run's config.yaml that describes its origin; it contains no settings."""
 
 Grid = dict[str, tuple[Any, ...]]
 
-NOT_YAML = (
+YAML_ERRORS = (
     *(OSError, yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError),
     *(ArithmeticError, RecursionError),
 )
-"""What reading a file as YAML may raise: a date that is none, for example, is a ValueError."""
+"""Errors of reading a file as YAML: an impossible date, for example, is a ValueError."""
 
-SHORT = Repr()
-SHORT.maxstring = SHORT.maxother = 200
-SHORT.maxlevel = 3
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """The cure for a name that does not exist.
-
-    >>> suggestion("wieght_decay", ["lr", "weight_decay"])
-    "did you mean 'weight_decay'?"
-    """
-    known = sorted(known)
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The fault of a name that is not in a registry."""
-    return f"no {kind} is called {name!r}; {suggestion(name, known)}"
+ABBREVIATION = Repr()
+ABBREVIATION.maxstring = ABBREVIATION.maxother = 200
+ABBREVIATION.maxlevel = 3
 
 
 def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
-    r"""Settings from raw values, text or typed, and the faults found.
+    r"""Return settings from raw values, text or typed, and a list of all faults.
 
-    Where a value is wrong, the returned settings hold its default, so that other checks can go on
-    and report what they find as well.
+    Settings with a wrong value have their default, so that other checks can continue and report
+    more faults.
 
     >>> settings, faults = parse_settings({"lr": "fast", "epochz": 3})
     >>> print(*faults, sep="\n")
     no setting is called 'epochz'; did you mean 'epochs'?
     lr must be a number above 0, such as 1e-3; got 'fast'
     """
-    faults = [_no_setting(str(name)) for name in values if not _known(name)]
-    good = {name: value for name, value in values.items() if _known(name)}
-    wrong = [name for name, value in good.items() if _is_no_number(name, value)]
+    faults = [_describe_unknown_setting(str(name)) for name in values if not _is_setting(name)]
+    known = {name: value for name, value in values.items() if _is_setting(name)}
+    wrong = [name for name, value in known.items() if _is_misplaced_bool(name, value)]
     try:
-        settings = Settings(**good)
+        settings = Settings(**known)
         if not wrong:
             return settings, faults
     except ValidationError as error:
         wrong = list(dict.fromkeys([*wrong, *(str(f["loc"][0]) for f in error.errors())]))
-    faults += [f"{name} must be {rule(name)}; got {shown(good.pop(name))}" for name in wrong]
-    return Settings(**good), faults
+    faults += [
+        f"{name} must be {find_rule(name)}; got {abbreviate(known.pop(name))}" for name in wrong
+    ]
+    return Settings(**known), faults
 
 
 def parse_grid(values: Mapping[str, Any]) -> tuple[Grid, list[str]]:
-    """A grid from raw values, `{"lr": "3e-4,3e-3"}` or `{"lr": [3e-4, 3e-3]}`, and its faults.
+    """Return a grid from raw values, `{"lr": "3e-4,3e-3"}` or `{"lr": [3e-4, 3e-3]}`, and faults.
 
     >>> parse_grid({"lr": "3e-4,3e-3", "batch_norm": [True]})[0]
     {'lr': (0.0003, 0.003), 'batch_norm': (True,)}
@@ -77,11 +62,11 @@ def parse_grid(values: Mapping[str, Any]) -> tuple[Grid, list[str]]:
     grid: Grid = {}
     faults: list[str] = []
     for name, raw in values.items():
-        if not _known(name):
-            faults.append("grid: " + _no_setting(str(name)))
-        elif name in OF_A_RUN:
-            faults.append(f"grid: {name} holds for the whole run; set it once, outside the grid")
-        elif not (choices := _choices(raw)):
+        if not _is_setting(name):
+            faults.append("grid: " + _describe_unknown_setting(str(name)))
+        elif name in RUN_SETTINGS:
+            faults.append(f"grid: {name} applies to the whole run; set it once, outside the grid")
+        elif not (choices := _split_choices(raw)):
             faults.append(f"grid: {name} needs at least one value, as in {name}=A,B; got none")
         else:
             parsed = [parse_settings({name: choice}) for choice in choices]
@@ -91,7 +76,7 @@ def parse_grid(values: Mapping[str, Any]) -> tuple[Grid, list[str]]:
 
 
 def parse_assignments(words: Sequence[str]) -> dict[str, str]:
-    """What `--grid` took, as a grid of text; a name given twice has the values of both.
+    """Return the arguments of `--grid` as a grid of text; repeated names collect all values.
 
     >>> parse_assignments(["lr=3e-4,3e-3", "batch-size=32", "lr=1e-2"])
     {'lr': '3e-4,3e-3,1e-2', 'batch_size': '32'}
@@ -105,69 +90,100 @@ def parse_assignments(words: Sequence[str]) -> dict[str, str]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file, `grid` among them; a run's config.yaml is one, and replays it.
+    """Read settings from a YAML file, including `grid`; the config.yaml of a run repeats the run.
 
     Raises:
         InputError: the file cannot be read, or is not a mapping of names to values.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except NOT_YAML as error:
+    except YAML_ERRORS as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"--config takes a YAML file of settings; {path}: {reason}") from error
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise InputError(f"--config takes a YAML mapping of names to values; {path} holds another")
+        raise InputError(
+            "--config takes a YAML mapping of names to values; got other content in "
+            f"{path}: write lines such as lr: 0.001"
+        )
     if not isinstance(content.get("grid", {}), dict):
-        raise InputError(f"grid must be a mapping of names to lists of values; in {path} it is not")
+        raise InputError(
+            f"grid must be a mapping of names to lists of values; got other content in {path}: "
+            "write lines such as grid: {lr: [0.001, 0.01]}"
+        )
     content.pop(PROVENANCE, None)
     return content
 
 
-def shown(value: object) -> str:
-    """A wrong value as a message shows it: of a long or a deep one, the beginning.
+def format_value(value: object) -> str:
+    """Return a value as it is written in CSV files and on the command line.
 
-    >>> shown("fast"), shown([[[[1]]]])
+    >>> format_value((2000, 1000)), format_value(()), format_value(None), format_value(True)
+    ('2000x1000', 'none', 'none', 'true')
+    """
+    if isinstance(value, (tuple, list)):
+        join = JOIN if all(isinstance(part, str) for part in value) else SEPARATOR
+        return join.join(format_value(part) for part in value) or "none"
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def to_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with values for JSON and YAML: tuples become lists."""
+    return {name: to_json_value(value) for name, value in settings.items()}
+
+
+def to_json_value(value: Any) -> Any:  # noqa: ANN401
+    """Return one value for JSON and YAML."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def abbreviate(value: object) -> str:
+    """Return a value for a message: long and deeply nested values are abbreviated.
+
+    >>> abbreviate("fast"), abbreviate([[[[1]]]])
     ("'fast'", '[[[[...]]]]')
     """
     try:
-        return " ".join(SHORT.repr(value).split())
-    except ValueError:  # a whole number of thousands of digits
+        return " ".join(ABBREVIATION.repr(value).split())
+    except ValueError:  # an integer with thousands of digits
         return f"a very large {type(value).__name__}"
 
 
-def rule(name: str) -> str:
-    """What a setting must be, in words."""
+def find_rule(name: str) -> str:
+    """Return the rule for the values of a setting, in words."""
     extra = Settings.model_fields[name].json_schema_extra
     return str(extra["rule"]) if isinstance(extra, dict) else ""
 
 
-def _no_setting(name: str) -> str:
+def _describe_unknown_setting(name: str) -> str:
     if name == "grid":
         return "a grid belongs to a search, as in veduta search DATA --grid lr=3e-4,3e-3; got one"
-    return unknown("setting", name, (*Settings.model_fields, *NO_SETTINGS))
+    return describe_unknown_name("setting", name, (*Settings.model_fields, *OTHER_OPTIONS))
 
 
-def _is_no_number(name: str, value: object) -> bool:
-    """True and False are 1 and 0 to Python, but not to a person who writes a number."""
+def _is_misplaced_bool(name: str, value: object) -> bool:
+    """Return whether True or False is given for a number: Python takes them for 1 and 0."""
     return isinstance(value, bool) and Settings.model_fields[name].annotation is not bool
 
 
-def _known(name: str) -> bool:
+def _is_setting(name: str) -> bool:
     return name in Settings.model_fields
 
 
-def _choices(raw: object) -> list[Any]:
+def _split_choices(raw: object) -> list[Any]:
+    """Return the values of one dimension of a grid."""
     if isinstance(raw, str):
         return [part.strip() for part in raw.split(",") if part.strip()]
     if isinstance(raw, Iterable) and not isinstance(raw, (bytes, Mapping)):
-        return [_own(one) for one in raw]
+        return [_to_python(value) for value in raw]
     return [raw]
 
 
-def _own(value: object) -> object:
-    """A number of NumPy or of a tensor as Python's own; anything else as it is."""
+def _to_python(value: object) -> object:
+    """Turn a number of NumPy or of a tensor into a Python number; keep other values."""
     try:
         return value.item() if isinstance(value, Scalar) else value
     except (ValueError, RuntimeError):  # several numbers
@@ -179,5 +195,5 @@ class Scalar(Protocol):
     """A number of NumPy or of a tensor."""
 
     def item(self) -> object:
-        """The number as Python's own."""
+        """Return it as a Python number."""
         ...

@@ -1,59 +1,59 @@
-"""Recipes by name, and what a user gave beside them: command line first, then file, then recipe."""
+"""Presets by name, and the merge of settings: command line first, then file, then preset."""
 
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from veduta.config.parsing import read_file, unknown
-from veduta.errors import InputError
+from veduta.config.parsing import read_file
+from veduta.errors import InputError, describe_unknown_name
 
 FOLDER, SUFFIX = files("veduta.config") / "preset_files", ".yaml"
 
 
-def recipes() -> list[str]:
-    """The names of all recipes.
+def list_presets() -> list[str]:
+    """Return the names of all presets.
 
-    >>> recipes()
+    >>> list_presets()
     ['report']
     """
-    found = [path.name for path in FOLDER.iterdir() if path.name.endswith(SUFFIX)]
-    return sorted(name.removesuffix(SUFFIX) for name in found)
+    names = [path.name for path in FOLDER.iterdir() if path.name.endswith(SUFFIX)]
+    return sorted(name.removesuffix(SUFFIX) for name in names)
 
 
-def read_recipe(name: str) -> dict[str, Any]:
-    """The settings of a recipe, `grid` among them.
+def read_preset(name: str) -> dict[str, Any]:
+    """Return the settings of a preset, including `grid`.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no preset of that name.
     """
-    if name not in recipes():
-        raise InputError(unknown("recipe", name, recipes()))
+    if name not in list_presets():
+        raise InputError(describe_unknown_name("preset", name, list_presets()))
     with as_file(FOLDER / f"{name}{SUFFIX}") as path:
         return read_file(path)
 
 
-def together(
+def merge_settings(
     settings: Mapping[str, Any],
     grid: Mapping[str, Any],
     *,
     config: str | Path | None,
-    recipe: str | None,
+    preset: str | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings and grid: what is given here, then those of a file, then those of a recipe.
+    """Merge the given settings and grid with those of a file, then with those of a preset.
 
-    A name stands on one side only: given as a setting it is none of the grid of a file, and the
-    other way round.
+    A name is either a setting or a dimension of the grid: a given setting also replaces a dimension
+    of the same name in a file or preset, and vice versa.
 
     Raises:
-        InputError: file or recipe cannot be read.
+        InputError: the file or the preset cannot be read.
     """
-    values, merged = dict(settings), dict(grid)
-    filed = [read_file(Path(config))] if config is not None else []
-    filed += [read_recipe(recipe)] if recipe is not None else []
-    for content in filed:
-        more = content.pop("grid", {})
-        known = {*values, *merged}
-        values |= {name: value for name, value in content.items() if name not in known}
-        merged |= {name: value for name, value in more.items() if name not in known}
-    return values, merged
+    merged_settings, merged_grid = dict(settings), dict(grid)
+    sources = [read_file(Path(config))] if config is not None else []
+    sources += [read_preset(preset)] if preset is not None else []
+    for source in sources:
+        source_grid = source.pop("grid", {})
+        known = {*merged_settings, *merged_grid}
+        merged_settings |= {name: value for name, value in source.items() if name not in known}
+        merged_grid |= {name: value for name, value in source_grid.items() if name not in known}
+    return merged_settings, merged_grid

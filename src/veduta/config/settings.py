@@ -1,6 +1,5 @@
-"""The settings of a run: every name a user may set, with its type, range, default and meaning."""
+"""Settings of a run: each name that a user may set, with type, range, default and meaning."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -9,8 +8,8 @@ SEPARATOR = "x"  # hidden=2000x1000 and betas=0.9x0.999: a comma separates the v
 JOIN = "+"  # augment=crop+flip
 
 
-def _sequence(value: object) -> object:
-    """'2000x1000' -> ['2000', '1000']; a single number -> [number]; 'none' -> []."""
+def _split_numbers(value: object) -> object:
+    """Split '2000x1000' into ['2000', '1000']; a single number becomes a list, 'none' is []."""
     if isinstance(value, str):
         return [] if value.strip().lower() == "none" else value.strip().split(SEPARATOR)
     if value is None:
@@ -18,65 +17,41 @@ def _sequence(value: object) -> object:
     return [value] if isinstance(value, (int, float)) else value
 
 
-def _words(value: object) -> object:
-    """'crop+flip' -> ['crop', 'flip']; 'none' -> []."""
+def _split_names(value: object) -> object:
+    """Split 'crop+flip' into ['crop', 'flip']; 'none' is []."""
     if isinstance(value, str):
-        words = [word.strip() for word in value.split(JOIN)]
-        return [] if value.strip().lower() == "none" else words
+        names = [name.strip() for name in value.split(JOIN)]
+        return [] if value.strip().lower() == "none" else names
     return [] if value is None else value
 
 
-def _as_set(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Each word once, in an order of ours: 'flip+crop' means what 'crop+flip' does."""
-    return tuple(sorted(set(words)))
+def _sort_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Keep each name once, in alphabetical order: 'flip+crop' means the same as 'crop+flip'."""
+    return tuple(sorted(set(names)))
 
 
-def _optional(value: object) -> object:
-    """'none' -> None, for settings that can be switched off."""
+def _parse_none(value: object) -> object:
+    """Turn 'none' into None, for settings that can be switched off."""
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
-Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_sequence)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
-Betas = Annotated[tuple[Decay, Decay], BeforeValidator(_sequence)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_as_set)]
-Share = Annotated[float, Field(gt=0, le=0.5)]
-Optional = BeforeValidator(_optional)
+Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_split_numbers)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[tuple[Fraction, Fraction], BeforeValidator(_split_numbers)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_names), AfterValidator(_sort_names)]
+SplitFraction = Annotated[float, Field(gt=0, le=0.5)]
+Optional = BeforeValidator(_parse_none)
 OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, Optional]
 OptionalFactor = Annotated[Annotated[int, Field(ge=2)] | None, Optional]
 
 
-def setting(default: Any, meaning: str, rule: str, **limits: Any) -> Any:  # noqa: ANN401
-    """A field with its meaning (for help texts) and its rule (for error messages)."""
+def define_setting(default: Any, meaning: str, rule: str, **limits: Any) -> Any:  # noqa: ANN401
+    """Return a field with its meaning (for help texts) and its rule (for error messages)."""
     return Field(default=default, description=meaning, json_schema_extra={"rule": rule}, **limits)
 
 
-def as_text(value: object) -> str:
-    """A value as it stands in CSV files and on the command line.
-
-    >>> as_text((2000, 1000)), as_text(()), as_text(None), as_text(0.001), as_text(True)
-    ('2000x1000', 'none', 'none', '0.001', 'true')
-    """
-    if isinstance(value, (tuple, list)):
-        join = JOIN if all(isinstance(part, str) for part in value) else SEPARATOR
-        return join.join(as_text(part) for part in value) or "none"
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON and YAML hold them: tuples become lists."""
-    return {name: as_plain(value) for name, value in settings.items()}
-
-
-def as_plain(value: Any) -> Any:  # noqa: ANN401
-    """One value as JSON and YAML hold it."""
-    return list(value) if isinstance(value, tuple) else value
-
-
 class Settings(BaseModel):
-    """Everything that decides the result of a run, besides the images.
+    """Everything that determines the result of a run, except the images.
 
     >>> Settings(lr=0.01, hidden="2000x1000").hidden
     (2000, 1000)
@@ -84,219 +59,268 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    # what is trained
-    model: str = setting(
+    # network
+    model: str = define_setting(
         "efficientnet_lite0",
-        "network, see `veduta models`; timm:NAME for any other of timm",
+        "name of the network, see `veduta models`; timm:NAME for any other model of timm",
         "a name that `veduta models` lists, or timm:NAME",
     )
-    weights: str = setting(
+    weights: str = define_setting(
         "pretrained",
-        "where they come from: pretrained, none (random), or a file",
+        "initial weights of the network: pretrained, none (random), or a file",
         "pretrained, none, or the path of a .safetensors, .pt or .pth file",
     )
-    image_size: Annotated[Annotated[int, Field(ge=8, le=2048)] | None, Optional] = setting(
+    image_size: Annotated[Annotated[int, Field(ge=8, le=2048)] | None, Optional] = define_setting(
         None,
-        "pixels a side; default: the size the model was trained at",
+        "width and height of the network's input in pixels; default: the size used in pretraining",
         "a whole number from 8 to 2048",
     )
-    resize: Literal["squash", "crop"] = setting(
-        "squash", "squash the whole image to a square, or crop its centre", "squash or crop"
+    resize: Literal["squash", "crop"] = define_setting(
+        "squash",
+        "method of making images square: squash distorts the whole image, crop keeps its center",
+        "squash or crop",
     )
-    freeze: Literal["all", "none"] | Annotated[int, Field(ge=1)] = setting(
+    freeze: Literal["all", "none"] | Annotated[int, Field(ge=1)] = define_setting(
         "all",
-        "how many leading stages of the backbone keep their weights; all: only the head trains; "
-        "none: everything does",
+        "number of leading stages of the backbone that stay frozen; all: only the head is trained; "
+        "none: all stages are trained",
         "all, none, or a number of leading stages above 0",
     )
-    channels: Widths = setting(
+    channels: Widths = define_setting(
         (),
-        "maps of the convolutions of cnn and report_cnn, as in 64x32x16; default: the model's own",
-        "none, or numbers of maps such as 64x32x16",
+        "output channels of the convolutions of cnn and report_cnn, such as 64x32x16; none: the "
+        "model's own",
+        "none, or numbers of channels such as 64x32x16",
     )
-    pooling: Literal["max", "average", "l2"] = setting(
-        "average", "of the convolutions of report_cnn: max, average or l2", "max, average or l2"
+    pooling: Literal["max", "average", "l2"] = define_setting(
+        "average",
+        "kind of pooling after the convolutions of report_cnn: max, average or l2",
+        "max, average or l2",
     )
-    untied_bias: bool = setting(
-        False, "a bias of its own for every place of a map, in report_cnn", "true or false"
+    untied_bias: bool = define_setting(
+        False, "separate bias for each position of a feature map, in report_cnn", "true or false"
     )
-    norm_first: bool = setting(
-        True, "batch normalisation before the activation; false: after it", "true or false"
+    norm_first: bool = define_setting(
+        True, "batch normalization before the activation; false: after it", "true or false"
     )
-    head: str = setting(
+
+    # head
+    head: str = define_setting(
         "none",
-        "the report's heads: report_a, report_b, report_c; they set what is not set beside them",
+        "named head of the report (report_a, report_b, report_c), which sets the hidden layers and "
+        "their regularization unless they are given; none: no named head",
         "none, or the name of a head such as report_b",
     )
-    hidden: Widths = setting(
+    hidden: Widths = define_setting(
         (),
-        "widths of the head's hidden layers, as in 256 or 2000x1000",
+        "widths of the head's hidden layers, such as 256 or 2000x1000; none: a linear head",
         "none, or widths such as 256 or 2000x1000",
     )
-    activation: str = setting(
-        "relu", "of the hidden layers", "the name of an activation, such as relu or tanh"
+    activation: str = define_setting(
+        "relu", "activation of the hidden layers", "the name of an activation, such as relu or tanh"
     )
-    batch_norm: bool = setting(False, "batch normalisation of hidden layers", "true or false")
-    dropout: Decay = setting(
+    batch_norm: bool = define_setting(
+        False, "batch normalization of the hidden layers", "true or false"
+    )
+    dropout: Fraction = define_setting(
         0.0,
-        "probability of dropping: after each hidden layer, or on the features of a linear head",
+        "probability of dropping a unit: after each hidden layer, or in the features of a linear "
+        "head",
         "a number from 0 up to, not including, 1",
     )
-    dropout_layers: Annotated[Annotated[int, Field(ge=0)] | None, Optional] = setting(
+    dropout_layers: Annotated[Annotated[int, Field(ge=0)] | None, Optional] = define_setting(
         None,
-        "how many leading hidden layers drop; none: all of them",
+        "number of leading hidden layers with dropout; none: all of them",
         "none, or a whole number from 0 up",
     )
 
-    # how it is trained
-    epochs: int = setting(20, "passes over the training images", "a whole number above 0", ge=1)
-    batch_size: int = setting(32, "images a step", "a whole number above 1", ge=2)
-    lr: float = setting(1e-3, "learning rate", "a number above 0, such as 1e-3", gt=0)
-    optimizer: str = setting(
+    # training
+    epochs: int = define_setting(
+        20, "number of passes over the training images", "a whole number above 0", ge=1
+    )
+    batch_size: int = define_setting(
+        32, "number of images per training step", "a whole number above 1", ge=2
+    )
+    lr: float = define_setting(1e-3, "learning rate", "a number above 0, such as 1e-3", gt=0)
+    optimizer: str = define_setting(
         "adam",
-        "one of adam, adamw, sgd, rmsprop, adagrad",
-        "the name of an optimiser, such as adam",
+        "name of the optimizer: adam, adamw, sgd, rmsprop or adagrad",
+        "the name of an optimizer, such as adam",
     )
-    momentum: Decay = setting(0.9, "for sgd", "a number from 0 up to, not including, 1")
-    nesterov: bool = setting(False, "momentum in Nesterov's form, for sgd", "true or false")
-    betas: Betas = setting(
-        (0.9, 0.999), "decay rates of adam and adamw", "two numbers below 1, such as 0.9x0.999"
+    momentum: Fraction = define_setting(
+        0.9, "momentum of sgd", "a number from 0 up to, not including, 1"
     )
-    weight_decay: float = setting(0.0, "L2 penalty", "a number from 0 up, such as 1e-4", ge=0)
-    l1: float = setting(0.0, "L1 penalty", "a number from 0 up, such as 1e-5", ge=0)
-    label_smoothing: Decay = setting(
+    nesterov: bool = define_setting(False, "Nesterov momentum of sgd", "true or false")
+    betas: Betas = define_setting(
+        (0.9, 0.999),
+        "decay rates of the moment estimates of adam and adamw",
+        "two numbers below 1, such as 0.9x0.999",
+    )
+    weight_decay: float = define_setting(
         0.0,
-        "share of the target spread evenly over all classes",
+        "weight decay: L2 penalty, decoupled from the gradient in adamw",
+        "a number from 0 up, such as 1e-4",
+        ge=0,
+    )
+    l1: float = define_setting(
+        0.0, "factor of the L1 penalty", "a number from 0 up, such as 1e-5", ge=0
+    )
+    label_smoothing: Fraction = define_setting(
+        0.0,
+        "share of the target that is spread evenly over all classes",
         "a number from 0 up to, not including, 1",
     )
-    schedule: str = setting(
+    schedule: str = define_setting(
         "constant",
-        "of the learning rate: constant, step, cosine or one_cycle",
+        "schedule of the learning rate: constant, step, cosine or one_cycle",
         "the name of a schedule, such as cosine",
     )
-    warmup: float = setting(
-        0.0, "epochs in which the learning rate rises to its value", "epochs, from 0 up", ge=0
+    warmup: float = define_setting(
+        0.0,
+        "number of epochs in which the learning rate rises to its value",
+        "epochs, from 0 up",
+        ge=0,
     )
-    freeze_epochs: int = setting(
+    freeze_epochs: int = define_setting(
         0,
-        "of the epochs, how many train the head alone before the stages behind it are opened",
+        "number of first epochs that train only the head, before the trainable stages join it",
         "a whole number from 0 up",
         ge=0,
     )
-    backbone_lr_scale: float = setting(
+    backbone_lr_scale: float = define_setting(
         1.0,
-        "learning rate of the first stage that trains, as a share of the head's; stages between "
-        "have rates between",
+        "learning rate of the first trainable stage as a fraction of the head's; later stages have "
+        "learning rates in between",
         "a number above 0, at most 1",
         gt=0,
         le=1,
     )
-    penalise: Literal["weights", "all"] = setting(
+    penalize: Literal["weights", "all"] = define_setting(
         "weights",
-        "what weight_decay and l1 act on: weights, or all (biases and batch norm too)",
+        "parameters that weight_decay and l1 penalize: weights, or all (also biases and batch "
+        "normalization)",
         "weights or all",
     )
-    clip: Annotated[Annotated[float, Field(gt=0)] | None, Optional] = setting(
-        None, "longest gradient: a longer one is shortened to it", "none, or a number above 0"
+    clip: Annotated[Annotated[float, Field(gt=0)] | None, Optional] = define_setting(
+        None,
+        "maximum gradient norm; larger gradients are clipped to it",
+        "none, or a number above 0",
     )
-    ema: Decay = setting(
+    ema: Fraction = define_setting(
         0.0,
-        "decay of the moving average of the weights, which is what is measured and kept; 0: none",
+        "decay of the exponential moving average of the weights, which is then evaluated and "
+        "saved; 0: no average",
         "a number from 0 up to, not including, 1",
     )
-    class_weights: Literal["none", "balanced"] = setting(
+    class_weights: Literal["none", "balanced"] = define_setting(
         "none",
-        "balanced: each class weighs the same in the loss, however many images it has",
+        "weights of the classes in the loss; balanced: equal weight for each class, however many "
+        "images it has",
         "none or balanced",
     )
-    views: OptionalCount = setting(
+    views: OptionalCount = define_setting(
         None,
-        "augmented views of each training image that frozen stages see, one an epoch in turn; "
-        "none: the plain image",
+        "number of augmented views of each training image for frozen stages, used in turn, one per "
+        "epoch; none: the unchanged image",
         "none, or a whole number above 0",
     )
-    augment: Words = setting(
-        ("colour", "crop", "flip"),
-        "what changes a training image: crop, flip, vertical_flip, rotation, perspective, colour, "
-        "blur, erasing; where more than the head trains also mixup, cutmix",
+    augment: Names = define_setting(
+        ("color", "crop", "flip"),
+        "augmentations of training images: crop, flip, vertical_flip, rotation, perspective, "
+        "color, blur, erasing; if stages of the backbone are trained also mixup, cutmix",
         "names joined by +, such as crop+flip",
     )
-    patience: OptionalCount = setting(
+    patience: OptionalCount = define_setting(
         None,
-        "stop after this many epochs without a better validation loss",
+        "number of epochs without a lower validation loss after which training stops",
         "none, or a whole number above 0",
     )
-    stop_gap: Annotated[Annotated[float, Field(ge=0)] | None, Optional] = setting(
+    stop_gap: Annotated[Annotated[float, Field(ge=0)] | None, Optional] = define_setting(
         None,
-        "stop once training accuracy is further above validation accuracy than this",
+        "excess of training over validation accuracy above which training stops",
         "none, or a number from 0 up, such as 0.1",
     )
-    stop_at: Annotated[Annotated[float, Field(gt=0, le=1)] | None, Optional] = setting(
+    stop_at: Annotated[Annotated[float, Field(gt=0, le=1)] | None, Optional] = define_setting(
         None,
-        "stop once validation accuracy has reached this",
+        "validation accuracy at which training stops",
         "none, or a number above 0, at most 1, such as 0.9",
     )
 
-    # what it is trained and judged on
-    validation: Share = setting(
-        0.2, "share of the training images that chooses", "a number above 0, at most 0.5"
+    # data and evaluation
+    validation: SplitFraction = define_setting(
+        0.2, "fraction of the training images for validation", "a number above 0, at most 0.5"
     )
-    test: Share = setting(
-        0.2, "share sealed as test where there is no test folder", "a number above 0, at most 0.5"
+    test: SplitFraction = define_setting(
+        0.2,
+        "fraction of the images for the held-out test set, without a test folder",
+        "a number above 0, at most 0.5",
     )
-    refit: bool = setting(
-        False, "train the winner again on training and validation images", "true or false"
+    refit: bool = define_setting(
+        False, "refit of the winner on training and validation images", "true or false"
     )
-    folds: OptionalFactor = setting(
+    folds: OptionalFactor = define_setting(
         None,
-        "cross-validate: every training image chooses once, in one of so many folds",
+        "number of cross-validation folds; none: a single validation split",
         "none, or a whole number above 1",
     )
-    tta: Literal["none", "flip"] = setting(
-        "none", "test-time augmentation: flip adds each image's mirror", "none or flip"
+    tta: Literal["none", "flip"] = define_setting(
+        "none",
+        "test-time augmentation; flip: average over each image and its horizontal flip",
+        "none or flip",
     )
-    keep_leaks: bool = setting(False, "keep training images that the test has too", "true or false")
-    strict: bool = setting(False, "exit code 3 for findings in the data", "true or false")
-    seed: int = setting(0, "of every random choice", "a whole number from 0 up", ge=0)
-    engine: Literal["auto", "fastest", "torch", "openvino"] = setting(
+    keep_leaks: bool = define_setting(
+        False, "no removal of training images that are also test images", "true or false"
+    )
+    strict: bool = define_setting(
+        False, "exit code 3 if the data checks find errors", "true or false"
+    )
+    seed: int = define_setting(0, "seed of all random numbers", "a whole number from 0 up", ge=0)
+
+    # execution
+    engine: Literal["auto", "fastest", "torch", "openvino"] = define_setting(
         "auto",
-        "what computes features: auto, fastest (measured here), torch or openvino",
+        "inference engine for frozen stages: auto, fastest (measured on this machine), torch or "
+        "openvino",
         "auto, fastest, torch or openvino",
     )
-    precision: Literal["f32", "int8"] = setting(
-        "f32", "of the engine's arithmetic: f32 or int8", "f32 or int8"
+    precision: Literal["f32", "int8"] = define_setting(
+        "f32", "precision of the frozen stages: f32 or int8", "f32 or int8"
     )
-    amp: Literal["none", "auto", "bf16"] = setting(
+    amp: Literal["none", "auto", "bf16"] = define_setting(
         "none",
-        "mixed precision where networks train: none, bf16, or auto (bf16 where a test of a few "
-        "steps says that it is quicker here)",
+        "mixed precision of fine-tuning and training from scratch: none, bf16, or auto (bf16 if it "
+        "is faster in a few test steps on this machine)",
         "none, auto or bf16",
     )
-    halving: OptionalFactor = setting(
+    halving: OptionalFactor = define_setting(
         None,
-        "successive halving: of so many trials the best one is trained so many times longer",
+        "reduction factor of successive halving; none disables halving",
         "none, or a whole number above 1",
     )
-    checkpoint_seconds: float = setting(
+    checkpoint_seconds: float = define_setting(
         30.0,
-        "what a kill may cost: seconds between checkpoints of a network in training",
+        "seconds between checkpoints during fine-tuning and training from scratch",
         "a number of seconds from 0 up",
         ge=0,
     )
-    hang_seconds: float = setting(
-        1800.0, "without a step for so long a training has failed", "seconds above 0", gt=0
+    hang_seconds: float = define_setting(
+        1800.0, "seconds without a training step after which a trial fails", "seconds above 0", gt=0
     )
-    max_failures: int = setting(
-        5, "trainings in a row that fail, if not by diverging: stop", "a whole number above 0", ge=1
+    max_failures: int = define_setting(
+        5,
+        "number of consecutive trials that may fail, other than by diverging, before the run stops",
+        "a whole number above 0",
+        ge=1,
     )
-    memory: Annotated[str | None, Optional] = setting(
+    memory: Annotated[str | None, Optional] = define_setting(
         None,
-        "how much trials may take side by side, such as 500MB or 4GB; default half of what is free",
+        "memory limit for trials that train at the same time, such as 500MB or 4GB; default: half "
+        "of the free memory",
         "none, or a size such as 500MB or 4GB",
         pattern=r"^[0-9]+(\.[0-9]+)?[MG]B$",
     )
 
-    # what follows from the settings above; asked for by name instead of comparing values
+    # derived properties
 
     @property
     def frozen_stages(self) -> int | None:
@@ -355,16 +379,17 @@ class Settings(BaseModel):
         return self.precision == "int8"
 
 
-OF_A_RUN = frozenset(
+RUN_SETTINGS = frozenset(
     {
         *("validation", "test", "refit", "seed", "engine", "keep_leaks", "strict"),
         *("folds", "tta", "precision", "memory", "amp", "halving", "checkpoint_seconds"),
         *("hang_seconds", "max_failures"),
     }
 )
-"""Settings that hold for a whole run; every other setting may be a dimension of a grid."""
+"""Settings of a whole run; every other setting may be a dimension of a grid."""
 
-NO_SETTINGS = ("config", "grid", "json", "out", "preview", "recipe", "resume")
-"""Flags that are not settings; a name that is close to one of them was meant for it."""
+TRIAL_SETTINGS = tuple(name for name in Settings.model_fields if name not in RUN_SETTINGS)
+"""Settings that may differ from trial to trial, in canonical order."""
 
-OF_A_TRIAL = tuple(name for name in Settings.model_fields if name not in OF_A_RUN)
+OTHER_OPTIONS = ("config", "grid", "json", "out", "preset", "preview", "resume")
+"""Options of the command line that are not settings, as suggestions for unknown names."""

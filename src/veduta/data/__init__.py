@@ -1,1 +1,1 @@
-"""From the user's files to arrays: layouts, decoding, splits, and a cache of rows by content."""
+"""Data: find, check, decode, split and cache images."""

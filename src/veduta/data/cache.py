@@ -1,4 +1,4 @@
-"""Shards of the cache on disk, their listing, and the size limit of the cache."""
+"""Files of the cache: shards of rows, the list of all entries, and the size limit."""
 
 import errno
 import json
@@ -16,24 +16,30 @@ from numpy.typing import NDArray
 
 from veduta.errors import InputError
 from veduta.runtime.disk import sync, sync_tree, write_atomically
-from veduta.runtime.locks import attempt
+from veduta.runtime.environment import get_content_folder
+from veduta.runtime.locks import try_lock
+from veduta.types import IndexArray
 
 FINISHED, PARTIAL = "shard-", "partial-"
 ROWS, KEYS = "rows.npy", "keys.json"
-RESERVE = 64 * 2**20  # bytes that stay free on the disk for everything else
-SCATTERED = 16  # rows a part, below which they are quicker copied row by row than part by part
+RESERVED_BYTES = 64 * 2**20  # left free on the disk for everything else
+FEW_ROWS = 16  # per shard; fewer are copied faster row by row than shard by shard
+
+SPEC = "spec.json"
+LOCK = "lock"
+MAX_CACHE_BYTES = 20 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Rows on disk, memory-mapped, (len(keys), *row shape)."""
+    """Rows on disk, memory-mapped, (len(keys), *row shape); a row without a key is unused."""
 
     keys: tuple[str | None, ...]
     rows: NDArray[Any]
 
 
-def read(folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Shard | None:
-    """A shard, or None where it is damaged: truncated, of another shape, without its keys."""
+def read_shard(folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Shard | None:
+    """Return a shard, or None if it is truncated, has another shape, or lacks its keys."""
     try:
         keys = json.loads((folder / KEYS).read_text(encoding="utf-8"))
         rows = np.load(folder / ROWS, mmap_mode="r", allow_pickle=False)
@@ -42,28 +48,28 @@ def read(folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Shard | 
         return None
     if not isinstance(keys, list) or not all(key is None or isinstance(key, str) for key in keys):
         return None
-    whole = isinstance(rows, np.memmap) and rows.offset + rows.nbytes == size
-    if not whole or rows.shape != (len(keys), *shape) or rows.dtype != dtype:
+    is_complete = isinstance(rows, np.memmap) and rows.offset + rows.nbytes == size
+    if not is_complete or rows.shape != (len(keys), *shape) or rows.dtype != dtype:
         return None
     return Shard(tuple(keys), np.asarray(rows))
 
 
 @final
-class Draft:
-    """A shard in the making, seen by nobody.
+class ShardWriter:
+    """Writes a shard, which no reader sees until it is published.
 
     Args:
-        parent: Folder of the shards.
-        shape: Of the array, (rows, *row shape).
-        dtype: Of its numbers.
+        parent: folder of the shards.
+        shape: (rows, *row shape).
+        dtype: type of the numbers.
 
     Raises:
-        InputError: the disk has no room for it.
+        InputError: the disk has no space for it.
     """
 
     def __init__(self, parent: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        _expect_room(parent, needed)
+        _require_space(parent, needed)
         self.folder = parent / f"{PARTIAL}{secrets.token_hex(4)}"
         self.folder.mkdir()
         self.rows: np.memmap[Any, Any] = open_memmap(
@@ -71,15 +77,15 @@ class Draft:
         )
         self._descriptor = os.open(self.folder / ROWS, os.O_RDWR | os.O_CLOEXEC)
         try:
-            _reserve(self._descriptor, self.rows.offset + self.rows.nbytes)
+            _allocate(self._descriptor, self.rows.offset + self.rows.nbytes)
         except OSError as error:
-            self.discard()
+            self.close()
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise _full(parent, needed) from error
+                raise _build_space_error(parent, needed) from error
             raise
 
     def write(self, index: int, row: NDArray[Any]) -> None:
-        """Row `index`; a fifth quicker than an assignment, which faults page by page.
+        """Write row `index`; a fifth faster than an assignment, which causes page faults.
 
         Raises:
             ValueError: the row has another shape or type.
@@ -87,14 +93,14 @@ class Draft:
         if row.shape != self.rows.shape[1:] or row.dtype != self.rows.dtype:
             expected = f"{self.rows.shape[1:]} {self.rows.dtype}"
             raise ValueError(f"a row must be {expected}; got {row.shape} {row.dtype}")
-        left = np.ascontiguousarray(row).reshape(-1).view(np.uint8).data
-        offset = self.rows.offset + index * len(left)
-        while left:
-            written = os.pwrite(self._descriptor, left, offset)
-            left, offset = left[written:], offset + written
+        remaining = np.ascontiguousarray(row).reshape(-1).view(np.uint8).data
+        offset = self.rows.offset + index * len(remaining)
+        while remaining:
+            written = os.pwrite(self._descriptor, remaining, offset)
+            remaining, offset = remaining[written:], offset + written
 
     def publish(self, keys: Sequence[str | None]) -> None:
-        """Make the shard visible, once all of it is on the disk."""
+        """Make the shard visible once all of it is on the disk."""
         self.rows.flush()
         write_atomically(self.folder / KEYS, json.dumps(list(keys)))
         sync_tree(self.folder)
@@ -104,64 +110,71 @@ class Draft:
         self.folder.rename(parent / name)
         sync(parent)
 
-    def discard(self) -> None:
-        """Close it, and remove it unless it was published."""
+    def close(self) -> None:
+        """Close the file, and remove the shard unless it was published."""
         os.close(self._descriptor)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @final
 class Rows:
-    """Rows in the order they were asked for; they stay on the disk until they are taken.
+    """Rows of several shards in the requested order, which stay on the disk until `take`.
 
     Attributes:
         shape: (rows, *row shape).
-        dtype: Of the numbers.
+        dtype: type of the numbers.
+
+    Args:
+        shards: the rows of each shard.
+        shard_numbers: for each row the number of its shard, (rows,).
+        row_numbers: for each row its number in the shard, (rows,).
+        empty: no rows, (0, *row shape), with the shape and type of the rows.
     """
 
     def __init__(
         self,
-        parts: Sequence[NDArray[Any]],
-        part: NDArray[np.intp],
-        row: NDArray[np.intp],
-        like: NDArray[Any],
+        shards: Sequence[NDArray[Any]],
+        shard_numbers: IndexArray,
+        row_numbers: IndexArray,
+        empty: NDArray[Any],
     ) -> None:
-        self.shape: tuple[int, ...] = (len(row), *like.shape[1:])
-        self.dtype = like.dtype
-        self._parts, self._part, self._row = parts, part, row
-        alone = len(part) > 0 and bool((part == part[0]).all())
-        self._only = parts[part[0]] if alone else None
+        self.shape: tuple[int, ...] = (len(row_numbers), *empty.shape[1:])
+        self.dtype = empty.dtype
+        self._shards, self._shard_numbers, self._row_numbers = shards, shard_numbers, row_numbers
+        is_single_shard = len(shard_numbers) > 0 and bool((shard_numbers == shard_numbers[0]).all())
+        self._only_shard = shards[shard_numbers[0]] if is_single_shard else None
 
     def __len__(self) -> int:
-        return len(self._row)
+        return len(self._row_numbers)
 
-    def among(self, chosen: slice | NDArray[np.intp]) -> "Rows":
-        """Some of these rows, on the disk still."""
-        like = np.empty((0, *self.shape[1:]), self.dtype)
-        return Rows(self._parts, self._part[chosen], self._row[chosen], like)
+    def select(self, indices: slice | IndexArray) -> "Rows":
+        """Return some of the rows, which stay on the disk."""
+        empty = np.empty((0, *self.shape[1:]), self.dtype)
+        return Rows(self._shards, self._shard_numbers[indices], self._row_numbers[indices], empty)
 
     def take(
         self, indices: NDArray[Any] | slice | None = None, *, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """A copy of some rows, (n, *row shape), contiguous; all of them for None; in `out`."""
-        chosen = slice(None) if indices is None else indices
-        row = self._row[chosen]
+        """Return a contiguous copy of some rows (n, *row shape), in `out`; of all rows for None."""
+        selected = slice(None) if indices is None else indices
+        row_numbers = self._row_numbers[selected]
         if out is None:
-            out = np.empty((len(row), *self.shape[1:]), self.dtype)
-        if self._only is not None:
-            return np.take(self._only, row, axis=0, out=out, mode="clip")  # others copy twice
-        part = self._part[chosen]
-        if 0 < len(row) < SCATTERED * len(self._parts):
-            places = zip(part.tolist(), row.tolist(), strict=True)
-            return np.concatenate([self._parts[p][r : r + 1] for p, r in places], out=out)
-        for number in np.unique(part):
-            mask = part == number
-            out[mask] = np.take(self._parts[number], row[mask], axis=0)
+            out = np.empty((len(row_numbers), *self.shape[1:]), self.dtype)
+        if self._only_shard is not None:  # mode="clip" avoids a second copy
+            return np.take(self._only_shard, row_numbers, axis=0, out=out, mode="clip")
+        shard_numbers = self._shard_numbers[selected]
+        if 0 < len(row_numbers) < FEW_ROWS * len(self._shards):
+            positions = zip(shard_numbers.tolist(), row_numbers.tolist(), strict=True)
+            rows = [self._shards[shard][row : row + 1] for shard, row in positions]
+            return np.concatenate(rows, out=out)
+        for number in np.unique(shard_numbers):
+            mask = shard_numbers == number
+            out[mask] = np.take(self._shards[number], row_numbers[mask], axis=0)
         return out
 
 
-def _reserve(descriptor: int, size: int) -> None:
-    """Claim the room now: a full disk would be a SIGBUS in the middle of the work."""
+def _allocate(descriptor: int, size: int) -> None:
+    """Allocate the disk space now, as a full disk would cause a SIGBUS during later writes."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(descriptor, 0, size)
@@ -170,28 +183,34 @@ def _reserve(descriptor: int, size: int) -> None:
                 raise
 
 
-def _expect_room(folder: Path, needed: int) -> None:
-    if needed + RESERVE > shutil.disk_usage(folder).free:
-        raise _full(folder, needed)
+def _require_space(folder: Path, needed: int) -> None:
+    """Raise an InputError unless the disk of a folder has the needed number of bytes free."""
+    if needed + RESERVED_BYTES > shutil.disk_usage(folder).free:
+        raise _build_space_error(folder, needed)
 
 
-def _full(folder: Path, needed: int) -> InputError:
+def _build_space_error(folder: Path, needed: int) -> InputError:
+    """Return the error for a disk without the needed number of bytes."""
     free = shutil.disk_usage(folder).free
     return InputError(
-        f"the cache must have room for {needed / 1e9:.2f} GB more, with {RESERVE / 1e9:.2f} GB to "
-        f"spare; {folder} has {free / 1e9:.2f} GB free; free some space, or set VEDUTA_CACHE to a "
-        "folder on a larger disk"
+        f"the cache needs {needed / 1e9:.2f} GB more, and {RESERVED_BYTES / 1e9:.2f} GB in "
+        f"reserve; {folder} has {free / 1e9:.2f} GB free; free some space, or set VEDUTA_CACHE to "
+        "a folder on a larger disk"
     )
 
 
-SPEC = "spec.json"
-LOCK = "lock"
-MOST_BYTES = 20 * 2**30
-
-
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One spec of the cache: `used` is when it was last used, seconds since 1970."""
+class CacheEntry:
+    """A store of the cache.
+
+    Attributes:
+        folder: its folder.
+        kind: what it holds: `pixels`, `traits`, `features`, ...
+        spec: everything besides the content of a file that determines a row.
+        rows: number of rows.
+        size: bytes on disk.
+        used: time of the last use, in seconds since 1970.
+    """
 
     folder: Path
     kind: str
@@ -201,64 +220,72 @@ class Entry:
     used: float
 
 
-def listing(root: Path) -> list[Entry]:
-    """Everything the cache holds, the least recently used first."""
-    return sorted(_entries(root), key=lambda entry: (entry.used, entry.folder))
+def list_entries(root: Path) -> list[CacheEntry]:
+    """Return all entries of the cache, the least recently used first."""
+    return sorted(_read_entries(root), key=lambda entry: (entry.used, entry.folder))
 
 
-def clear(root: Path) -> int:
-    """Remove everything that no process is writing; returns the bytes freed."""
-    return sum(entry.size for entry in listing(root) if _remove(entry.folder))
+def remove_entries(root: Path) -> int:
+    """Remove all entries that no process is writing, and return the number of bytes freed."""
+    return sum(entry.size for entry in list_entries(root) if _remove(entry.folder))
 
 
-def trim(root: Path, most_bytes: int = MOST_BYTES, keep: Collection[Path] = ()) -> list[Entry]:
-    """Remove the least recently used specs until at most `most_bytes` are left; those removed.
+def trim_cache(
+    root: Path, max_bytes: int = MAX_CACHE_BYTES, keep: Collection[Path] = ()
+) -> list[CacheEntry]:
+    """Remove the least recently used entries until the cache has at most `max_bytes`.
 
-    Folders in `keep` stay, however large they are.
+    Folders in `keep` are not removed.
+
+    Returns:
+        The entries that were removed.
     """
-    total = sum(_size(path.parent) for path in root.glob(f"*/*/{SPEC}"))
-    if total <= most_bytes:
+    total = sum(_measure_size(path.parent) for path in get_content_folder(root).glob(f"*/*/{SPEC}"))
+    if total <= max_bytes:
         return []
     removed = []
-    for entry in listing(root):
-        if total > most_bytes and entry.folder not in keep and _remove(entry.folder):
+    for entry in list_entries(root):
+        if total > max_bytes and entry.folder not in keep and _remove(entry.folder):
             removed.append(entry)
             total -= entry.size
     return removed
 
 
-def _entries(root: Path) -> Iterator[Entry]:
-    for path in root.glob(f"*/*/{SPEC}"):
+def _read_entries(root: Path) -> Iterator[CacheEntry]:
+    """Yield all entries of the cache."""
+    for path in get_content_folder(root).glob(f"*/*/{SPEC}"):
         folder = path.parent
         try:
             spec = json.loads(path.read_text(encoding="utf-8"))
-            rows = sum(_rows(keys) for keys in folder.glob(f"{FINISHED}*/{KEYS}"))
+            rows = sum(_count_rows(keys) for keys in folder.glob(f"{FINISHED}*/{KEYS}"))
             used = path.stat().st_mtime
-        except (OSError, ValueError):  # vanished or damaged: nobody can use it
+        except (OSError, ValueError):  # removed or damaged: of no use to any process
             spec, rows, used = {}, 0, 0.0
-        yield Entry(folder, folder.parent.name, spec, rows, _size(folder), used)
+        yield CacheEntry(folder, folder.parent.name, spec, rows, _measure_size(folder), used)
 
 
-def _rows(keys: Path) -> int:
+def _count_rows(keys: Path) -> int:
+    """Return the number of rows of a shard."""
     return sum(key is not None for key in json.loads(keys.read_text(encoding="utf-8")))
 
 
-def _size(folder: Path) -> int:
+def _measure_size(folder: Path) -> int:
+    """Return the number of bytes in a folder."""
     total = 0
     for path in folder.rglob("*"):
         try:
             total += path.lstat().st_size
-        except OSError:  # vanished: another process is at work
+        except OSError:  # removed by another process
             continue
     return total
 
 
 def _remove(folder: Path) -> bool:
-    """Remove a spec that no process is writing; those that read it keep what they have mapped."""
+    """Remove an entry unless a process is writing it; readers keep what they have mapped."""
     try:
-        with attempt(folder / LOCK) as held:
-            if held:
+        with try_lock(folder / LOCK) as is_locked:
+            if is_locked:
                 shutil.rmtree(folder)
-            return held
+            return is_locked
     except OSError:
         return False

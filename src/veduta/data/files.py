@@ -1,4 +1,4 @@
-"""Find files below a folder, and read them once: hashed first, decoded later."""
+"""Find image files in a folder, and read files in threads: first hashed, later decoded."""
 
 import hashlib
 import os
@@ -6,26 +6,26 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar, final
 
 from veduta.data.decode import read_file
-from veduta.errors import DecodeError, VedutaError
-from veduta.runtime.process import POLL, Idle
+from veduta.errors import DecodeError, VedutaError, describe_os_error
+from veduta.runtime.process import POLL_SECONDS, IdleTimer
 
-READ = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
-READ |= {".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
-UNREAD = {".avif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".svg", ".eps", ".psd", ".fits"}
-UNREAD |= {".ico", ".tga", ".pfm", ".dng", ".cr2", ".nef"}  # rejected by name, not lost in silence
-BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
-CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
+READ_EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif"}
+READ_EXTENSIONS |= {".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
+UNREAD_EXTENSIONS = {".avif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".svg", ".eps", ".psd"}
+UNREAD_EXTENSIONS |= {".fits", ".ico", ".tga", ".pfm", ".dng", ".cr2", ".nef"}
+"""Extensions of images that are not read: the files are listed as rejected, not ignored."""
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
+SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
 
 @dataclass(slots=True)
 class Listing:
-    """What lies in one folder: visible folders and images by name; how many others; faults."""
+    """The content of a folder: visible folders, images, the number of other entries, and faults."""
 
     folders: list[Path]
     images: list[Path]
@@ -33,46 +33,50 @@ class Listing:
     faults: list[str]
 
 
-def look(folder: Path) -> Listing:
-    """What lies directly in `folder`, sorted by name."""
-    found = Listing([], [], 0, [])
+def list_folder(folder: Path) -> Listing:
+    """Return the entries directly in `folder`, sorted by name."""
+    listing = Listing([], [], 0, [])
     try:
-        with os.scandir(folder) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
+        with os.scandir(folder) as iterator:
+            entries = sorted(iterator, key=lambda entry: entry.name)
     except OSError as error:
-        found.faults.append(
-            f"every folder must be readable; {folder}: {error.strerror}; change its permissions"
+        listing.faults.append(
+            f"every folder must be readable; {folder}: {describe_os_error(error)}; "
+            "change its permissions"
         )
-        return found
-    for entry in listed:
-        if entry.name.startswith(".") or entry.name.lower() in CLUTTER:
-            found.ignored += 1
+        return listing
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name.lower() in SYSTEM_NAMES:
+            listing.ignored += 1
         elif _is_folder(entry):
-            found.folders.append(folder / entry.name)
-        elif is_image(entry.name) or ("." not in entry.name and _begins_as_image(entry)):
-            found.images.append(folder / entry.name)
+            listing.folders.append(folder / entry.name)
+        elif has_image_extension(entry.name) or (
+            "." not in entry.name and _has_image_signature(entry)
+        ):
+            listing.images.append(folder / entry.name)
         else:
-            found.ignored += 1
-    return found
+            listing.ignored += 1
+    return listing
 
 
-def below(folder: Path) -> Listing:
-    """Every image below `folder`, however deep; a folder reached twice by links counts once.
+def find_images(folder: Path) -> Listing:
+    """Return all images in `folder` and its subfolders, sorted; `folders` is empty.
 
-    A link to a folder that `folder` lies in leads nowhere new: it would bring in what lies beside.
+    A folder that links reach twice counts once, and a link to a folder that contains `folder` is
+    not followed, because it would add images from outside.
     """
-    found = Listing([], [], 0, [])
-    above = {_identity(parent) for parent in folder.absolute().parents}
-    for listing in _levels(folder, above):
-        found.images += listing.images
-        found.ignored += listing.ignored
-        found.faults += listing.faults
-    found.images.sort()
-    return found
+    result = Listing([], [], 0, [])
+    visited = {_identify_folder(parent) for parent in folder.absolute().parents}
+    for listing in _walk_folders(folder, visited):
+        result.images += listing.images
+        result.ignored += listing.ignored
+        result.faults += listing.faults
+    result.images.sort()
+    return result
 
 
-def exists(path: Path) -> bool:
-    """Whether a path leads somewhere; never an error, whatever the path is."""
+def path_exists(path: Path) -> bool:
+    """Return whether a path exists, False for an invalid path."""
     try:
         path.stat()
     except (OSError, ValueError):  # too long, a link to itself, a null character
@@ -80,13 +84,14 @@ def exists(path: Path) -> bool:
     return True
 
 
-def is_image(name: str) -> bool:
-    """Whether a file's extension is that of an image."""
-    return os.path.splitext(name)[1].lower() in READ | UNREAD  # noqa: PTH122
+def has_image_extension(name: str) -> bool:
+    """Return whether the extension of a file name is that of an image."""
+    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path per file is slower)
+    return extension in READ_EXTENSIONS | UNREAD_EXTENSIONS
 
 
-def _begins_as_image(entry: os.DirEntry[str]) -> bool:
-    """Whether a file without an extension begins as images do; what cannot be read does not."""
+def _has_image_signature(entry: os.DirEntry[str]) -> bool:
+    """Return whether a file starts with the signature of an image; False if it is not readable."""
     try:
         if not entry.is_file():
             return False
@@ -95,22 +100,24 @@ def _begins_as_image(entry: os.DirEntry[str]) -> bool:
             start = file.read(12)
     except OSError:
         return False
-    return start.startswith(BEGINNINGS) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
+    return start.startswith(SIGNATURES) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
 
 
-def _levels(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Listing]:
-    waiting = [folder]
-    while waiting:
-        current = waiting.pop()
-        identity = _identity(current)
-        if identity not in seen:
-            seen.add(identity)
-            listing = look(current)
+def _walk_folders(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Listing]:
+    """Yield the listing of `folder` and of each folder in it that was not visited yet."""
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        identity = _identify_folder(current)
+        if identity not in visited:
+            visited.add(identity)
+            listing = list_folder(current)
             yield listing
-            waiting += reversed(listing.folders)
+            pending += reversed(listing.folders)
 
 
-def _identity(folder: Path) -> tuple[int, int]:
+def _identify_folder(folder: Path) -> tuple[int, int]:
+    """Return device and inode of a folder, (0, 0) if it cannot be read."""
     try:
         status = folder.stat()
     except OSError:
@@ -125,45 +132,46 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-CHUNK = 64  # files a task: one file a task spends more on hand-over than on decoding
-HANG = 300.0  # seconds in which not one file was read or decoded
-HELD = 32 * 2**20  # bytes of files in memory; what does not fit is read a second time
+CHUNK_SIZE = 64  # files per task: with one, handing over would cost more than decoding
+MAX_IDLE_SECONDS = 300.0  # without a single file read or decoded
+MAX_HELD_BYTES = 32 * 2**20  # of files kept in memory; other files are read a second time
 
-Outcome = str | DecodeError  # of reading a file: the digest of its content, or why there is none
+DigestOrError = str | DecodeError
+"""The SHA-256 of a file in hexadecimal, or the reason why it cannot be read."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 @final
-class Reader:
-    """Reads files for threads.
+class FileReader:
+    """Reads and hashes files in threads, and keeps the content of some for `read_content`.
 
     Args:
-        known: Digests whose content nobody will ask for.
+        known_digests: digests whose content is not needed.
     """
 
-    def __init__(self, known: Collection[str]) -> None:
-        self._known = known
+    def __init__(self, known_digests: Collection[str]) -> None:
+        self._known_digests = known_digests
         self._held: dict[str, bytes] = {}
-        self._room = HELD
+        self._free_bytes = MAX_HELD_BYTES
         self._lock = threading.Lock()
 
-    def digest(self, path: Path) -> Outcome:
-        """The SHA-256 of a file, in hexadecimal, or why it could not be read."""
+    def compute_digest(self, path: Path) -> DigestOrError:
+        """Return the SHA-256 of a file in hexadecimal, or the reason why it cannot be read."""
         try:
             data = read_file(path)
         except DecodeError as error:
             return error
         digest = hashlib.sha256(data).hexdigest()
-        if digest not in self._known:
+        if digest not in self._known_digests:
             with self._lock:
-                if digest not in self._held and len(data) <= self._room:
+                if digest not in self._held and len(data) <= self._free_bytes:
                     self._held[digest] = data
-                    self._room -= len(data)
+                    self._free_bytes -= len(data)
         return digest
 
-    def content(self, paths: Sequence[Path], digest: str) -> bytes:
-        """The bytes with this digest, once: held, or from the first of `paths` that has them still.
+    def read_content(self, paths: Sequence[Path], digest: str) -> bytes:
+        """Return the bytes with this digest, from memory or from the first path that has them.
 
         Raises:
             DecodeError: no file has this content any more.
@@ -171,7 +179,7 @@ class Reader:
         data = self._held.pop(digest, None)
         if data is not None:
             return data
-        problem = DecodeError("changed while reading", "its content is not what it was before")
+        problem = DecodeError("changed while reading", "its content differs from the first reading")
         for path in paths:
             try:
                 data = read_file(path)
@@ -183,46 +191,47 @@ class Reader:
         raise problem
 
 
-def in_chunks(
+def map_in_chunks(
     function: Callable[[Item], Result],
     items: Sequence[Item],
     threads: int,
     *,
-    finish: Callable[[list[Result]], list[Result]] = lambda made: made,
-    name: Callable[[Item], object] = lambda item: item,
+    finish: Callable[[list[Result]], list[Result]] = lambda results: results,
+    get_name: Callable[[Item], object] = lambda item: item,
 ) -> Generator[list[Result], None, None]:
-    """Results of `function`, in order, `CHUNK` at a time; an interruption drops what is waiting.
+    """Yield the results of `function` in order, `CHUNK_SIZE` at a time.
 
-    At most two chunks a thread are ahead of what was taken, so that memory stays flat.
+    At most two chunks per thread are ahead of the consumer, so that memory use is bounded. Closing
+    the generator cancels the pending chunks.
 
     Args:
         function: reads or decodes one file.
-        items: what it takes.
-        threads: how many call it.
-        finish: what the results of a chunk become, in the same thread.
-        name: of the file of an item, for people.
+        items: arguments of the function.
+        threads: number of threads that call it.
+        finish: applied to the results of each chunk, in the same thread.
+        get_name: returns the name of the file of an item, for error messages.
 
     Raises:
-        VedutaError: for `HANG` seconds no call has come back.
+        VedutaError: no call returned for `MAX_IDLE_SECONDS`.
     """
-    crew = _Crew(function, items, finish)
+    workers = _ChunkWorkers(function, items, finish)
     pool = ThreadPoolExecutor(threads)
-    ahead: deque[Future[list[Result]]] = deque()
+    pending: deque[Future[list[Result]]] = deque()
     try:
-        for start in range(0, len(items), CHUNK):
-            ahead.append(pool.submit(crew.run, start))
-            if len(ahead) > 2 * threads:
-                yield crew.result_of(ahead.popleft(), name)
-        while ahead:
-            yield crew.result_of(ahead.popleft(), name)
+        for start in range(0, len(items), CHUNK_SIZE):
+            pending.append(pool.submit(workers.run, start))
+            if len(pending) > 2 * threads:
+                yield workers.wait_for(pending.popleft(), get_name)
+        while pending:
+            yield workers.wait_for(pending.popleft(), get_name)
     finally:
-        crew.left = True
-        pool.shutdown(wait=not crew.hung, cancel_futures=True)
+        workers.is_cancelled = True
+        pool.shutdown(wait=not workers.is_stuck, cancel_futures=True)
 
 
 @final
-class _Crew(Generic[Item, Result]):
-    """What the threads of `in_chunks` share."""
+class _ChunkWorkers(Generic[Item, Result]):
+    """The state that the threads of `map_in_chunks` share."""
 
     def __init__(
         self,
@@ -230,42 +239,43 @@ class _Crew(Generic[Item, Result]):
         items: Sequence[Item],
         finish: Callable[[list[Result]], list[Result]],
     ) -> None:
-        self.left = self.hung = False
+        self.is_cancelled = self.is_stuck = False
         self._function, self._items, self._finish = function, items, finish
-        self._made = 0
-        self._under_way: dict[int, Item] = {}
-        self._idle = Idle()
+        self._call_count = 0
+        self._current_items: dict[int, Item] = {}
+        self._idle = IdleTimer()
 
     def run(self, start: int) -> list[Result]:
-        """The results of a chunk; fewer where everything is left."""
-        made = []
-        for item in self._items[start : start + CHUNK]:
-            if self.left:
+        """Return the results of the chunk at `start`, or fewer if everything is cancelled."""
+        results = []
+        for item in self._items[start : start + CHUNK_SIZE]:
+            if self.is_cancelled:
                 break
-            self._under_way[start] = item
-            made.append(self._function(item))
-            self._made += 1  # by any thread; a count that one loses is made up by the next
-        self._under_way.pop(start, None)
-        return self._finish(made)
+            self._current_items[start] = item
+            results.append(self._function(item))
+            self._call_count += 1  # without a lock: that it changes is enough
+        self._current_items.pop(start, None)
+        return self._finish(results)
 
-    def result_of(
-        self, chunk: Future[list[Result]], name: Callable[[Item], object]
+    def wait_for(
+        self, chunk: Future[list[Result]], get_name: Callable[[Item], object]
     ) -> list[Result]:
-        """Wait for a chunk, as long as calls come back.
+        """Return the results of a chunk; wait as long as calls return.
 
         Raises:
-            VedutaError: none does.
+            VedutaError: no call returned for `MAX_IDLE_SECONDS`.
         """
         while True:
             try:
-                return chunk.result(timeout=POLL)
-            except NotYet:
-                if chunk.done():  # by now; or the error was the function's own
+                return chunk.result(timeout=POLL_SECONDS)
+            except TimeoutError:
+                if chunk.done():  # in the meantime, or the function raised a TimeoutError itself
                     return chunk.result()
-            if self._idle.seconds(self._made) > HANG:
-                self.hung = True
-                stuck = ", ".join(sorted(str(name(item)) for item in self._under_way.values()))
+            if self._idle.measure(self._call_count) > MAX_IDLE_SECONDS:
+                self.is_stuck = True
+                names = sorted(str(get_name(item)) for item in self._current_items.values())
                 raise VedutaError(
-                    f"files must come within {HANG:g} s; these did not: {stuck}: see whether their "
-                    "disk or network answers, and run it again"
+                    f"a file must be readable within {MAX_IDLE_SECONDS:g} s; these are not: "
+                    f"{', '.join(names)}: check the disk or network that they are on, and run the "
+                    "command again"
                 )

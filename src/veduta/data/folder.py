@@ -1,4 +1,4 @@
-"""Find the labeled images of a folder or a table and recognize its layout."""
+"""Find the labeled images of a folder or a table, and recognize the layout."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,164 +6,46 @@ from difflib import get_close_matches
 from pathlib import Path
 from unicodedata import normalize
 
-from veduta.config.parsing import suggestion
-from veduta.data.files import below, exists, look
+from veduta.data.files import find_images, list_folder, path_exists
 from veduta.data.sample import (
     CLASS_FOLDERS,
-    SHOWN,
+    MAX_EXAMPLES,
+    PREDICT,
     SPLIT_FOLDERS,
     SPLITS,
+    TEST,
+    TRAIN,
+    VALIDATION,
     Folder,
     Sample,
-    some,
-    split_of,
-    splits_of,
+    abbreviate_names,
+    parse_split,
+    parse_splits,
 )
 from veduta.data.table import read_table
-from veduta.errors import InputError
+from veduta.errors import InputError, suggest_name
 
-
-def class_faults(data: Folder) -> list[str]:
-    """What is wrong with the classes of a data set."""
-    faults = []
-    if not data.classes and data.layout == SPLIT_FOLDERS:
-        rule = f"split folders need a train/ with images among them; {data.root} has none"
-        return [f"{rule}; add it, or keep one folder a class without splits"]
-    if not data.classes:
-        return [f"there must be images to train on; {data.root} has none; add some"]
-    faults += [
-        f"the name of a class must be UTF-8, so that a model can carry it; rename {name!r}"
-        for name in data.classes
-        if not _is_unicode(name)
-    ]
-    if len(data.classes) == 1:
-        inner = data.root / data.classes[0]
-        deeper = data.layout == CLASS_FOLDERS and look(inner).folders
-        faults.append(
-            f"a classifier needs at least two classes; {data.root} has only {data.classes[0]!r}; "
-            + (f"did you mean {str(inner)!r}?" if deeper else "add another")
-        )
-    return faults + _twin_faults(data.classes) + _stranger_faults(data)
-
-
-def _twin_faults(classes: Sequence[str]) -> list[str]:
-    """Classes whose names a person would take for one; of many, the first few.
-
-    Letters that differ in case are classes of their own, as in pictures of handwriting.
-    """
-    rule = "classes must differ in more than case, spaces and how their letters are encoded"
-    groups: dict[str, list[str]] = {}
-    for name in classes:
-        groups.setdefault(_folded(name), []).append(name)
-    twins = [names for names in groups.values() if len(names) > 1 and not _are_letters(names)]
-    faults = [
-        f"{rule}; got {' and '.join(map(ascii if _look_alike(names) else repr, names))}; give "
-        "their images one label, or rename one of them"
-        for names in twins[:SHOWN]
-    ]
-    if len(twins) > SHOWN:
-        faults.append(f"{rule}; {len(twins) - SHOWN} more groups of classes do not")
-    return faults
-
-
-def _stranger_faults(data: Folder) -> list[str]:
-    """Classes that only validation or test images have; of many, the first few by name."""
-    rule, known, faults = "classes come from the training images", set(data.classes), []
-    for split in ("test", "validation"):
-        found = {str(sample.label) for sample in data.samples if sample.split == split}
-        strangers = sorted(found - known)
-        faults += [
-            f"{rule}; {split} has {label!r}, which they lack; {_cure(label, data.classes)}"
-            for label in strangers[:SHOWN]
-        ]
-        if len(strangers) > SHOWN:
-            faults.append(f"{rule}; {split} has {len(strangers) - SHOWN} more that they lack")
-    return faults
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _cure(label: str, classes: Sequence[str]) -> str:
-    """What a class may be that training does not know.
-
-    Names that look the same may be written in two ways: a Mac keeps the letters of é apart.
-    """
-    twins = [name for name in classes if _folded(name) == _folded(label)]
-    close = twins or get_close_matches(label, classes, n=1)
-    if not close:
-        return "add it to them, or take it out"
-    same = _look_alike([close[0], label])
-    how = f" They look alike, but {close[0]!a} is not {label!a}" if same else ""
-    return f"did you mean {close[0]!r}?{how}"
-
-
-def _look_alike(names: Sequence[str]) -> bool:
-    """Whether some of these names differ in nothing that can be seen."""
-    return len({_normalized(name) for name in names}) < len(names)
-
-
-def _are_letters(names: Sequence[str]) -> bool:
-    """Whether these names are different single characters."""
-    return not _look_alike(names) and all(len(_normalized(name)) == 1 for name in names)
-
-
-def _normalized(name: str) -> str:
-    """A name with each letter and each space written in one way."""
-    return " ".join(normalize("NFC", name).split())
-
-
-def _folded(name: str) -> str:
-    return _normalized(name).casefold()
-
-
-__all__ = ["Folder", "Sample", "read_folder", "read_images"]
-
-TABLE = "name that of each image in a .csv file with the columns image_path,label"
-
-
-@dataclass(slots=True)
-class _Found:
-    """What the walk has collected so far."""
-
-    root: Path
-    samples: list[Sample] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    ignored: int = 0
-
-    def add(self, folder: Path, label: str | None, split: str | None) -> int:
-        """Take in every image below `folder`; how many there are."""
-        listing = below(folder)
-        self.ignored += listing.ignored
-        self.faults += listing.faults
-        for path in listing.images:
-            name = path.relative_to(self.root).as_posix()
-            self.samples.append(Sample(path, name, label, split))
-        return len(listing.images)
+TABLE_CURE = "list the label of each image in a .csv file with the columns image_path,label"
 
 
 def read_folder(root: str | Path, *, classes: Sequence[str] | None = None) -> Folder:
     """Find the samples of a data set.
 
-    Images in folders below a class folder belong to the class. Classes come from the training
-    images and are matched by name in the other splits. Images to be predicted have no label.
+    Images in subfolders of a class folder belong to the class. The classes are those of the
+    training images, and are matched by name in the other splits. Images to be predicted have no
+    label.
 
     Args:
-        root: A folder of class folders or of split folders, or a CSV file.
-        classes: Those of a model that is to be judged on the data. Then nothing need be there to
-            train on, and which labels are among them is for the caller to say.
+        root: a folder of class folders or of split folders, or a CSV file.
+        classes: the classes of a model that is evaluated on the data. Then training images are not
+            required, and the caller checks the labels.
 
     Raises:
-        InputError: there is nothing to train on, or something contradicts the layout; every fault
-            that was found.
+        InputError: there are no training images, or something contradicts the layout; lists every
+            fault.
     """
     root = Path(root)
-    if not exists(root):
+    if not path_exists(root):
         raise InputError(f"data must be a folder or a .csv file; {str(root)!r} does not exist")
     if root.is_dir():
         data, faults = _read_tree(root)
@@ -174,146 +56,275 @@ def read_folder(root: str | Path, *, classes: Sequence[str] | None = None) -> Fo
             f"data must be a folder of class folders, or a .csv file; {str(root)!r} is neither"
         )
     if classes is None and (data.classes or not faults):
-        faults += class_faults(data)
+        faults += find_class_faults(data)
     if error := InputError.unless_empty(faults):
         raise error
     return data if classes is None else replace(data, classes=tuple(classes))
 
 
 def read_images(paths: Iterable[str | Path]) -> tuple[Sample, ...]:
-    """Images to be predicted: files as given, and every image below the folders given.
+    """Find the images to be predicted: the given files, and every image in the given folders.
 
-    Names are the paths as a user would type them; order is the given one, sorted within a folder.
-    What is given twice stands in the result twice, so that it can be laid beside what was given.
+    Names are the paths as given; the order is that of `paths`, and sorted in a folder. A path that
+    is given twice has two samples, so that the result matches the input.
 
     Raises:
-        InputError: some paths do not exist, or there is no image among them.
+        InputError: some paths do not exist, or there are no images.
     """
-    typed = list(paths)
-    if missing := [str(path) for path in typed if not exists(Path(path))]:
-        raise InputError(f"every path must exist; not so: {some(missing)}; correct the paths")
-    given = list(map(Path, typed))
-    listings = {path: below(path) for path in dict.fromkeys(given) if path.is_dir()}
+    given_paths = list(paths)
+    if missing := [str(path) for path in given_paths if not path_exists(Path(path))]:
+        raise InputError(
+            f"every path must exist; these do not: {abbreviate_names(missing)}; correct the paths"
+        )
+    typed_paths = list(map(Path, given_paths))
+    listings = {path: find_images(path) for path in dict.fromkeys(typed_paths) if path.is_dir()}
     faults = [fault for listing in listings.values() for fault in listing.faults]
     faults += [
-        f"a folder to predict must hold images; {path} holds none"
+        f"a folder to predict must contain images; {path} contains none"
         for path, listing in listings.items()
         if not listing.images
     ]
-    if not given:
-        faults.append("there must be something to predict; no path was given")
+    if not typed_paths:
+        faults.append("there must be an image to predict; no path was given")
     if error := InputError.unless_empty(faults):
         raise error
     return tuple(
         Sample(image, image.as_posix(), None, None)
-        for path in given
+        for path in typed_paths
         for image in (listings[path].images if path in listings else [path])
     )
 
 
+@dataclass(slots=True)
+class _Tree:
+    """Samples, faults and ignored entries that were collected so far."""
+
+    root: Path
+    samples: list[Sample] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    ignored: int = 0
+
+    def add_images(self, folder: Path, label: str | None, split: str | None) -> int:
+        """Add every image in `folder` and its subfolders, and return their number."""
+        listing = find_images(folder)
+        self.ignored += listing.ignored
+        self.faults += listing.faults
+        for path in listing.images:
+            name = path.relative_to(self.root).as_posix()
+            self.samples.append(Sample(path, name, label, split))
+        return len(listing.images)
+
+
 def _read_tree(root: Path) -> tuple[Folder, list[str]]:
-    found = _Found(root)
-    top = look(root)
-    found.ignored += top.ignored
-    found.faults += top.faults
-    named = splits_of([folder.name for folder in top.folders])
-    if named:
+    """Return the data set in a folder, and the faults of its layout."""
+    tree = _Tree(root)
+    top = list_folder(root)
+    tree.ignored += top.ignored
+    tree.faults += top.faults
+    split_by_name = parse_splits([folder.name for folder in top.folders])
+    if split_by_name:
         layout = SPLIT_FOLDERS
-        found.ignored += len(top.images)
-        splits = {folder: named[folder.name] for folder in top.folders if folder.name in named}
-        _read_splits(found, splits, [folder for folder in top.folders if folder not in splits])
+        tree.ignored += len(top.images)
+        splits = {f: split_by_name[f.name] for f in top.folders if f.name in split_by_name}
+        _read_splits(tree, splits, [folder for folder in top.folders if folder not in splits])
     else:
         layout = CLASS_FOLDERS
-        _read_classes(found, root, None)
-    samples = sorted(found.samples, key=lambda sample: sample.name)
-    trained = {sample.label for sample in samples if sample.split in {None, "train"}}
-    classes = tuple(sorted(label for label in trained if label is not None))
-    return Folder(root, layout, classes, tuple(samples), found.ignored), found.faults
+        _read_classes(tree, root, None)
+    samples = sorted(tree.samples, key=lambda sample: sample.name)
+    train_labels = {sample.label for sample in samples if sample.split in {None, TRAIN}}
+    classes = tuple(sorted(label for label in train_labels if label is not None))
+    return Folder(root, layout, classes, tuple(samples), tree.ignored), tree.faults
 
 
-def _read_splits(found: _Found, splits: Mapping[Path, str], others: Sequence[Path]) -> None:
-    by_split: dict[str, list[Path]] = {}
+def _read_splits(tree: _Tree, splits: Mapping[Path, str], others: Sequence[Path]) -> None:
+    """Add the images of split folders; other folders with images are a fault."""
+    folders_by_split: dict[str, list[Path]] = {}
     for folder, split in splits.items():
-        by_split.setdefault(split, []).append(folder)
+        folders_by_split.setdefault(split, []).append(folder)
     for folder in others:
-        if below(folder).images:
-            found.faults.append(
-                f"beside {next(iter(splits)).name}/ stand only splits; got {folder.name}/; "
-                f"{suggestion(folder.name.lower(), SPLITS)}; where they are classes, {TABLE}"
+        if find_images(folder).images:
+            tree.faults.append(
+                f"next to {next(iter(splits)).name}/ there may be only splits; got {folder.name}/; "
+                f"{suggest_name(folder.name.lower(), SPLITS)}; if they are classes, {TABLE_CURE}"
             )
         else:
-            found.ignored += 1
-    for split, same in by_split.items():
-        if len(same) > 1:
-            names = " and ".join(f"{folder.name}/" for folder in same)
-            found.faults.append(f"a split has one folder; {names} both mean {split}; keep one")
-        elif split == "predict":
-            found.add(_undoubled(same[0]), None, split)
+            tree.ignored += 1
+    for split, folders in folders_by_split.items():
+        if len(folders) > 1:
+            names = " and ".join(f"{folder.name}/" for folder in folders)
+            tree.faults.append(f"a split has one folder; {names} both mean {split}; keep one")
+        elif split == PREDICT:
+            tree.add_images(_enter_doubled_folder(folders[0]), None, split)
         else:
-            _read_classes(found, _undoubled(same[0]), split)
+            _read_classes(tree, _enter_doubled_folder(folders[0]), split)
 
 
-def _undoubled(folder: Path) -> Path:
-    """The inner one of Kaggle's seg_train/seg_train, where the outer one holds nothing else."""
-    listing = look(folder)
+def _enter_doubled_folder(folder: Path) -> Path:
+    """Return the inner folder of seg_train/seg_train if the outer one contains nothing else."""
+    listing = list_folder(folder)
     if len(listing.folders) != 1 or listing.images:
         return folder
     inner = listing.folders[0]
-    same = inner.name.casefold() == folder.name.casefold()
-    return inner if same or split_of(inner.name) == (split_of(folder.name) or "") else folder
+    has_same_name = inner.name.casefold() == folder.name.casefold()
+    has_same_split = parse_split(inner.name) == (parse_split(folder.name) or "")
+    return inner if has_same_name or has_same_split else folder
 
 
-def _read_classes(found: _Found, folder: Path, split: str | None) -> None:
-    """Each folder in `folder` is a class."""
-    listing = look(folder)
-    where = folder if split is None else f"{folder.relative_to(found.root).as_posix()}/"
+def _read_classes(tree: _Tree, folder: Path, split: str | None) -> None:
+    """Add the images of class folders."""
+    listing = list_folder(folder)
+    name = str(folder) if split is None else f"{folder.relative_to(tree.root).as_posix()}/"
     if not listing.folders:
-        loose = f"images directly in it: {len(listing.images)}"
-        cure = "or call the folder predict/" if split == "test" else "and name each after its class"
-        found.faults.append(f"{where} must hold one folder a class; {loose}; make them, {cure}")
+        images = f"images directly in it: {len(listing.images)}"
+        cure = "or name the folder predict/" if split == TEST else "named after the classes"
+        tree.faults.append(f"{name} must contain a folder per class; {images}; create them, {cure}")
         return
-    if split in {None, "train"} and (inner := _shared_folders(listing.folders)):
-        found.faults.append(_no_classes(str(where), listing.folders, inner))
+    if split in {None, TRAIN} and (shared_names := _find_shared_names(listing.folders)):
+        tree.faults.append(_describe_shared_names(name, listing.folders, shared_names))
         return
-    found.ignored += len(listing.images) + (listing.ignored if split else 0)
-    empty = [one.name for one in listing.folders if not found.add(one, one.name, split)]
-    if empty and split in {None, "train"}:
-        found.faults.append(
-            f"every class folder in {where} must hold an image; none in {some(empty)}; add images, "
-            "or remove the folders"
+    tree.ignored += len(listing.images) + (listing.ignored if split else 0)
+    empty = [
+        class_folder.name
+        for class_folder in listing.folders
+        if not tree.add_images(class_folder, class_folder.name, split)
+    ]
+    if empty and split in {None, TRAIN}:
+        tree.faults.append(
+            f"every class folder in {name} must contain an image; {abbreviate_names(empty)} "
+            "contain none; add images, or remove the folders"
         )
 
 
-def _shared_folders(folders: Sequence[Path]) -> list[str]:
-    """Names of the folders, two or more, in each of `folders`; none if these are classes.
+def _find_shared_names(folders: Sequence[Path]) -> list[str]:
+    """Return the names of the subfolders that all of `folders` have; none if these are classes.
 
-    Folders of which each holds nothing but folders, and the same ones, are splits, sources or
-    kinds of image. Those of the one with the fewest count: a split may lack a class.
+    If each of the folders contains only folders, and the same ones, these are splits, sources or
+    kinds of images. The folder with the fewest subfolders decides, as a split may lack a class.
     """
-    names: list[set[str]] = []
+    subfolder_names: list[set[str]] = []
     for folder in folders:
-        listing = look(folder)
+        listing = list_folder(folder)
         while len(listing.folders) == 1 and not listing.images:
-            listing = look(listing.folders[0])
+            listing = list_folder(listing.folders[0])
         if listing.images:
             return []
-        names.append({inner.name for inner in listing.folders})
-    shared = set[str].intersection(*names)
-    fewest = min(map(len, names))
-    return sorted(shared) if len(names) > 1 and len(shared) == fewest > 1 else []
+        subfolder_names.append({subfolder.name for subfolder in listing.folders})
+    shared = set[str].intersection(*subfolder_names)
+    fewest = min(map(len, subfolder_names))
+    return sorted(shared) if len(folders) > 1 and len(shared) == fewest > 1 else []
 
 
-def _no_classes(where: str, folders: Sequence[Path], inner: Sequence[str]) -> str:
-    """Why `folders`, of which each holds folders called `inner`, are no classes."""
+def _describe_shared_names(name: str, folders: Sequence[Path], shared_names: Sequence[str]) -> str:
+    """Return the fault of a folder whose subfolders all contain folders of the same names."""
     names = [folder.name for folder in folders]
-    if all(split_of(name) for name in inner):
-        cure = f"put the splits above the classes: {inner[0]}/{names[0]}/"
+    if all(parse_split(shared_name) for shared_name in shared_names):
+        cure = f"put the splits above the classes: {shared_names[0]}/{names[0]}/"
     else:
         cure = (
-            "where they are splits, call them train/, validation/ and test/; where they are "
-            f"classes, {TABLE}"
+            "if they are splits, name them train/, validation/ and test/; if they are classes, "
+            f"{TABLE_CURE}"
         )
     return (
-        f"folders of classes must not all hold the same folders; in {where} {some(names)} hold "
-        f"{some(inner)} each; {cure}"
+        f"class folders must not all contain the same folders; in {name} "
+        f"{abbreviate_names(names)} contain {abbreviate_names(shared_names)} each; {cure}"
     )
+
+
+def find_class_faults(data: Folder) -> list[str]:
+    """Return the faults of the classes of a data set."""
+    faults = []
+    if not data.classes and data.layout == SPLIT_FOLDERS:
+        rule = f"split folders must include a train/ with images; {data.root} has none"
+        return [f"{rule}; add it, or use a folder per class without splits"]
+    if not data.classes:
+        return [f"there must be images to train on; {data.root} has none; add some"]
+    faults += [
+        f"class names must be valid Unicode, so that a model can store them; rename {name!r}"
+        for name in data.classes
+        if not _is_unicode(name)
+    ]
+    if len(data.classes) == 1:
+        inner = data.root / data.classes[0]
+        has_subfolders = data.layout == CLASS_FOLDERS and list_folder(inner).folders
+        faults.append(
+            f"a classifier needs at least two classes; {data.root} has only {data.classes[0]!r}; "
+            + (f"did you mean {str(inner)!r}?" if has_subfolders else "add another")
+        )
+    return faults + _find_similar_class_names(data.classes) + _find_unknown_classes(data)
+
+
+def _find_similar_class_names(classes: Sequence[str]) -> list[str]:
+    """Return faults for the first few groups of class names that a reader takes for one.
+
+    Single letters that differ in case are different classes, as in images of handwriting.
+    """
+    rule = "class names must differ in more than case, spaces and Unicode encoding"
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(_fold_case(name), []).append(name)
+    similar = [g for g in groups.values() if len(g) > 1 and not _are_single_letters(g)]
+    faults = [
+        f"{rule}; got {' and '.join(map(ascii if _look_alike(names) else repr, names))}; give "
+        "their images one label, or rename one of them"
+        for names in similar[:MAX_EXAMPLES]
+    ]
+    if len(similar) > MAX_EXAMPLES:
+        faults.append(f"{rule}; {len(similar) - MAX_EXAMPLES} more groups do not")
+    return faults
+
+
+def _find_unknown_classes(data: Folder) -> list[str]:
+    """Return faults for the first few classes that only validation or test images have."""
+    rule, known, faults = "every class must have training images", set(data.classes), []
+    for split in (TEST, VALIDATION):
+        labels = {str(sample.label) for sample in data.samples if sample.split == split}
+        unknown = sorted(labels - known)
+        faults += [
+            f"{rule}; {label!r} has images in {split} only; {_suggest_class(label, data.classes)}"
+            for label in unknown[:MAX_EXAMPLES]
+        ]
+        if len(unknown) > MAX_EXAMPLES:
+            faults.append(f"{rule}; {len(unknown) - MAX_EXAMPLES} more in {split} have none")
+    return faults
+
+
+def _suggest_class(label: str, classes: Sequence[str]) -> str:
+    """Return the cure for a label that training does not know.
+
+    Names that look the same may differ in Unicode encoding: macOS decomposes letters like é.
+    """
+    similar = [name for name in classes if _fold_case(name) == _fold_case(label)]
+    candidates = similar or get_close_matches(label, classes, n=1)
+    if not candidates:
+        return "add training images, or remove the class"
+    candidate = candidates[0]
+    encodings = f" They look alike, but {candidate!a} is not {label!a}"
+    return f"did you mean {candidate!r}?{encodings if _look_alike([candidate, label]) else ''}"
+
+
+def _is_unicode(name: str) -> bool:
+    """Return whether a name can be encoded, which undecodable bytes of a file name cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _look_alike(names: Sequence[str]) -> bool:
+    """Return whether two of the names differ only in spaces and Unicode encoding."""
+    return len({_normalize_name(name) for name in names}) < len(names)
+
+
+def _are_single_letters(names: Sequence[str]) -> bool:
+    """Return whether the names are different single characters."""
+    return not _look_alike(names) and all(len(_normalize_name(name)) == 1 for name in names)
+
+
+def _normalize_name(name: str) -> str:
+    """Return a name with one encoding per letter and single spaces."""
+    return " ".join(normalize("NFC", name).split())
+
+
+def _fold_case(name: str) -> str:
+    return _normalize_name(name).casefold()

@@ -1,164 +1,89 @@
-"""Decode and resize every image once; keep the pixels in the cache, keyed by content."""
+"""Decode and resize every image once, and keep the pixels in the cache, keyed by content.
 
+`load_pixels` is for data sets, which are used more than once; `decode_samples` decodes images
+without the cache, for prediction, explanation and the pictures of reports.
+"""
+
+import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
-from veduta.data.decode import DECODER, Picture, calm, picture_of
-from veduta.data.files import Outcome, Reader, in_chunks
-from veduta.data.resize import Resize
+from veduta.data.decode import (
+    DECODER,
+    DecodedFile,
+    decode,
+    decode_with_properties,
+    filter_pillow_warnings,
+    read_file,
+)
+from veduta.data.files import DigestOrError, FileReader, map_in_chunks
 from veduta.data.row_store import Block, Rows, RowStore
 from veduta.data.sample import Sample
-from veduta.data.traits import Traits, known_traits, rows_of, sight_of, trait_store
+from veduta.data.traits import (
+    Traits,
+    compute_trait_rows,
+    load_traits,
+    measure_partial_traits,
+    open_trait_store,
+)
 from veduta.errors import DecodeError
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is wanted of every image, and where its row is kept.
-
-    Attributes:
-        store: Of the rows.
-        make: A picture to its row, in one of the threads.
-        finish: Where there is more to do that many images share: `make` gives what it needs, and
-            this makes of several such their rows.
-    """
-
-    store: RowStore
-    make: Callable[[Picture], Any]
-    finish: Callable[[Sequence[Any]], Iterable[NDArray[Any]]] | None = None
-
-
-def silent(done: int, total: int) -> None:
-    """No progress shown."""
-
-
-def make_rows(
-    samples: Sequence[Sample],
-    wanted: Sequence[Wanted],
-    *,
-    progress: Progress = silent,
-    threads: int,
-) -> tuple[list[Outcome], list[frozenset[str]]]:
-    """Fill the stores of `wanted` with the rows of `samples`.
-
-    Args:
-        samples: Files to read; their order is the order of the result.
-        wanted: At least one; each is made from the same decoding.
-        progress: Called with (files done, files in all).
-        threads: How many threads read and decode; they do not change the result.
-
-    Returns:
-        For each sample the SHA-256 of its file, under which its rows are, or why it has none; for
-        each of `wanted` the keys that were not in its store.
-
-    Raises:
-        InputError: the disk has no room for the rows, or the cache cannot be written.
-    """
-    known = frozenset.intersection(*(frozenset(one.store.known()) for one in wanted))
-    reader = Reader(known)
-    outcomes: list[Outcome] = []
-    done = 0
-    for found in in_chunks(reader.digest, [sample.path for sample in samples], threads):
-        outcomes += found
-        done += sum(isinstance(one, DecodeError) or one in known for one in found)
-        progress(done, len(samples))
-    sources: dict[str, list[Path]] = defaultdict(list)
-    for sample, outcome in zip(samples, outcomes, strict=True):
-        if isinstance(outcome, str):
-            sources[outcome].append(sample.path)
-    failures: dict[str, DecodeError] = {}
-    with ExitStack() as stack:
-        stack.enter_context(calm())
-        blocks = [stack.enter_context(one.store.fill(list(sources))) for one in wanted]
-        jobs = [_Job(one, block) for one, block in zip(wanted, blocks, strict=True)]
-        making = _filled(jobs, reader, sources, threads)
-        for made in stack.enter_context(closing(making)):
-            failures |= {key: error for key, error, _ in made if error}
-            done += sum(len(sources[key]) for key, _, _ in made)
-            progress(done, len(samples))
-    outcomes = [failures.get(one, one) if isinstance(one, str) else one for one in outcomes]
-    return outcomes, [frozenset(block.keys) for block in blocks]
-
-
-@final
-class _Job:
-    """One of the wanted, and the block that its missing rows go to."""
-
-    def __init__(self, wanted: Wanted, block: Block) -> None:
-        self.places = {key: index for index, key in enumerate(block.keys)}
-        self._wanted, self._block = wanted, block
-
-    def take(self, key: str, picture: Picture) -> object:
-        """Write the row of a picture, where it is missing; or give what is to be finished."""
-        if key not in self.places:
-            return None
-        made = self._wanted.make(picture)
-        if self._wanted.finish is not None:
-            return made
-        self._block.write(self.places[key], made)
-        return None
-
-    def finish(self, made: Mapping[str, object]) -> None:
-        """Write the rows of what was given, by key."""
-        if made and self._wanted.finish is not None:
-            rows = self._wanted.finish(list(made.values()))
-            for key, row in zip(made, rows, strict=True):
-                self._block.write(self.places[key], row)
-
-    def drop(self, key: str) -> None:
-        """There is no row for a key."""
-        if key in self.places:
-            self._block.drop(self.places[key])
-
-
-Made = tuple[str, DecodeError | None, list[object]]
-"""Of a key: why it has no rows, where it has none, and what each job has to finish."""
-
-
-def _filled(
-    jobs: Sequence[_Job], reader: Reader, sources: Mapping[str, Sequence[Path]], threads: int
-) -> Generator[list[Made], None, None]:
-    """Fill the rows of `jobs`; yields what came of each key."""
-
-    def make(key: str) -> Made:
-        try:
-            picture = picture_of(reader.content(sources[key], key))
-        except DecodeError as error:
-            for job in jobs:
-                job.drop(key)
-            return key, error, [None] * len(jobs)
-        return key, None, [job.take(key, picture) for job in jobs]
-
-    def finish(chunk: list[Made]) -> list[Made]:
-        for number, job in enumerate(jobs):
-            job.finish({key: made[number] for key, _, made in chunk if made[number] is not None})
-        return [(key, error, []) for key, error, _ in chunk]
-
-    keys = [key for key in sources if any(key in job.places for job in jobs)]
-    return in_chunks(make, keys, threads, finish=finish, name=lambda key: sources[key][0])
-
+from veduta.runtime.environment import count_cores
+from veduta.runtime.streams import derive_key, derive_sample_keys, shuffle
+from veduta.types import PixelArray, Progress, ignore_progress
 
 LEFT_OUT = "left out"
 
-__all__ = ["Image", "Pixels", "Rejection", "Resize", "gathered", "load_pixels", "pixel_store"]
+
+@final
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Resize an image to a square of `size` pixels per side, with antialiasing.
+
+    Training, evaluation and prediction all use it, so that a model sees images resized as those it
+    was trained on.
+
+    Attributes:
+        size: pixels per side.
+        filter: filter of Pillow: nearest, box, bilinear, hamming, bicubic or lanczos.
+        fit: "squash" uses the whole image; "crop" uses the largest centered square (the shorter
+            side is scaled to `size`, the rest is cut off).
+    """
+
+    size: int
+    filter: str = "bicubic"
+    fit: str = "squash"
+
+    def __call__(self, pixels: PixelArray) -> PixelArray:
+        """Return (H, W, 3) as (size, size, 3); an image of that size is returned unchanged."""
+        height, width = pixels.shape[:2]
+        if (height, width) == (self.size, self.size):
+            return pixels
+        left = top = 0.0
+        if self.fit == "crop":  # crops before scaling, so that a strip of 1 x 20000 stays small
+            shorter = min(height, width)
+            left, top = (width - shorter) / 2, (height - shorter) / 2
+        box = (left, top, width - left, height - top)
+        method = PillowImage.Resampling[self.filter.upper()]
+        image = PillowImage.fromarray(pixels).resize((self.size, self.size), method, box)
+        return np.asarray(image)
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A sample that was read.
+    """A readable image file.
 
     Attributes:
-        sample: Where it is, and what it is said to be.
-        digest: SHA-256 of its file, in hexadecimal.
-        traits: What the gate saw of it; None where it was not looked at.
+        sample: path, label and split.
+        digest: SHA-256 of the file, in hexadecimal.
+        traits: properties for the data checks; None if they were not measured.
     """
 
     sample: Sample
@@ -167,13 +92,13 @@ class Image:
 
     @property
     def content(self) -> str:
-        """What identical images share: that of decoded pixels; of the file, if not looked at."""
-        return self.traits.pixels if self.traits else self.digest
+        """A digest that identical images share: of the pixels, or of the file without traits."""
+        return self.traits.pixel_digest if self.traits else self.digest
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A line of `rejected.csv`: which file, what is wrong with it, what was done."""
+    """A row of `rejected.csv`: the name of a file, what is wrong with it, and the action taken."""
 
     name: str
     problem: str
@@ -181,27 +106,200 @@ class Rejection:
     action: str = LEFT_OUT
 
 
+@final
 @dataclass(frozen=True, slots=True)
-class Pixels:
-    """Images that could be read, with their pixels.
+class DecodedImage:
+    """A decoded image file.
 
     Attributes:
-        images: In the order of the samples, with their traits.
-        rows: uint8, (len(images), size, size, 3), aligned with `images`.
-        rejected: What could not be read, in the order of the samples.
-        reused: How many images were in the cache already.
-        decoded: How many were not.
+        sample: the file.
+        digest: SHA-256 of its content, in hexadecimal.
+        pixels: uint8 (height, width, 3), after the transform of `decode_samples`.
+    """
+
+    sample: Sample
+    digest: str
+    pixels: PixelArray
+
+
+def decode_samples(
+    samples: Sequence[Sample], transform: Callable[[PixelArray], PixelArray]
+) -> Iterator[DecodedImage | Rejection]:
+    """Yield each image in the order of the samples, or the reason why it cannot be decoded.
+
+    Threads decode ahead of the consumer by a bounded number of images.
+
+    Args:
+        samples: the files.
+        transform: applied to the pixels (height, width, 3) in the same thread, such as `Resize`.
+    """
+
+    def decode_sample(sample: Sample) -> DecodedImage | Rejection:
+        try:
+            data = read_file(sample.path)
+            digest = hashlib.sha256(data).hexdigest()
+            return DecodedImage(sample, digest, transform(decode(data)))
+        except DecodeError as error:
+            return Rejection(sample.name, error.problem, error.detail)
+
+    with closing(map_in_chunks(decode_sample, samples, count_cores())) as chunks:
+        for chunk in chunks:
+            yield from chunk
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RowKind:
+    """A kind of row that is computed from every image, and the store that keeps it.
+
+    Attributes:
+        store: store of the rows.
+        compute: computes the row of a decoded file, in one of the threads.
+        finish: if some work is shared by many images, `compute` returns intermediate results, and
+            this function computes the rows of several of them.
+    """
+
+    store: RowStore
+    compute: Callable[[DecodedFile], Any]
+    finish: Callable[[Sequence[Any]], Iterable[NDArray[Any]]] | None = None
+
+
+def fill_stores(
+    samples: Sequence[Sample],
+    kinds: Sequence[RowKind],
+    *,
+    progress: Progress = ignore_progress,
+    threads: int,
+) -> tuple[list[DigestOrError], list[frozenset[str]]]:
+    """Compute the missing rows of `samples` and keep them in the stores.
+
+    Args:
+        samples: files to read; their order is the order of the result.
+        kinds: at least one; a file is decoded once for all of them.
+        progress: called with the number of files done and of all files.
+        threads: number of threads that read and decode; the result does not depend on it.
+
+    Returns:
+        The SHA-256 of each file, which is the key of its rows, or the reason why it has none; and
+        the keys that were missing in each store.
+
+    Raises:
+        InputError: the disk has no space for the rows, or the cache cannot be written.
+    """
+    complete = frozenset.intersection(*(frozenset(kind.store.find_keys()) for kind in kinds))
+    reader = FileReader(complete)
+    outcomes: list[DigestOrError] = []
+    done = 0
+    paths = [sample.path for sample in samples]
+    for digests in map_in_chunks(reader.compute_digest, paths, threads):
+        outcomes += digests
+        done += sum(isinstance(item, DecodeError) or item in complete for item in digests)
+        progress(done, len(samples))
+    paths_by_digest: dict[str, list[Path]] = defaultdict(list)
+    for sample, outcome in zip(samples, outcomes, strict=True):
+        if isinstance(outcome, str):
+            paths_by_digest[outcome].append(sample.path)
+    failures: dict[str, DecodeError] = {}
+    with ExitStack() as stack:
+        stack.enter_context(filter_pillow_warnings())
+        blocks = [stack.enter_context(kind.store.fill(list(paths_by_digest))) for kind in kinds]
+        writers = [_RowWriter(kind, block) for kind, block in zip(kinds, blocks, strict=True)]
+        chunks = _write_rows(writers, reader, paths_by_digest, threads)
+        for chunk in stack.enter_context(closing(chunks)):
+            failures |= {key: error for key, error, _ in chunk if error}
+            done += sum(len(paths_by_digest[key]) for key, _, _ in chunk)
+            progress(done, len(samples))
+    outcomes = [failures.get(item, item) if isinstance(item, str) else item for item in outcomes]
+    return outcomes, [frozenset(block.keys) for block in blocks]
+
+
+@final
+class _RowWriter:
+    """Writes the missing rows of one kind to the block of its store."""
+
+    def __init__(self, kind: RowKind, block: Block) -> None:
+        self.index_by_key = {key: index for index, key in enumerate(block.keys)}
+        self._kind, self._block = kind, block
+
+    def write(self, key: str, file: DecodedFile) -> object:
+        """Write the row of a file if it is missing; return the result that is to be finished."""
+        if key not in self.index_by_key:
+            return None
+        result = self._kind.compute(file)
+        if self._kind.finish is not None:
+            return result
+        self._block.write(self.index_by_key[key], result)
+        return None
+
+    def finish(self, results: Mapping[str, object]) -> None:
+        """Compute and write the rows of intermediate results, by key."""
+        if results and self._kind.finish is not None:
+            rows = self._kind.finish(list(results.values()))
+            for key, row in zip(results, rows, strict=True):
+                self._block.write(self.index_by_key[key], row)
+
+    def drop(self, key: str) -> None:
+        """Leave the row of a key missing."""
+        if key in self.index_by_key:
+            self._block.drop(self.index_by_key[key])
+
+
+KeyResult = tuple[str, DecodeError | None, list[object]]
+"""A key, why it has no rows (None if it has), and the result of each writer to be finished."""
+
+
+def _write_rows(
+    writers: Sequence[_RowWriter],
+    reader: FileReader,
+    paths_by_digest: Mapping[str, Sequence[Path]],
+    threads: int,
+) -> Generator[list[KeyResult], None, None]:
+    """Decode the files with missing rows, write the rows, and yield the results by chunk."""
+
+    def write(key: str) -> KeyResult:
+        try:
+            file = decode_with_properties(reader.read_content(paths_by_digest[key], key))
+        except DecodeError as error:
+            for writer in writers:
+                writer.drop(key)
+            return key, error, [None] * len(writers)
+        return key, None, [writer.write(key, file) for writer in writers]
+
+    def finish(chunk: list[KeyResult]) -> list[KeyResult]:
+        for i, writer in enumerate(writers):
+            writer.finish({key: results[i] for key, _, results in chunk if results[i] is not None})
+        return [(key, error, []) for key, error, _ in chunk]
+
+    missing = [
+        key for key in paths_by_digest if any(key in writer.index_by_key for writer in writers)
+    ]
+    return map_in_chunks(
+        write, missing, threads, finish=finish, get_name=lambda key: paths_by_digest[key][0]
+    )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Readable images with their pixels.
+
+    Attributes:
+        images: in the order of the samples, with traits.
+        rows: uint8 (len(images), size, size, 3), in the order of `images`.
+        rejected: the files that cannot be read, in the order of the samples.
+        from_cache: number of images whose pixels were in the cache.
+        decoded: number of images that were decoded.
     """
 
     images: tuple[Image, ...]
     rows: Rows
     rejected: tuple[Rejection, ...]
-    reused: int
+    from_cache: int
     decoded: int
 
 
-def pixel_store(resize: Resize, cache: Path) -> RowStore:
-    """Where images resized like this are kept: uint8 (size, size, 3), by the file's SHA-256."""
+def open_pixel_store(resize: Resize, cache: Path) -> RowStore:
+    """Return the cache of resized images: uint8 (size, size, 3), by the SHA-256 of the file."""
     shape = (resize.size, resize.size, 3)
     spec = {"decoder": DECODER, **asdict(resize)}
     return RowStore(cache, "pixels", spec, shape=shape, dtype="uint8")
@@ -212,46 +310,62 @@ def load_pixels(
     resize: Resize,
     *,
     cache: Path,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     threads: int,
 ) -> Pixels:
-    """The pixels and traits of `samples`, from the cache where their content is known.
+    """Return the pixels and traits of `samples`, from the cache if their content is known.
 
     Args:
-        samples: Files to read; their order is the order of the result.
-        resize: To which size, and how.
-        cache: The folder of the cache.
-        progress: Called with (files done, files in all).
-        threads: How many threads read and decode; they do not change the result.
+        samples: files to read; their order is the order of the result.
+        resize: applied to every image.
+        cache: folder of the cache.
+        progress: called with the number of files done and of all files.
+        threads: number of threads that read and decode; the result does not depend on it.
 
     Raises:
-        InputError: the disk has no room for the pixels, or the cache cannot be written.
+        InputError: the disk has no space for the pixels, or the cache cannot be written.
     """
-    store, traits = pixel_store(resize, cache), trait_store(cache)
-    wanted = [
-        Wanted(store, lambda picture: resize(picture.pixels)),
-        Wanted(traits, sight_of, rows_of),
+    pixel_store, trait_store = open_pixel_store(resize, cache), open_trait_store(cache)
+    kinds = [
+        RowKind(pixel_store, lambda file: resize(file.pixels)),
+        RowKind(trait_store, measure_partial_traits, compute_trait_rows),
     ]
-    outcomes, fresh = make_rows(samples, wanted, progress=progress, threads=threads)
-    images, rejected = gathered(samples, outcomes, traits)
-    decoded = sum(image.digest in fresh[0] for image in images)
-    rows = store.rows([image.digest for image in images])
+    outcomes, missing = fill_stores(samples, kinds, progress=progress, threads=threads)
+    images, rejected = collect_images(samples, outcomes, trait_store)
+    decoded = sum(image.digest in missing[0] for image in images)
+    rows = pixel_store.load_rows([image.digest for image in images])
     return Pixels(images, rows, rejected, len(images) - decoded, decoded)
 
 
-def gathered(
-    samples: Sequence[Sample], outcomes: Sequence[Outcome], store: RowStore
+def collect_images(
+    samples: Sequence[Sample], outcomes: Sequence[DigestOrError], trait_store: RowStore
 ) -> tuple[tuple[Image, ...], tuple[Rejection, ...]]:
-    """What came of reading `samples`: images with their traits of `store`, and what is left out."""
-    read = [(sample, one) for sample, one in zip(samples, outcomes, strict=True)]
-    good = [(sample, one) for sample, one in read if isinstance(one, str)]
-    traits = known_traits(store, [digest for _, digest in good])
-    images = tuple(
-        Image(sample, digest, seen) for (sample, digest), seen in zip(good, traits, strict=True)
-    )
-    rejected = tuple(
-        Rejection(sample.name, one.problem, one.detail)
-        for sample, one in read
-        if isinstance(one, DecodeError)
-    )
-    return images, rejected
+    """Return the readable images with their traits, and the rejected files."""
+    readable, rejected = [], []
+    for sample, outcome in zip(samples, outcomes, strict=True):
+        if isinstance(outcome, str):
+            readable.append((sample, outcome))
+        else:
+            rejected.append(Rejection(sample.name, outcome.problem, outcome.detail))
+    traits = load_traits(trait_store, [digest for _, digest in readable])
+    images = (Image(*item, trait) for item, trait in zip(readable, traits, strict=True))
+    return tuple(images), tuple(rejected)
+
+
+def draw_images(images: Sequence[Image], count: int, *, seed: int, purpose: str) -> list[Image]:
+    """Draw a random sample of at most `count` images with different content.
+
+    The sample depends on the content of the images, not on their order. Of identical images the one
+    with the first name is drawn.
+
+    Args:
+        images: images to draw from.
+        count: maximum number of images.
+        seed: random seed of the run.
+        purpose: name of the random stream.
+    """
+    descending = sorted(images, key=lambda image: image.sample.name, reverse=True)
+    distinct = {image.digest: image for image in descending}  # the first name replaces the others
+    digests = sorted(distinct)
+    order = shuffle(derive_key(seed, purpose), derive_sample_keys(digests))
+    return [distinct[digests[index]] for index in order[:count]]

@@ -1,7 +1,8 @@
-"""A cache of rows of one shape, found by content: decoded pixels here, features elsewhere.
+"""A cache of rows of one shape, keyed by file content: decoded pixels, traits, features.
 
-Rows live in `root/kind/<hash of spec>/shard-*/`. A shard is whole or absent, whatever was killed
-when; two processes that want the same rows make them once.
+Rows are in `root/kind/<hash of spec>/shard-*/`. A shard is complete or absent, even if a process is
+killed, and two processes that need the same rows compute them once. Own code instead of zarr or
+LMDB: it has to memory-map large rows, write them from threads, and check every file after a crash.
 """
 
 import hashlib
@@ -16,47 +17,58 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from veduta.data import cache as shards
-from veduta.data.cache import LOCK, MOST_BYTES, SPEC, Entry, Rows, clear, listing, trim
-from veduta.errors import InputError
+from veduta.data.cache import (
+    FINISHED,
+    LOCK,
+    MAX_CACHE_BYTES,
+    PARTIAL,
+    SPEC,
+    Rows,
+    Shard,
+    ShardWriter,
+    read_shard,
+    trim_cache,
+)
+from veduta.errors import InputError, describe_os_error
 from veduta.runtime.disk import write_atomically
-from veduta.runtime.locks import hold
+from veduta.runtime.environment import get_content_folder
+from veduta.runtime.locks import acquire_lock
 
-__all__ = ["MOST_BYTES", "Block", "Entry", "RowStore", "Rows", "clear", "listing", "trim"]
+__all__ = ["Block", "RowStore", "Rows"]
 
-Place = tuple[str, int]  # shard, row in it
+Position = tuple[str, int]  # name of the shard, number of the row in it
 
 
 @final
 class Block:
-    """Rows to be filled in.
+    """Rows to be computed.
 
     Attributes:
-        keys: One a row; exactly those that are still missing.
-        rows: Writable, (len(keys), *row shape).
+        keys: the keys whose rows are missing, one per row.
+        rows: writable, (len(keys), *row shape).
     """
 
     def __init__(
-        self, keys: Sequence[str], draft: shards.Draft | None, empty: NDArray[Any]
+        self, keys: Sequence[str], writer: ShardWriter | None, empty: NDArray[Any]
     ) -> None:
         self.keys = tuple(keys)
-        self.rows: NDArray[Any] = draft.rows if draft else empty
-        self._draft = draft
-        self._kept: list[str | None] = list(keys)
+        self.rows: NDArray[Any] = writer.rows if writer else empty
+        self._writer = writer
+        self._kept_keys: list[str | None] = list(keys)
 
     def write(self, index: int, row: NDArray[Any]) -> None:
-        """The same as `rows[index] = row`, and quicker where rows are large; safe in threads."""
-        if self._draft:
-            self._draft.write(index, row)
+        """Write a row like `rows[index] = row`, but faster for large rows; safe in threads."""
+        if self._writer:
+            self._writer.write(index, row)
 
     def drop(self, index: int) -> None:
-        """Row `index` could not be made: its key stays missing."""
-        self._kept[index] = None
+        """Leave row `index`, which could not be computed, missing."""
+        self._kept_keys[index] = None
 
     def publish(self) -> None:
-        """Make the rows that were not dropped visible to everyone."""
-        if self._draft and any(self._kept):
-            self._draft.publish(self._kept)
+        """Make the rows that were not dropped visible to all processes."""
+        if self._writer and any(self._kept_keys):
+            self._writer.publish(self._kept_keys)
 
 
 @final
@@ -64,11 +76,11 @@ class RowStore:
     """The rows of one kind and spec.
 
     Args:
-        root: Folder of the cache.
-        kind: What the rows are, a word: `pixels`, `features`.
-        spec: Everything besides the content that decides a row; must be plain JSON values.
-        shape: Of one row.
-        dtype: Of its numbers, as NumPy spells it.
+        root: folder of the cache.
+        kind: what the rows are, in one word: `pixels`, `features`.
+        spec: everything besides the content of a file that determines a row, as JSON values.
+        shape: shape of one row.
+        dtype: type of the numbers, by NumPy's name.
 
     Raises:
         InputError: the folder cannot be written.
@@ -78,104 +90,107 @@ class RowStore:
         self, root: Path, kind: str, spec: Mapping[str, Any], *, shape: tuple[int, ...], dtype: str
     ) -> None:
         self.root, self.shape, self.dtype = Path(root), tuple(shape), np.dtype(dtype)
-        full = {"spec": dict(spec), "shape": list(shape), "dtype": self.dtype.str}
-        self._text = json.dumps(full, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        name = hashlib.sha256(self._text.encode()).hexdigest()[:16]
-        self.folder = self.root / kind / name
-        self._shards: dict[str, shards.Shard] = {}
-        self._places: dict[str, Place] = {}
-        self._prepare()
+        full_spec = {"spec": dict(spec), "shape": list(shape), "dtype": self.dtype.str}
+        self._spec_json = json.dumps(
+            full_spec, sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
+        name = hashlib.sha256(self._spec_json.encode()).hexdigest()[:16]
+        self.folder = get_content_folder(self.root) / kind / name
+        self._shards: dict[str, Shard] = {}
+        self._positions: dict[str, Position] = {}
+        self._create_folder()
 
-    def known(self) -> set[str]:
-        """Keys that have a row."""
-        self._scan()
-        return set(self._places)
+    def find_keys(self) -> set[str]:
+        """Return the keys that have a row."""
+        self._read_new_shards()
+        return set(self._positions)
 
-    def missing(self, keys: Sequence[str]) -> list[str]:
-        """Those of `keys` that have no row yet: each once, in the given order."""
-        self._scan()
-        return [key for key in dict.fromkeys(keys) if key not in self._places]
+    def find_missing(self, keys: Sequence[str]) -> list[str]:
+        """Return the keys that have no row, each once, in the given order."""
+        self._read_new_shards()
+        return [key for key in dict.fromkeys(keys) if key not in self._positions]
 
     @contextmanager
     def fill(self, keys: Sequence[str]) -> Iterator[Block]:
-        """Make the rows that are missing among `keys`; on leaving they are there for everyone.
+        """Return a block for the missing rows of `keys`, and publish it when the body is left.
 
-        Waits for another process that is filling the same spec, and then counts its rows. When
+        Waits for another process that fills a store of the same spec, and then uses its rows. If
         the body raises, nothing is kept.
 
         Raises:
-            InputError: the disk has no room for the rows.
+            InputError: the disk has no space for the rows.
         """
         empty = np.empty((0, *self.shape), self.dtype)
-        if not self.missing(keys):
+        if not self.find_missing(keys):
             yield Block((), None, empty)
             return
         with ExitStack() as stack:
-            with _writing(self.root):
-                stack.enter_context(hold(self.folder / LOCK))
-            self._prepare()
-            with _writing(self.root):
-                for orphan in self.folder.glob(f"{shards.PARTIAL}*"):
-                    shutil.rmtree(orphan, ignore_errors=True)
-            wanted = self.missing(keys)
-            if not wanted:
+            with _explain_cache_errors(self.root):
+                stack.enter_context(acquire_lock(self.folder / LOCK))
+            self._create_folder()
+            with _explain_cache_errors(self.root):
+                for abandoned in self.folder.glob(f"{PARTIAL}*"):
+                    shutil.rmtree(abandoned, ignore_errors=True)
+            missing = self.find_missing(keys)
+            if not missing:
                 yield Block((), None, empty)
                 return
-            with _writing(self.root):
-                draft = shards.Draft(self.folder, (len(wanted), *self.shape), self.dtype)
-            stack.callback(draft.discard)
-            block = Block(wanted, draft, empty)
+            with _explain_cache_errors(self.root):
+                writer = ShardWriter(self.folder, (len(missing), *self.shape), self.dtype)
+            stack.callback(writer.close)
+            block = Block(missing, writer, empty)
             yield block
-            with _writing(self.root):
+            with _explain_cache_errors(self.root):
                 block.publish()
-            self._scan()  # mapped at once, so that nobody can take the rows away again
-        with suppress(OSError):  # the next run may be luckier
-            trim(self.root, MOST_BYTES, {self.folder})
+            self._read_new_shards()  # maps the rows before another process can remove them
+        with suppress(OSError):  # trimming is repeated after the next block
+            trim_cache(self.root, MAX_CACHE_BYTES, {self.folder})
 
-    def rows(self, keys: Sequence[str]) -> Rows:
-        """The rows of `keys`, in that order; a key may stand in it more than once.
+    def load_rows(self, keys: Sequence[str]) -> Rows:
+        """Return the rows of `keys` in that order; a key may occur more than once.
 
         Raises:
-            KeyError: a key has no row; see `missing`.
+            KeyError: a key has no row; see `find_missing`.
         """
-        self._scan()
+        self._read_new_shards()
         with suppress(OSError):
             os.utime(self.folder / SPEC)
         names = list(self._shards)
-        number = {name: i for i, name in enumerate(names)}
-        places = [self._places[key] for key in keys]
-        part = np.array([number[name] for name, _ in places], dtype=np.intp)
-        row = np.array([index for _, index in places], dtype=np.intp)
-        like = np.empty((0, *self.shape), self.dtype)
-        return Rows([self._shards[name].rows for name in names], part, row, like)
+        number_by_name = {name: number for number, name in enumerate(names)}
+        positions = [self._positions[key] for key in keys]
+        shard_numbers = np.array([number_by_name[name] for name, _ in positions], dtype=np.intp)
+        row_numbers = np.array([index for _, index in positions], dtype=np.intp)
+        empty = np.empty((0, *self.shape), self.dtype)
+        return Rows([self._shards[name].rows for name in names], shard_numbers, row_numbers, empty)
 
-    def _prepare(self) -> None:
-        """The folder and its `spec.json`, which another process may just have removed."""
-        with _writing(self.root):
+    def _create_folder(self) -> None:
+        """Create the folder and its `spec.json`, which another process may have removed."""
+        with _explain_cache_errors(self.root):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / SPEC).exists():
-                write_atomically(self.folder / SPEC, self._text)
+                write_atomically(self.folder / SPEC, self._spec_json)
 
-    def _scan(self) -> None:
-        """Take in the shards that appeared, by this process or another."""
-        with _writing(self.root):
-            found = sorted(self.folder.glob(f"{shards.FINISHED}*"))
-        for path in found:
+    def _read_new_shards(self) -> None:
+        """Map the shards that this or another process has published."""
+        with _explain_cache_errors(self.root):
+            paths = sorted(self.folder.glob(f"{FINISHED}*"))
+        for path in paths:
             if path.name in self._shards:
                 continue
-            if shard := shards.read(path, self.shape, self.dtype):
+            if shard := read_shard(path, self.shape, self.dtype):
                 self._shards[path.name] = shard
                 for index, key in enumerate(shard.keys):
                     if key is not None:
-                        self._places.setdefault(key, (path.name, index))
+                        self._positions.setdefault(key, (path.name, index))
 
 
 @contextmanager
-def _writing(root: Path) -> Iterator[None]:
+def _explain_cache_errors(root: Path) -> Iterator[None]:
+    """Turn the errors of the file system into an InputError that names the cache."""
     try:
         yield
     except OSError as error:
         raise InputError(
-            f"the cache must be a folder that can be written; {root}: "
-            f"{error.strerror or error}; set VEDUTA_CACHE to another folder"
+            f"the cache must be a writable folder; {root}: {describe_os_error(error)}; set "
+            "VEDUTA_CACHE to another folder"
         ) from error

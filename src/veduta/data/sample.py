@@ -1,44 +1,49 @@
-"""What the units of the data layer hand to one another: a sample, and a folder of them.
-
-They stand apart from the code that finds them, because a table and a tree of folders both do.
-"""
+"""Samples and data sets: the data structures that folders and tables are read into."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from veduta.types import IndexArray
+
 SPLIT_FOLDERS = "split folders"
 CLASS_FOLDERS = "class folders"
-SPLITS = ("train", "validation", "test", "predict")
 
-SPELLINGS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("pred", "predict", "prediction", "predictions"), "predict"),
+TRAIN, VALIDATION, TEST, PREDICT = "train", "validation", "test", "predict"
+LABELED_SPLITS = (TRAIN, VALIDATION, TEST)
+"""An image that is in several of these splits is used in the last of them."""
+SPLITS = (*LABELED_SPLITS, PREDICT)
+
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
+    **dict.fromkeys(("test", "testing"), TEST),
+    **dict.fromkeys(("pred", "predict", "prediction", "predictions"), PREDICT),
 }
-"""The words that people call the splits by, in lower case."""
+"""The split that each word means, in lower case."""
 
-FILLERS = frozenset({"data", "dataset", "images", "imgs", "seg", "set", "split"})
-"""Words that may stand beside one of `SPELLINGS` and say nothing: `training_set`, `seg_train`."""
+FILLER_WORDS = frozenset({"data", "dataset", "images", "imgs", "seg", "set", "split"})
+"""Words without a meaning beside one of `SPLIT_WORDS`, as in `training_set` and `seg_train`."""
 
-GLUED = re.compile("(dataset|data|images|set)$")
-"""The same at the end of a word: `trainset`."""
+FILLER_ENDING = re.compile("(dataset|data|images|set)$")
+"""A filler at the end of a word, as in `trainset`."""
 
-SHOWN = 3
-"""How many examples a fault names before it says how many more there are."""
+MAX_EXAMPLES = 3
+"""Number of examples that an error message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One file that should be an image.
+    """A file that is expected to be an image.
 
     Attributes:
-        path: Where it is.
-        name: Its path relative to the data root, as it stands in CSV files (POSIX separators).
-        label: The name of its class; None where it has none.
-        split: One of `SPLITS`, or None where the data bring no splits.
+        path: path of the file.
+        name: path relative to the root of the data set, with POSIX separators, as in CSV files.
+        label: name of its class; None if it has none.
+        split: one of `SPLITS`; None if the data set defines no splits.
     """
 
     path: Path
@@ -49,17 +54,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A data set as it was found.
+    """A data set on disk.
 
     Attributes:
-        root: The folder, or the folder of the table.
-        layout: How it is laid out, in words for people: "class folders", "split folders", "table".
-        classes: Names of the classes of the training images, in the order of their code points
-            (upper case before lower case), as torchvision's ImageFolder sorts them. Class i of a
-            model is `classes[i]`.
-        samples: Every image file, sorted by name.
-        ignored: How many files and folders were passed over: hidden ones, `__MACOSX`,
-            `Thumbs.db`, files that are no images by their extension.
+        root: the folder, or the folder of the table.
+        layout: "class folders", "split folders" or "table".
+        classes: names of the classes of the training images, sorted by code point (upper case
+            before lower case) like those of torchvision's ImageFolder. Class i of a model is
+            `classes[i]`.
+        samples: all image files, sorted by name.
+        ignored: number of files and folders that are ignored: hidden ones, `__MACOSX`, `Thumbs.db`,
+            and files whose extension is not that of an image.
     """
 
     root: Path
@@ -69,55 +74,78 @@ class Folder:
     ignored: int
 
 
-def split_of(name: str) -> str | None:
-    """The split that a folder's or a row's name means, or None.
+def parse_split(name: str) -> str | None:
+    """Return the split that a name of a folder or a table cell means, or None.
 
-    >>> split_of("Valid"), split_of("seg_pred"), split_of("Training-Set"), split_of("cats")
-    ('validation', 'predict', 'train', None)
+    >>> parse_split("Valid"), parse_split("seg_pred"), parse_split("Training-Set")
+    ('validation', 'predict', 'train')
+    >>> parse_split("cats") is None
+    True
     """
-    split, others = _split_and_others(name)
-    return split if FILLERS.issuperset(others) else None
+    split, other_words = _separate_split(name)
+    return split if FILLER_WORDS.issuperset(other_words) else None
 
 
-def splits_of(names: Sequence[str]) -> dict[str, str]:
-    """The split of each folder whose name means one, by name.
+def parse_splits(names: Sequence[str]) -> dict[str, str]:
+    """Return the split of each folder whose name means one, by name.
 
-    Where no name means a split alone, all of them may: by one word, beside others that they share.
+    If no name alone means a split, the names may still be splits: each contains one word for a
+    split, and the other words are the same in all names.
 
-    >>> splits_of(["asl_train", "asl_test"])
+    >>> parse_splits(["asl_train", "asl_test"])
     {'asl_train': 'train', 'asl_test': 'test'}
-    >>> splits_of(["steam train", "diesel train"]), splits_of(["bullet train", "test tube"])
+    >>> parse_splits(["steam train", "diesel train"]), parse_splits(["bullet train", "test tube"])
     ({}, {})
     """
-    if known := {name: split for name in names if (split := split_of(name))}:
-        return known
-    parts = {name: _split_and_others(name) for name in names}
-    splits = {name: split for name, (split, _) in parts.items() if split}
-    shared = {others for _, others in parts.values()}
-    several = len(set(splits.values())) > 1
-    return splits if len(splits) == len(names) and len(shared) == 1 and several else {}
+    if split_by_name := {name: split for name in names if (split := parse_split(name))}:
+        return split_by_name
+    separated = {name: _separate_split(name) for name in names}
+    splits = {name: split for name, (split, _) in separated.items() if split}
+    other_words = {words for _, words in separated.values()}
+    differ = len(set(splits.values())) > 1
+    return splits if len(splits) == len(names) and len(other_words) == 1 and differ else {}
 
 
-def _split_and_others(name: str) -> tuple[str | None, tuple[str, ...]]:
-    """The split that one word of a name means, and its other words; None if not just one does."""
+def _separate_split(name: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the split and the other words of a name; None if not exactly one word is a split."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     words = [word for word in re.split(r"[\W_]+", spaced.lower()) if word]
-    splits = [SPELLINGS.get(GLUED.sub("", word)) for word in words]
-    others = tuple(word for word, split in zip(words, splits, strict=True) if split is None)
-    known = [split for split in splits if split]
-    return known[0] if len(known) == 1 else None, others
+    word_splits = [SPLIT_WORDS.get(FILLER_ENDING.sub("", word)) for word in words]
+    other_words = tuple(w for w, split in zip(words, word_splits, strict=True) if split is None)
+    splits = [split for split in word_splits if split]
+    return splits[0] if len(splits) == 1 else None, other_words
 
 
-def some(names: Sequence[str]) -> str:
-    """The first few names, quoted, and how many more there are.
+def abbreviate_names(names: Sequence[str]) -> str:
+    """Return the first few names in quotes, and the number of the others.
 
-    >>> some(["a", "b", "c", "d"])
+    >>> abbreviate_names(["a", "b", "c", "d"])
     "'a', 'b', 'c' and 1 more"
     """
-    return first([repr(name) for name in names])
+    return abbreviate([repr(name) for name in names])
 
 
-def first(told: Sequence[str]) -> str:
-    """The first few of what is told of many, as it is, and how many more there are."""
-    shown = ", ".join(told[:SHOWN])
-    return f"{shown} and {len(told) - SHOWN} more" if len(told) > SHOWN else shown
+def abbreviate(items: Sequence[str]) -> str:
+    """Return the first few items, and the number of the others.
+
+    >>> abbreviate(["1 cat", "2 dogs", "3 birds", "4 fish"])
+    '1 cat, 2 dogs, 3 birds and 1 more'
+    """
+    examples = ", ".join(items[:MAX_EXAMPLES])
+    others = len(items) - MAX_EXAMPLES
+    return f"{examples} and {others} more" if others > 0 else examples
+
+
+def compute_canonical_order(digests: Sequence[str], labels: Sequence[int]) -> IndexArray:
+    """Return the indices that sort images by content, then label, whatever their files are called.
+
+    Images that are equal in both are copies; their order makes no difference.
+
+    Args:
+        digests: SHA-256 of the content of each image, as hexadecimal digits.
+        labels: class index of each image.
+
+    >>> compute_canonical_order(["b", "a", "a"], [0, 1, 0])
+    array([2, 1, 0])
+    """
+    return np.lexsort((np.array(labels), np.array(digests, dtype=np.bytes_)))

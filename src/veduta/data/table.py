@@ -1,39 +1,42 @@
-"""A CSV file `image_path,label[,split]` as samples: the layout of data that live in a database."""
+"""Read a CSV file `image_path,label[,split]` as samples, the layout of data from a database."""
 
 import csv
 from collections import Counter
 from pathlib import Path
 
-from veduta.config.parsing import suggestion
-from veduta.data.files import exists
-from veduta.data.sample import SPLITS, Folder, Sample, some, split_of
-from veduta.errors import InputError
+from veduta.data.files import path_exists
+from veduta.data.sample import PREDICT, SPLITS, TRAIN, Folder, Sample, abbreviate_names, parse_split
+from veduta.errors import InputError, suggest_name
 
-NEEDED, OPTIONAL = ("image_path", "label"), ("split",)
+REQUIRED_COLUMNS, OPTIONAL_COLUMNS = ("image_path", "label"), ("split",)
 
 
 def read_table(path: Path) -> tuple[Folder, list[str]]:
-    """The samples of a CSV file, and the faults of its rows; paths are relative to its folder.
+    """Return the samples of a CSV file, and the faults of its rows.
 
-    White space around a label, a split or a path is dropped; around the path of a file that exists
-    under this very name, it stays.
+    Paths are relative to the folder of the file. White space around a label, a split or a path is
+    removed, except around a path under which a file exists.
 
     Raises:
-        InputError: it is no such table.
+        InputError: the file is not a table with the required columns.
     """
-    header, rows = _rows(path)
-    if faults := _header_faults(path, header):
+    header, rows = _read_rows(path)
+    if faults := _find_header_faults(path, header):
         raise InputError(*faults)
-    records = [_record(path.parent, header, row) for _, row in rows if len(row) == len(header)]
-    faults = _row_faults(path, header, rows, records)
-    samples = [_sample(path.parent, record) for record in records]
-    trained = {sample.label for sample in samples if sample.split in {None, "train"}}
-    classes = tuple(sorted(label for label in trained if label is not None))
-    ordered = tuple(sorted(samples, key=lambda sample: sample.name))
-    return Folder(path.parent, "table", classes, ordered, 0), faults
+    records = [_parse_row(path.parent, header, row) for _, row in rows if len(row) == len(header)]
+    faults = _find_row_faults(path, header, rows, records)
+    samples = [_build_sample(path.parent, record) for record in records]
+    train_labels = {sample.label for sample in samples if sample.split in {None, TRAIN}}
+    classes = tuple(sorted(label for label in train_labels if label is not None))
+    sorted_samples = tuple(sorted(samples, key=lambda sample: sample.name))
+    return Folder(path.parent, "table", classes, sorted_samples, 0), faults
 
 
-def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the header, and line number and fields of each row.
+
+    pandas is not used, as it does not report the lines of rows with missing or extra fields.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
@@ -47,66 +50,81 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return header, rows[1:]
 
 
-def _record(root: Path, header: list[str], row: list[str]) -> dict[str, str]:
-    """The fields of a row by the names of their columns."""
+def _parse_row(root: Path, header: list[str], row: list[str]) -> dict[str, str]:
+    """Return the fields of a row by column."""
     record = {name: value.strip() for name, value in zip(header, row, strict=True)}
-    written = row[header.index("image_path")]
-    if written != record["image_path"] and written.strip() and exists(root / written):
-        record["image_path"] = written
+    written_path = row[header.index("image_path")]
+    is_stripped = written_path != record["image_path"]
+    if is_stripped and written_path.strip() and path_exists(root / written_path):
+        record["image_path"] = written_path
     return record
 
 
-def _header_faults(path: Path, header: list[str]) -> list[str]:
+def _find_header_faults(path: Path, header: list[str]) -> list[str]:
+    """Return a fault for each unknown, missing or repeated column."""
     rule = f"{path.name}: a table has the columns image_path,label[,split]"
-    known = (*NEEDED, *OPTIONAL)
+    columns = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
     faults = [
-        f"{rule}; got {name!r}; {suggestion(name, known)}" for name in header if name not in known
+        f"{rule}; got {name!r}; {suggest_name(name, columns)}"
+        for name in header
+        if name not in columns
     ]
     faults += [
         f"{rule}; {name} is missing; add it to the first line"
-        for name in NEEDED
+        for name in REQUIRED_COLUMNS
         if name not in header
     ]
     faults += [
-        f"{rule}; {name} stands there {count} times; keep one"
+        f"{rule}; {name} occurs {count} times; keep one"
         for name, count in Counter(header).items()
         if count > 1
     ]
     return faults
 
 
-def _row_faults(
+def _find_row_faults(
     path: Path, header: list[str], rows: list[tuple[int, list[str]]], records: list[dict[str, str]]
 ) -> list[str]:
-    def fault(rule: str, wrong: list[str], cure: str) -> None:
-        if wrong:
-            faults.append(f"{path.name}: {rule}; not so for {len(wrong)}: {some(wrong)}; {cure}")
+    """Return one fault per rule that rows break, with the first few of these rows."""
+
+    def add_fault(rule: str, values: list[str], cure: str) -> None:
+        if values:
+            examples = f"not true for {len(values)}: {abbreviate_names(values)}"
+            faults.append(f"{path.name}: {rule}; {examples}; {cure}")
 
     faults: list[str] = []
     if not rows:
         faults.append(f"{path.name}: a table has a row for each image; it has none; add them")
     ragged = [f"line {line}" for line, row in rows if len(row) != len(header)]
-    fault(f"every row has {len(header)} fields, as the header", ragged, "quote commas in names")
-    names = [record["image_path"] for record in records]
-    missing = [name for name in dict.fromkeys(names) if not name or not exists(path.parent / name)]
-    fault("every image_path leads from the table's folder to a file", missing, "correct the paths")
-    again = [name for name, count in Counter(names).items() if count > 1]
-    fault("every image_path stands in one row", again, "remove the others")
-    splits = {name: split_of(name) for name in dict.fromkeys(r.get("split", "") for r in records)}
-    if "split" in header:
-        strange = [name for name, split in splits.items() if split is None]
-        cure = suggestion(strange[0].lower(), SPLITS) if strange else ""
-        fault("every split is train, validation, test or predict", strange, cure)
-    blank = [
-        r["image_path"]
-        for r in records
-        if not r["label"] and splits[r.get("split", "")] != "predict"
+    rule = f"every row must have {len(header)} fields, like the header"
+    add_fault(rule, ragged, "quote names that contain commas")
+    paths = [record["image_path"] for record in records]
+    missing = [
+        name for name in dict.fromkeys(paths) if not name or not path_exists(path.parent / name)
     ]
-    fault("every image has a label, unless its split is predict", blank, "fill them in")
+    rule = "every image_path must exist relative to the folder of the table"
+    add_fault(rule, missing, "correct the paths")
+    repeated = [name for name, count in Counter(paths).items() if count > 1]
+    add_fault("every image_path must have its own row", repeated, "remove the others")
+    splits = {
+        name: parse_split(name) for name in dict.fromkeys(r.get("split", "") for r in records)
+    }
+    if "split" in header:
+        unknown = [name for name, split in splits.items() if split is None]
+        cure = suggest_name(unknown[0].lower(), SPLITS) if unknown else ""
+        add_fault("every split must be train, validation, test or predict", unknown, cure)
+    unlabeled = [
+        record["image_path"]
+        for record in records
+        if not record["label"] and splits[record.get("split", "")] != PREDICT
+    ]
+    rule = "every image must have a label, unless its split is predict"
+    add_fault(rule, unlabeled, "add the labels")
     return faults
 
 
-def _sample(root: Path, record: dict[str, str]) -> Sample:
-    split = split_of(record["split"]) if "split" in record else None
-    label = None if split == "predict" else record["label"]
+def _build_sample(root: Path, record: dict[str, str]) -> Sample:
+    """Return the sample of a row."""
+    split = parse_split(record["split"]) if "split" in record else None
+    label = None if split == PREDICT else record["label"]
     return Sample(root / record["image_path"], record["image_path"], label, split)

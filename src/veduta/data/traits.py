@@ -1,7 +1,10 @@
-"""What the gate keeps of an image besides its pixels: what kind of file it was, and how it looks.
+"""Traits: the file format, appearance and perceptual hash of an image, which the data checks use.
 
-All of it comes from the one decoding that makes the pixels, and stays in the cache beside them, so
-that a run on known images need not decode them to judge them.
+They are computed from the same decoding as the pixels and kept in the cache beside them, so that a
+run on known images decodes none of them to check them.
+
+The perceptual hash is that of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash
+Functions" (2010): which of the lowest frequencies of a small gray image are above their median.
 """
 
 import hashlib
@@ -9,6 +12,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -16,56 +20,56 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from veduta.data.decode import DECODER, Picture
-from veduta.data.hashing import averages, perceptual_hashes
+from veduta.data.decode import DECODER, DecodedFile
 from veduta.data.row_store import RowStore
+from veduta.types import Float32Array, FloatArray, IndexArray, KeyArray, PixelArray
 
-VERSION = 2  # grows when a trait of the same picture changes
-MOST_SIDE = 128  # pixels of the version that brightness and sharpness are measured on
-LEAST_SIDE = 16  # pixels from which sharpness says anything
-ONE_COLOUR = 8  # levels a channel may differ by in an image of one colour
-THUMB = 8  # pixels a side of the thumbnail
+VERSION = 2  # grows when a trait of the same image changes
+MAX_SIDE = 128  # pixels per side of the reduced image that brightness and sharpness are measured on
+MIN_SIDE = 16  # pixels per side below which sharpness is undefined
+BLANK_RANGE = 8  # largest range of the levels of each channel in a blank image
+THUMBNAIL_SIDE = 8  # pixels
 
-RECORD = struct.Struct(f"<32sQII8s8sB????fff{3 * THUMB * THUMB}s")
-"""How traits are kept, in the order of the fields of `Traits`."""
+RECORD = struct.Struct(f"<32sQII8s8sB????fff{3 * THUMBNAIL_SIDE * THUMBNAIL_SIDE}s")
+"""Binary form of `Traits`, in the order of its fields."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """Of one image.
+    """Properties of an image and its file.
 
     Attributes:
-        pixels: SHA-256 of its size and decoded pixels, in hexadecimal: images that have the same
-            one are identical, however their files were written.
-        look: Its perceptual hash, 64 bits.
-        width: In pixels, upright.
-        height: Likewise.
-        format: Of the file, as Pillow names it.
-        mode: Of the file, as Pillow names it.
+        pixel_digest: SHA-256 of size and decoded pixels, in hexadecimal: images with the same
+            digest are identical, even if their files differ.
+        perceptual_hash: 64 bits.
+        width: pixels, after the EXIF orientation is applied.
+        height: likewise.
+        format: of the file, by Pillow's name.
+        mode: of the file, by Pillow's name.
         orientation: EXIF orientation of the file, 1 to 8.
-        deep: Whether the file has 16 bits a channel.
-        transparent: Whether it may be transparent somewhere.
-        animated: Whether the file has more than one frame.
-        blank: Whether it is of one colour.
-        brightness: Mean of its grey version, 0 to 255.
-        contrast: Standard deviation of its grey version.
-        sharpness: Variance of the Laplacian of its grey version, of at most `MOST_SIDE` pixels a
-            side, over its variance; infinite where it is too small or too flat to say.
-        thumbnail: `THUMB` x `THUMB` pixels, RGB.
+        is_16_bit: whether the file has 16 bits per channel.
+        has_transparency: whether the file has an alpha channel or a transparent color.
+        is_animated: whether the file has more than one frame.
+        is_blank: whether all pixels have one color.
+        brightness: mean gray level, 0 to 255.
+        contrast: standard deviation of the gray levels.
+        sharpness: variance of the Laplacian over the variance, of the gray image reduced to
+            at most `MAX_SIDE` pixels per side; infinite if the image is too small or has one level.
+        thumbnail: `THUMBNAIL_SIDE` x `THUMBNAIL_SIDE` RGB pixels.
     """
 
-    pixels: str
-    look: int
+    pixel_digest: str
+    perceptual_hash: int
     width: int
     height: int
     format: str
     mode: str
     orientation: int
-    deep: bool
-    transparent: bool
-    animated: bool
-    blank: bool
+    is_16_bit: bool
+    has_transparency: bool
+    is_animated: bool
+    is_blank: bool
     brightness: float
     contrast: float
     sharpness: float
@@ -74,118 +78,125 @@ class Traits:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What one picture gives at once; the rest is worked out of many small ones together.
+class PartialTraits:
+    """The traits that are measured image by image; the others are computed in batches.
 
-    Many short calls on one image each, in threads, would wait for each other.
+    Threads that make many short NumPy calls on one image each would wait for one another.
     """
 
-    kind: tuple[object, ...]  # fields of `Traits`, from `pixels` to `blank`, without `look`
-    small: NDArray[np.uint8]  # (height, width, 3), of at most `MOST_SIDE` pixels a side
+    values: tuple[object, ...]  # fields of `Traits` up to `is_blank`, without the perceptual hash
+    reduced: PixelArray  # (height, width, 3), at most `MAX_SIDE` pixels per side
 
 
-def sight_of(picture: Picture) -> Sight:
-    """Look at a picture."""
-    pixels = np.ascontiguousarray(picture.pixels)
+def measure_partial_traits(file: DecodedFile) -> PartialTraits:
+    """Return the traits of one image, and a reduced image for the others."""
+    pixels = np.ascontiguousarray(file.pixels)
     height, width = pixels.shape[:2]
     digest = hashlib.sha256(f"{height} {width} ".encode())
     digest.update(pixels.data)
-    size = min(width, MOST_SIDE), min(height, MOST_SIDE)
-    small = Image.fromarray(pixels).resize(size, Image.Resampling.BOX, reducing_gap=2.0)
-    kind = (
+    size = min(width, MAX_SIDE), min(height, MAX_SIDE)
+    reduced = Image.fromarray(pixels).resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+    values = (
         digest.digest(),
         width,
         height,
-        picture.format.encode(),
-        picture.mode.encode(),
-        picture.orientation,
-        picture.deep,
-        picture.transparent,
-        picture.animated,
-        _is_blank(small, pixels),
+        file.format.encode(),
+        file.mode.encode(),
+        file.orientation,
+        file.is_16_bit,
+        file.has_transparency,
+        file.is_animated,
+        _is_blank(reduced, pixels),
     )
-    return Sight(kind, np.asarray(small))
+    return PartialTraits(values, np.asarray(reduced))
 
 
-def rows_of(seen: Sequence[Sight]) -> list[NDArray[np.uint8]]:
-    """Rows of the store, of pictures that were looked at; each as if it were alone."""
-    rows: dict[int, NDArray[np.uint8]] = {}
-    sides = sorted({one.small.shape for one in seen})
-    for side in sides:
-        places = [place for place, one in enumerate(seen) if one.small.shape == side]
-        measured = _measured(np.stack([seen[place].small for place in places]))
-        for place, (look, *figures) in zip(places, measured, strict=True):
-            pixels, *kind = seen[place].kind
-            rows[place] = np.frombuffer(RECORD.pack(pixels, look, *kind, *figures), np.uint8)
-    return [rows[place] for place in range(len(seen))]
+def compute_trait_rows(images: Sequence[PartialTraits]) -> list[PixelArray]:
+    """Return the rows of the trait store; the row of an image does not depend on the others."""
+    rows: dict[int, PixelArray] = {}
+    for shape in sorted({image.reduced.shape for image in images}):
+        indices = [index for index, image in enumerate(images) if image.reduced.shape == shape]
+        measured = _measure(np.stack([images[index].reduced for index in indices]))
+        for index, (perceptual_hash, *statistics) in zip(indices, measured, strict=True):
+            pixel_digest, *values = images[index].values
+            record = RECORD.pack(pixel_digest, perceptual_hash, *values, *statistics)
+            rows[index] = np.frombuffer(record, np.uint8)
+    return [rows[index] for index in range(len(images))]
 
 
-def _measured(small: NDArray[np.uint8]) -> Iterator[tuple[int, float, float, float, bytes]]:
-    """Of small images (n, height, width, 3): hash, brightness, contrast, sharpness, thumbnail."""
-    count, height, width, _ = small.shape
-    strip = Image.frombuffer("RGB", (width, count * height), small)
-    greys = np.asarray(strip.convert("L")).reshape(count, height, width)
-    brightness, variance = _moments(greys)
+def _measure(images: PixelArray) -> Iterator[tuple[int, float, float, float, bytes]]:
+    """Yield hash, brightness, contrast, sharpness and thumbnail of each image of (n, H, W, 3)."""
+    count, height, width, _ = images.shape
+    strip = Image.frombuffer("RGB", (width, count * height), images)
+    grays = np.asarray(strip.convert("L")).reshape(count, height, width)
+    brightness, variance = _compute_moments(grays)
     return zip(
-        perceptual_hashes(greys).tolist(),
+        compute_perceptual_hashes(grays).tolist(),
         brightness.tolist(),
         np.sqrt(variance).tolist(),
-        sharpness(greys).tolist(),
-        map(bytes, _thumbnails(small)),
+        compute_sharpness(grays).tolist(),
+        map(bytes, _compute_thumbnails(images)),
         strict=True,
     )
 
 
-def sharpness(greys: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Variance of the Laplacian over the variance: how much of what there is are edges.
+def compute_sharpness(grays: PixelArray) -> FloatArray:
+    """Return the variance of the Laplacian over the variance of each image.
 
     Args:
-        greys: (n, height, width). Below `LEAST_SIDE` pixels a side, and where all is of one level,
-            nothing can be said: infinite.
+        grays: (n, height, width). The sharpness of images below `MIN_SIDE` pixels per side, and of
+            images with one gray level, is undefined: the result is infinite.
 
     Returns:
         (n,).
 
-    Source: J. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000 (its
-    LAPV); divided by the variance here, so that fog is not taken for blur.
+    Reference: J. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000
+    (LAPV), divided by the variance here, so that low contrast is not mistaken for blur.
     """
-    if min(greys.shape[1:]) < LEAST_SIDE:
-        return np.full(len(greys), math.inf)
-    levels = greys.astype(np.int16)
+    if min(grays.shape[1:]) < MIN_SIDE:
+        return np.full(len(grays), math.inf)
+    levels = grays.astype(np.int16)
     edges = levels[:, :-2, 1:-1] + levels[:, 2:, 1:-1]
     edges += levels[:, 1:-1, :-2]
     edges += levels[:, 1:-1, 2:]
     edges -= 4 * levels[:, 1:-1, 1:-1]
-    variance = _moments(greys)[1]
-    flat = variance == 0
-    return np.where(flat, math.inf, _moments(edges)[1] / np.where(flat, 1, variance))
+    variance = _compute_moments(grays)[1]
+    is_flat = variance == 0
+    ratio = _compute_moments(edges)[1] / np.where(is_flat, 1, variance)
+    return np.where(is_flat, math.inf, ratio)
 
 
-def trait_store(cache: Path) -> RowStore:
-    """Where traits are kept: a record a file, by the SHA-256 of the file."""
+def open_trait_store(cache_folder: Path) -> RowStore:
+    """Return the cache of traits: one record per file, by the SHA-256 of the file."""
     spec = {"decoder": DECODER, "version": VERSION}
-    return RowStore(cache, "traits", spec, shape=(RECORD.size,), dtype="uint8")
+    return RowStore(cache_folder, "traits", spec, shape=(RECORD.size,), dtype="uint8")
 
 
-def from_rows(rows: NDArray[np.uint8]) -> list[Traits]:
-    """Rows of the store, (n, bytes), as traits."""
+def parse_trait_rows(rows: PixelArray) -> list[Traits]:
+    """Return the traits that rows (n, bytes) of the store hold."""
     return [
-        Traits(pixels.hex(), look, width, height, _text(kind), _text(mode), *others)
-        for pixels, look, width, height, kind, mode, *others in RECORD.iter_unpack(rows.tobytes())
+        Traits(digest.hex(), perceptual_hash, width, height, _parse(format_), _parse(mode), *others)
+        for digest, perceptual_hash, width, height, format_, mode, *others in RECORD.iter_unpack(
+            rows.tobytes()
+        )
     ]
 
 
-def known_traits(store: RowStore, digests: Sequence[str]) -> list[Traits]:
-    """The traits of files that the store has, in their order."""
-    return from_rows(store.rows(digests).take())
+def load_traits(store: RowStore, digests: Sequence[str]) -> list[Traits]:
+    """Return the traits of files that are in the store, in the order of their digests."""
+    return parse_trait_rows(store.load_rows(digests).take())
 
 
-def _text(kept: bytes) -> str:
-    return kept.rstrip(b"\0").decode()
+def _parse(padded: bytes) -> str:
+    """Return the text of a zero-padded field."""
+    return padded.rstrip(b"\0").decode()
 
 
-def _moments(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Means and variances (n,) of whole numbers (n, ...): exact, so the same on every machine."""
+def _compute_moments(values: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+    """Return means and variances (n,) of integers (n, ...).
+
+    Sums of integers are exact, so the result is the same on every machine.
+    """
     wide = values.reshape(len(values), -1).astype(np.int32)
     count, total = wide.shape[1], wide.sum(axis=1, dtype=np.int64)
     wide *= wide
@@ -193,18 +204,78 @@ def _moments(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.floa
     return total / count, (count * squares - total * total) / count**2
 
 
-def _thumbnails(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(n, THUMB, THUMB, 3): means of equal parts."""
-    count, height, width, _ = small.shape
-    lines = small.reshape(count, height, -1).astype(np.float32)
-    across = averages(height, THUMB) @ lines
-    cells = averages(width, THUMB) @ across.reshape(count, THUMB, width, 3)
+def _compute_thumbnails(images: PixelArray) -> PixelArray:
+    """Return the means (n, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3) of the cells of a regular grid."""
+    count, height, width, _ = images.shape
+    lines = images.reshape(count, height, -1).astype(np.float32)
+    rows = build_averaging_matrix(height, THUMBNAIL_SIDE) @ lines
+    cells = build_averaging_matrix(width, THUMBNAIL_SIDE) @ rows.reshape(
+        count, THUMBNAIL_SIDE, width, 3
+    )
     return np.rint(cells).astype(np.uint8)
 
 
-def _is_blank(small: Image.Image, pixels: NDArray[np.uint8]) -> bool:
-    """Whether an image is of one colour; most are known not to be by their small version."""
-    ranges = cast("tuple[tuple[int, int], ...]", small.getextrema())  # one a channel
-    if any(high - low > ONE_COLOUR for low, high in ranges):
+def _is_blank(reduced: Image.Image, pixels: PixelArray) -> bool:
+    """Return whether an image has one color; for most images the reduced image rules it out."""
+    ranges = cast("tuple[tuple[int, int], ...]", reduced.getextrema())  # one per channel
+    if any(high - low > BLANK_RANGE for low, high in ranges):
         return False
-    return bool(np.ptp(pixels, axis=(0, 1)).max() <= ONE_COLOUR)
+    return bool(np.ptp(pixels, axis=(0, 1)).max() <= BLANK_RANGE)
+
+
+# Own code, as imagehash hashes one image per call; here a batch is one matrix product.
+HASHED_SIDE = 32  # pixels per side of the gray image
+BITS = 64
+
+
+def _list_lowest_frequencies() -> IndexArray:
+    """Return the lowest (vertical, horizontal) frequencies (BITS, 2), without the mean."""
+    vertical, horizontal = np.indices((HASHED_SIDE, HASHED_SIDE)).reshape(2, -1)
+    lowest = np.lexsort((vertical, vertical + horizontal))[1 : BITS + 1]
+    return np.stack([vertical[lowest], horizontal[lowest]], axis=1)
+
+
+def _build_cosines(count: int) -> Float32Array:
+    """Return the first rows (count, HASHED_SIDE) of the discrete cosine transform, type 2."""
+    frequency, position = np.arange(count)[:, None], np.arange(HASHED_SIDE)
+    return np.cos(np.pi / HASHED_SIDE * frequency * (position + 0.5)).astype(np.float32)
+
+
+LOWEST_FREQUENCIES = _list_lowest_frequencies()
+COSINES = _build_cosines(int(LOWEST_FREQUENCIES.max()) + 1)
+
+
+def compute_perceptual_hashes(grays: PixelArray) -> KeyArray:
+    """Return 64 bits per image that change little with size, compression, brightness and contrast.
+
+    Args:
+        grays: (n, height, width). The hash of an image with one gray level is noise.
+
+    Returns:
+        (n,).
+
+    >>> ramp = np.tile(np.arange(0, 128, 4, dtype=np.uint8), (32, 1))
+    >>> dark, bright = compute_perceptual_hashes(np.stack([ramp, ramp + 50]))
+    >>> bool(dark == bright)
+    True
+    """
+    rows, columns = (
+        COSINES @ build_averaging_matrix(side, HASHED_SIDE) for side in grays.shape[1:]
+    )
+    spectrum = np.matmul(rows, grays.astype(np.float32) @ columns.T)
+    lowest = spectrum[:, LOWEST_FREQUENCIES[:, 0], LOWEST_FREQUENCIES[:, 1]]
+    lowest = np.round(lowest)  # an absent frequency is 0, without rounding errors
+    bits = np.packbits(lowest > np.median(lowest, axis=1, keepdims=True), axis=1)
+    return np.frombuffer(bits.tobytes(), ">u8").astype(np.uint64)
+
+
+@cache
+def build_averaging_matrix(side: int, cells: int) -> Float32Array:
+    """Return the matrix (cells, side) that averages a side over equal cells, with partial pixels.
+
+    >>> build_averaging_matrix(3, 2).tolist()
+    [[0.6666666865348816, 0.3333333432674408, 0.0], [0.0, 0.3333333432674408, 0.6666666865348816]]
+    """
+    edges, pixels = np.arange(cells + 1)[:, None] * side / cells, np.arange(side)
+    overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    return (overlap.clip(0) * cells / side).astype(np.float32)

@@ -1,1 +1,1 @@
-"""The package diagnostics."""
+"""Diagnostics before a run: inspection, preview, learning-rate range test, lists of what exists."""

@@ -1,94 +1,129 @@
-"""Which learning rate to start with: the range test on the training images of a folder.
+"""Run a learning-rate range test on the training images of a folder.
 
-Validation and test images are set apart as in a run, and left alone: what is suggested has seen
-nothing that a run chooses by or is judged on.
+The images are split as in a run. Validation and test images are not used, so that the suggested
+rates depend on nothing that a run is selected or evaluated with.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import final
 
 import pandas as pd
 
-from veduta.experiment.examples import examples
-from veduta.experiment.feature_pipeline import Materials
-from veduta.experiment.gate import gate_of
-from veduta.experiment.plan import Plan
-from veduta.experiment.record import start_of, write_start
-from veduta.runs.directory import RunDirectory, create
-from veduta.runs.files import expect_room, write_json
-from veduta.runtime.environment import processors
-from veduta.runtime.process import threads_of
+from veduta.config.presets import merge_settings
+from veduta.experiment.checked_data import check_data
+from veduta.experiment.examples import build_examples
+from veduta.experiment.feature_pipeline import PixelLoader, create_feature_pipeline
+from veduta.experiment.plan import Plan, make_plan
+from veduta.experiment.run_files import build_provenance, write_start
+from veduta.reporting.figures.run_plots import write_range_test_figure
+from veduta.runs.directory import RUNS_FOLDER, choose_output_path, create_run_directory
+from veduta.runs.summary import RangeTestSummary, SuggestedRates, write_summary
+from veduta.runs.tables import write_table
+from veduta.runtime.disk import explain_write_errors
+from veduta.runtime.environment import count_cores, open_cache
+from veduta.runtime.process import use_torch_threads
 from veduta.tracking.console import Console
-from veduta.tracking.tables import write_csv
-from veduta.training.range_test import STEPS, Rate, Suggestion, range_test, suggestion
-from veduta.tuning.executors.serial import Way, fresh_network
+from veduta.training.range_test import (
+    STEPS,
+    RangeStep,
+    run_range_test,
+    suggest_learning_rates,
+)
+from veduta.tuning.executors.serial import TrainingContext, build_network
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class RangeTest:
-    """What a learning-rate range test came to, and where it was written.
+    """The result of a learning-rate range test, and where it was written.
 
     Attributes:
         rates: step, lr, loss (of the batch before the step) and smoothed_loss, a DataFrame.
-        suggestion: rates to try; None where the loss did not fall noticeably.
-        images: how many there are to train on.
-        directory: of config.yaml, lr_find.csv, summary.json and the files that say which image
-            would serve for what.
+        suggestion: learning rates to try; None where the loss did not fall noticeably.
+        images: number of training images.
+        directory: holds `config.yaml`, `lr_find.csv`, `summary.json`, the figure, and the lists of
+            images.
     """
 
     rates: pd.DataFrame
-    suggestion: Suggestion | None
+    suggestion: SuggestedRates | None
     images: int
     directory: Path
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """What summary.json holds."""
-        found = asdict(self.suggestion) if self.suggestion else None
-        return {
-            "command": "lr-find",
-            "suggestion": found,
-            "steps": len(self.rates),
-            "images": self.images,
-        }
+    def summary(self) -> RangeTestSummary:
+        """The content of summary.json."""
+        steps = len(self.rates)
+        return RangeTestSummary(suggestion=self.suggestion, steps=steps, images=self.images)
 
 
-def find_rates(plan: Plan, *, cache: Path, console: Console) -> RangeTest:
-    """Carry out the range test that a plan of one trial asks for; write its table.
+def find_learning_rates(
+    data: str | Path,
+    settings: Mapping[str, object],
+    *,
+    config: str | Path | None,
+    preset: str | None,
+    out: str | Path | None,
+    console: Console,
+) -> RangeTest:
+    """Run a learning-rate range test, and write its table and figure to a new directory.
+
+    Args:
+        data: a folder of images, or a CSV file.
+        settings: settings by name.
+        config: a YAML file of settings; `settings` take precedence.
+        preset: name of a preset; `settings` and `config` take precedence.
+        out: the new directory; default `runs/lr-find-N`.
+        console: shows progress.
 
     Raises:
-        InputError: the images or the weights do not do; nothing was written.
+        InputError: the images or the weights cannot be used; nothing was written.
     """
+    values, _ = merge_settings(settings, {}, config=config, preset=preset)
+    output = choose_output_path(out, RUNS_FOLDER, "lr-find")
+    plan = make_plan(data, values, grid={}, output=output, command="lr-find")
+    with open_cache(console.warn) as cache:
+        return _run_range_test(plan, cache, console)
+
+
+def _run_range_test(plan: Plan, cache: Path, console: Console) -> RangeTest:
+    """Run the range test of a plan of one trial."""
     (trial,) = plan.trials
     settings, classes = trial.settings, plan.folder.classes
-    materials = Materials(plan.engine, settings.seed, cache, console, precision=settings.precision)
-    gate = gate_of(plan, materials)
-    materials.training = gate.parts["train"]
-    materials.expect_backbones([settings])
-    materials.settle_engine(settings)
-    (train,) = examples(materials, [gate.parts["train"]], settings, classes=classes)
-    network = fresh_network(settings, train, Way(len(classes), materials.networks.tail(settings)))
-    rates: list[Rate] = []
-    threads = 1 if settings.freeze == "all" else processors()
-    with threads_of(threads), console.stage("learning rates", "steps") as advance:
-        for rate in range_test(network, train, settings):
-            rates.append(rate)
-            advance(rate.step, STEPS)
-    directory = create(plan.place)
-    found = RangeTest(_table(rates), suggestion(rates), len(train), directory.path)
-    with expect_room(directory.path):
-        write_start(directory, plan, gate, start=start_of(plan, gate))
-        _write(directory, found)
-    return found
+    pixels = PixelLoader(cache, console)
+    data = check_data(plan, pixels)
+    images = data.splits["train"]
+    features = create_feature_pipeline(plan.engine, [settings], images, pixels)
+    (train,) = build_examples(features, [images], settings, classes=classes)
+    context = TrainingContext(len(classes), features.backbones.build_tail(settings))
+    network = build_network(settings, train, context)
+    steps: list[RangeStep] = []
+    threads = count_cores() if settings.trains_backbone else 1
+    with use_torch_threads(threads), console.stage("learning rates", "steps") as advance:
+        for step in run_range_test(network, train, settings):
+            steps.append(step)
+            advance(step.step, STEPS)
+    directory = create_run_directory(plan.output)
+    suggestion = suggest_learning_rates(steps)
+    result = RangeTest(_tabulate(steps), suggestion, len(train), directory.path)
+    with explain_write_errors(directory.path):
+        provenance = build_provenance(plan, data, features)
+        write_start(directory, plan, data, provenance)
+        write_table(directory.path / "lr_find.csv", result.rates)
+        write_range_test_figure(directory.path, result.rates, suggestion)
+        write_summary(directory.summary, result.summary)
+    return result
 
 
-def _table(rates: Sequence[Rate]) -> pd.DataFrame:
-    columns = {"step": "step", "lr": "lr", "loss": "loss", "smoothed": "smoothed_loss"}
-    return pd.DataFrame(map(asdict, rates), columns=list(columns)).rename(columns=columns)
-
-
-def _write(directory: RunDirectory, found: RangeTest) -> None:
-    write_csv(directory.path / "lr_find.csv", found.rates)
-    write_json(directory.summary, found.summary)
+def _tabulate(steps: Sequence[RangeStep]) -> pd.DataFrame:
+    """Return the steps of a range test, one row per step."""
+    return pd.DataFrame(
+        {
+            "step": [step.step for step in steps],
+            "lr": [step.lr for step in steps],
+            "loss": [step.loss for step in steps],
+            "smoothed_loss": [step.smoothed for step in steps],
+        }
+    )

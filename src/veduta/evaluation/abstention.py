@@ -16,14 +16,13 @@ Appl. Stat. 19 (2025) 1641-1662, with Bonferroni's correction.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import final
 
 import numpy as np
 import pandas as pd
 
 from veduta.metrics.bootstrap import QUANTILES, draw_image_counts
 from veduta.metrics.intervals import Estimate, compute_upper_bound
+from veduta.runs.artifact import ErrorBound
 from veduta.types import BoolArray, FloatArray
 
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
@@ -33,29 +32,9 @@ CONFIDENCE_LEVEL = 0.95
 MAX_ERROR = 0.02
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class ThresholdBound:
-    """The images that a confidence threshold accepts, and an upper bound of the error among them.
-
-    Attributes:
-        threshold: images are accepted if the probability of the predicted class is at least this.
-        images: number of evaluated images.
-        accepted: number of accepted images.
-        errors: number of incorrect predictions among the accepted images.
-        error_high: upper bound of the error among accepted images.
-    """
-
-    threshold: float
-    images: int
-    accepted: int
-    errors: int
-    error_high: float
-
-
 def evaluate_threshold(
     correct: BoolArray, confidence: FloatArray, threshold: float, *, comparisons: int = 1
-) -> ThresholdBound:
+) -> ErrorBound:
     """Count the images that a threshold accepts, and bound the error among them.
 
     Args:
@@ -67,10 +46,16 @@ def evaluate_threshold(
     is_accepted = confidence >= threshold
     accepted, errors = int(is_accepted.sum()), int((is_accepted & ~correct).sum())
     bound = compute_upper_bound(errors, accepted, 1 - (1 - CONFIDENCE_LEVEL) / comparisons)
-    return ThresholdBound(threshold, len(correct), accepted, errors, bound)
+    return ErrorBound(
+        threshold=threshold,
+        images=len(correct),
+        accepted=accepted,
+        errors=errors,
+        error_high=bound,
+    )
 
 
-def compute_error_bounds(correct: BoolArray, confidence: FloatArray) -> tuple[ThresholdBound, ...]:
+def compute_error_bounds(correct: BoolArray, confidence: FloatArray) -> tuple[ErrorBound, ...]:
     """Evaluate every threshold of `THRESHOLDS`, with bounds that hold simultaneously."""
     return tuple(
         evaluate_threshold(correct, confidence, threshold, comparisons=len(THRESHOLDS))
@@ -78,7 +63,7 @@ def compute_error_bounds(correct: BoolArray, confidence: FloatArray) -> tuple[Th
     )
 
 
-def find_threshold(bounds: Sequence[ThresholdBound], max_error: float) -> ThresholdBound | None:
+def find_threshold(bounds: Sequence[ErrorBound], max_error: float) -> ErrorBound | None:
     """Return the lowest threshold whose error bound is at most `max_error`, or None.
 
     >>> correct, confidence = np.arange(1000) >= 30, np.linspace(0.3, 1, 1000)
@@ -89,7 +74,7 @@ def find_threshold(bounds: Sequence[ThresholdBound], max_error: float) -> Thresh
     return next((bound for bound in bounds if bound.error_high <= max_error), None)
 
 
-def explain_missing_threshold(bounds: Sequence[ThresholdBound], max_error: float) -> str:
+def explain_missing_threshold(bounds: Sequence[ErrorBound], max_error: float) -> str:
     """Explain why no threshold has an error bound of at most `max_error`, in one sentence.
 
     >>> explain_missing_threshold(compute_error_bounds(np.ones(100, bool), np.ones(100)), 0.02)

@@ -3,19 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, final
+from typing import final
 
 import pandas as pd
 
 from veduta.evaluation.abstention import (
-    ThresholdBound,
     estimate_risk_coverage_area,
     evaluate_threshold,
     explain_missing_threshold,
     find_threshold,
 )
 from veduta.evaluation.calibration import Temperature, softmax
-from veduta.metrics.classification import estimate_averaged_metrics, estimate_top_k_accuracy
+from veduta.metrics.classification import (
+    Accuracy,
+    estimate_averaged_metrics,
+    estimate_top_k_accuracy,
+)
 from veduta.metrics.intervals import Estimate, estimate_proportion
 from veduta.metrics.probabilities import (
     estimate_brier_score,
@@ -23,6 +26,9 @@ from veduta.metrics.probabilities import (
     estimate_curve_areas,
     estimate_log_loss,
 )
+from veduta.runs import summary
+from veduta.runs.artifact import ErrorBound
+from veduta.runs.summary import Metrics
 from veduta.types import AnyFloatArray, BoolArray, FloatArray, IntArray
 
 TOP_K = (3, 5)  # top-k accuracies that are reported if there are more than k classes
@@ -73,20 +79,22 @@ class LabeledPredictions:
         return highest
 
 
-def estimate_metrics(
-    predictions: LabeledPredictions, *, seed: int
-) -> tuple[dict[str, Any], pd.DataFrame]:
+def estimate_metrics(predictions: LabeledPredictions, *, seed: int) -> tuple[Metrics, pd.DataFrame]:
     """Estimate all metrics except the accuracy, with their intervals.
 
     Returns:
-        Metrics by name as written to summary.json, and the areas under the curves of each class,
-        one row per class.
+        Metrics by name, and the areas under the curves of each class, one row per class.
     """
     y_true, classes = predictions.y_true, predictions.classes
     area_table, mean_areas = estimate_curve_areas(
         y_true, predictions.probabilities, classes, seed=seed
     )
-    estimates = {
+    estimates: dict[str, Estimate | Accuracy] = {
+        **{
+            f"top_{k}_accuracy": estimate_top_k_accuracy(y_true, predictions.logits, k)
+            for k in TOP_K
+            if k < len(classes)
+        },
         **estimate_averaged_metrics(y_true, predictions.y_pred, classes=len(classes), seed=seed),
         **mean_areas,
         **estimate_probability_metrics(predictions, seed=seed),
@@ -94,12 +102,7 @@ def estimate_metrics(
             predictions.correct, predictions.confidence, seed=seed
         ),
     }
-    top_k: dict[str, Any] = {
-        f"top_{k}_accuracy": estimate_top_k_accuracy(y_true, predictions.logits, k).as_dict()
-        for k in TOP_K
-        if k < len(classes)
-    }
-    return top_k | {name: metric.as_dict() for name, metric in estimates.items()}, area_table
+    return {name: record_estimate(estimate) for name, estimate in estimates.items()}, area_table
 
 
 def estimate_probability_metrics(
@@ -118,9 +121,14 @@ def estimate_probability_metrics(
     }
 
 
+def record_estimate(estimate: Estimate | Accuracy) -> summary.Estimate:
+    """Return an estimate as summary.json holds it: without a value where it is NaN."""
+    return summary.Estimate(**estimate.as_dict())
+
+
 def summarize_calibration(
     temperature: Temperature, predictions: LabeledPredictions | None, *, seed: int
-) -> dict[str, Any]:
+) -> summary.Calibration:
     """Summarize a temperature and the metrics of probabilities before and after it is applied.
 
     Args:
@@ -128,23 +136,26 @@ def summarize_calibration(
         predictions: on images that the temperature was not fitted on; None if there are none.
         seed: random seed of the bootstrap.
     """
-    summary: dict[str, Any] = {
-        "temperature": temperature.value,
-        "images": temperature.images,
-        "reason": temperature.reason,
-    }
-    for name, value in (("before", 1.0), ("after", temperature.value)):
-        summary[name] = None
-        if predictions is not None:
-            scaled = replace(predictions, temperature=value)
-            metrics = estimate_probability_metrics(scaled, seed=seed)
-            summary[name] = {metric: estimate.as_dict() for metric, estimate in metrics.items()}
-    return summary
+
+    def estimate_at(value: float) -> Metrics | None:
+        if predictions is None:
+            return None
+        scaled = replace(predictions, temperature=value)
+        estimates = estimate_probability_metrics(scaled, seed=seed)
+        return {name: record_estimate(estimate) for name, estimate in estimates.items()}
+
+    return summary.Calibration(
+        temperature=temperature.value,
+        images=temperature.images,
+        reason=temperature.reason,
+        before=estimate_at(1.0),
+        after=estimate_at(temperature.value),
+    )
 
 
 def summarize_abstention(
-    bounds: Sequence[ThresholdBound], predictions: LabeledPredictions | None, *, max_error: float
-) -> dict[str, Any]:
+    bounds: Sequence[ErrorBound], predictions: LabeledPredictions | None, *, max_error: float
+) -> summary.Abstention:
     """Summarize the threshold for `max_error`, and its coverage and error on other images.
 
     Args:
@@ -153,25 +164,30 @@ def summarize_abstention(
         max_error: maximum error among the accepted images.
     """
     bound = find_threshold(bounds, max_error)
-    summary: dict[str, Any] = {"max_error": max_error, "threshold": None, "validation": None}
-    summary |= {"judged": None, "reason": None}
     if bound is None:
-        return {**summary, "reason": explain_missing_threshold(bounds, max_error)}
-    summary["threshold"] = bound.threshold
-    summary["validation"] = {
-        **_estimate_coverage_and_error(bound),
-        "error_high_corrected": bound.error_high,
-    }
+        reason = explain_missing_threshold(bounds, max_error)
+        return summary.Abstention(max_error=max_error, reason=reason)
+    validation = _estimate_coverage_and_error(bound)
+    test = None
     if predictions is not None:
-        summary["judged"] = _estimate_coverage_and_error(
+        test = _estimate_coverage_and_error(
             evaluate_threshold(predictions.correct, predictions.confidence, bound.threshold)
         )
-    return summary
+    return summary.Abstention(
+        max_error=max_error,
+        threshold=bound.threshold,
+        validation=summary.AcceptedOnValidation(
+            coverage=validation.coverage,
+            error=validation.error,
+            error_upper_bound=bound.error_high,
+        ),
+        test=test,
+    )
 
 
-def _estimate_coverage_and_error(bound: ThresholdBound) -> dict[str, Any]:
+def _estimate_coverage_and_error(bound: ErrorBound) -> summary.AcceptedImages:
     """Estimate the fraction of accepted images and the error among them, with intervals."""
-    return {
-        "coverage": estimate_proportion(bound.accepted, bound.images).as_dict(),
-        "error": estimate_proportion(bound.errors, bound.accepted).as_dict(),
-    }
+    return summary.AcceptedImages(
+        coverage=record_estimate(estimate_proportion(bound.accepted, bound.images)),
+        error=record_estimate(estimate_proportion(bound.errors, bound.accepted)),
+    )

@@ -91,7 +91,7 @@ def compute_reliability_diagram(correct: BoolArray, confidence: FloatArray) -> p
         confidence: (N,) probability of the predicted class.
 
     Returns:
-        One row per bin that has images: the ends of the bin (`above`, `to`), the number of images,
+        One row per bin that has images: its ends (`bin_low`, `bin_high`), the number of images,
         their mean confidence, and their accuracy with its interval.
     """
     bins = assign_bins(confidence)
@@ -102,5 +102,8 @@ def compute_reliability_diagram(correct: BoolArray, confidence: FloatArray) -> p
         ends = (float(index / BINS), float((index + 1) / BINS))
         mean_confidence = confidence[in_bin].mean()
         rows.append((*ends, accuracy.images, mean_confidence, *accuracy.with_interval))
-    names = ("above", "to", "images", "confidence", "accuracy", "accuracy_low", "accuracy_high")
+    names = (
+        *("bin_low", "bin_high", "images", "confidence"),
+        *("accuracy", "accuracy_low", "accuracy_high"),
+    )
     return pd.DataFrame(rows, columns=list(names))

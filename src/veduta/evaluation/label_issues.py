@@ -56,8 +56,8 @@ def find_label_issues(
         classes: names of the classes.
 
     Returns:
-        path, label, suggested (the confident class of an issue, otherwise the most probable other
-        class), probability_of_label, probability_of_suggested, score and issue. `issue` marks
+        path, label, suggested_label (the confident class of an issue, otherwise the most probable
+        other class), probability_of_label, probability_of_suggested, score and issue. `issue` marks
         images that confidently belong to another class than their label. Issues come first; within
         issues and other images, the order is by descending `score`, the probability of the most
         probable other class minus that of the label, in [-1, 1].
@@ -74,7 +74,7 @@ def find_label_issues(
         {
             "path": list(paths),
             "label": names[labels],
-            "suggested": names[suggested],
+            "suggested_label": names[suggested],
             "probability_of_label": label_probability.round(DIGITS),
             "probability_of_suggested": probabilities[rows, suggested].round(DIGITS),
             "score": (others.max(1, initial=-1.0) - label_probability).round(DIGITS),

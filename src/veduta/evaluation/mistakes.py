@@ -24,31 +24,31 @@ def tabulate_predictions(
         classes: names of the classes.
 
     Returns:
-        path, truth (true class), label (predicted class), probability (of the predicted class) and
-        probability_of_truth.
+        path, y_true (name of the true class), y_pred (of the predicted class), probability (of the
+        predicted class) and probability_of_true (of the true class).
     """
     rows, y_pred = np.arange(len(y_true)), probabilities.argmax(1)
     names = np.array([*classes, ""], dtype=object)
     return pd.DataFrame(
         {
             "path": list(paths),
-            "truth": names[y_true],
-            "label": names[y_pred],
+            "y_true": names[y_true],
+            "y_pred": names[y_pred],
             "probability": probabilities[rows, y_pred],
-            "probability_of_truth": probabilities[rows, y_true],
+            "probability_of_true": probabilities[rows, y_true],
         }
     )
 
 
 def select_confident_errors(images: pd.DataFrame) -> pd.DataFrame:
     """Select the incorrect predictions of `tabulate_predictions`, most confident first."""
-    errors = images[images["truth"] != images["label"]]
+    errors = images[images["y_true"] != images["y_pred"]]
     return errors.sort_values("probability", ascending=False, kind="stable", ignore_index=True)
 
 
 def select_uncertain_correct(images: pd.DataFrame) -> pd.DataFrame:
     """Select the correct predictions of `tabulate_predictions`, least confident first."""
-    correct = images[images["truth"] == images["label"]]
+    correct = images[images["y_true"] == images["y_pred"]]
     return correct.sort_values("probability", kind="stable", ignore_index=True)
 
 
@@ -59,9 +59,9 @@ def group_by_cell(images: pd.DataFrame, *, limit: int) -> dict[tuple[str, str], 
     most confident errors, or in the cells of the diagonal the least confident correct predictions.
     """
     cells = {}
-    for (truth, label), cell_images in images.groupby(["truth", "label"], sort=True):
-        select = select_uncertain_correct if truth == label else select_confident_errors
-        cells[str(truth), str(label)] = len(cell_images), select(cell_images).head(limit)
+    for (y_true, y_pred), cell_images in images.groupby(["y_true", "y_pred"], sort=True):
+        select = select_uncertain_correct if y_true == y_pred else select_confident_errors
+        cells[str(y_true), str(y_pred)] = len(cell_images), select(cell_images).head(limit)
     by_size = sorted(cells.items(), key=lambda item: -item[1][0])
     return {cell: table for cell, (_, table) in by_size}
 

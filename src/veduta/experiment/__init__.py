@@ -1,1 +1,1 @@
-"""One run from configuration to artefact. `run.py` is the file to read first."""
+"""Carry out a plan, from configuration to model and report. The file to read first is `run.py`."""

@@ -1,241 +1,350 @@
-"""From images to frozen features: pixels, networks, engines and features, each computed once."""
+"""From images to frozen features: pixels, engine and features, each computed once.
+
+`PixelLoader` decodes images, `create_feature_pipeline` chooses the engine once, and
+`FeaturePipeline` computes features; all of it is kept in the cache. `Timings` counts both stages.
+"""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal, final
 
 from veduta.augment.views import PLAIN, View
 from veduta.config.settings import Settings
-from veduta.data.pixels import Image, Pixels, Resize, load_pixels, pixel_store
+from veduta.data.pixels import Image, Pixels, Resize, draw_images, load_pixels, open_pixel_store
 from veduta.data.row_store import Rows
-from veduta.data.sample import Sample, some
+from veduta.data.sample import Sample, abbreviate_names
 from veduta.errors import VedutaError
-from veduta.experiment.feature_spec import Networks, Recipe, recipe_of, resize_of
-from veduta.features import engines as agreement
-from veduta.features import engines as measuring
-from veduta.features import quantized as quantised
-from veduta.features.engines import FASTEST, TORCH, candidates
+from veduta.experiment.feature_spec import (
+    BackboneLoader,
+    FeatureSpec,
+    build_feature_spec,
+    build_resize,
+)
+from veduta.features import engines, quantized
+from veduta.features.engines import FASTEST, TORCH, list_candidate_engines
 from veduta.features.openvino_engine import F32
-from veduta.features.quantized import drawn
 from veduta.features.store import Extractor, load_features, load_views
-from veduta.networks.backbones import Backbone
-from veduta.runs.artifact import Network
-from veduta.runtime.environment import processors
+from veduta.runs.artifact import IntermediateRepresentation
+from veduta.runs.provenance import EngineChoice
+from veduta.runs.summary import Durations, EngineAgreement, RowCounts
+from veduta.runtime.environment import count_cores
 from veduta.tracking.console import Console
+from veduta.types import ignore_progress
+
+Stage = Literal["pixels", "features"]
 
 
-def fastest(backbone: Backbone, pixels: Rows, console: Console) -> tuple[str, dict[str, float]]:
-    """The engine that was quickest on `pixels` just now, and images a second of each."""
-    rates = measuring.measure(candidates(), backbone, pixels.take(), threads=processors())
-    name = max(rates, key=lambda one: rates[one])
-    told = ", ".join(f"{engine} {rate:,.0f}" for engine, rate in rates.items())
-    console.say(f"engine      {name}, the fastest here; images a second: {told}")
-    return name, {engine: round(rate, 1) for engine, rate in rates.items()}
+@final
+class Timings:
+    """Number of rows and seconds of the stages `pixels` and `features` of one run."""
 
+    def __init__(self) -> None:
+        self._from_cache = Counter[Stage]()
+        self._computed = Counter[Stage]()
+        self._seconds: dict[Stage, float] = {"pixels": 0.0, "features": 0.0}
 
-def quantise(
-    extractor: Extractor, images: Sequence[Image], pixels: Rows, *, cache: Path, console: Console
-) -> Extractor:
-    """The extractor in int8, calibrated on `images`, whose pixels are aligned with them."""
-    with console.stage("calibrating int8", "images") as advance:
-        made = quantised.quantised(
-            extractor.backbone, extractor.spec(), images, pixels, cache=cache, progress=advance
+    def add(self, stage: Stage, *, from_cache: int, computed: int, seconds: float) -> None:
+        """Count rows of a stage, and the seconds that they took."""
+        self._from_cache[stage] += from_cache
+        self._computed[stage] += computed
+        self._seconds[stage] += seconds
+
+    @property
+    def rows_from_cache(self) -> RowCounts:
+        """Number of rows that the cache held."""
+        return _count_rows(self._from_cache)
+
+    @property
+    def rows_computed(self) -> RowCounts:
+        """Number of rows that were computed."""
+        return _count_rows(self._computed)
+
+    def summarize(self, *, training: float, total: float) -> Durations:
+        """Return the seconds of all stages of a run."""
+        return Durations.rounded(
+            pixels=self._seconds["pixels"],
+            features=self._seconds["features"],
+            training=training,
+            total=total,
         )
-    return replace(extractor, quantised=made)
 
 
-def check(
-    extractor: Extractor, images: Sequence[Image], pixels: Rows, *, cache: Path, console: Console
-) -> dict[str, Any] | None:
-    """How far the features of `images` are from torch's in float32; None where it is torch's.
-
-    Both come from the cache where they are known: the reference is kept there like any features.
-    """
-    if extractor.engine == TORCH:
-        return None
-    reference = replace(extractor, engine=TORCH, quantised=None)
-    ours, theirs = (
-        load_features(images, pixels, one, cache=cache).rows.take()
-        for one in (extractor, reference)
-    )
-    found = agreement.agreement(ours, theirs)
-    precision = str(extractor.spec()["precision"])
-    text = (
-        f"{extractor.engine} {precision} against {agreement.REFERENCE}, {found.images} images: "
-        f"features differ by at most {found.largest_difference:.2g} of their length, smallest "
-        f"cosine {found.smallest_cosine:.4f}"
-    )
-    if precision != F32:
-        console.say(text)
-    elif not found.largest_difference <= agreement.ROUNDING:
-        console.warn(f"{text}; more than {agreement.ROUNDING:g} is not rounding")
-    return found.as_dict()
+def _count_rows(rows: Counter[Stage]) -> RowCounts:
+    return RowCounts(pixels=rows["pixels"], features=rows["features"])
 
 
-@dataclass(slots=True)
-class Materials:
-    """Makes pixels and features on demand; what recipes share is made once.
+@final
+@dataclass(frozen=True, slots=True)
+class PixelLoader:
+    """Decodes and resizes images, and keeps their pixels in the cache."""
 
-    `reused` and `made` count rows by stage, `seconds` the time, for the summary. On images of
-    `training` engines are measured, calibrated and checked; `checks` is what came of it, by recipe.
-    """
-
-    engine: str
-    seed: int
     cache: Path
     console: Console
-    precision: str = F32
-    training: Sequence[Image] = ()
-    checks: dict[Recipe, dict[str, Any] | None] = field(default_factory=dict)
-    reused: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
-    made: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "features": 0})
-    seconds: dict[str, float] = field(default_factory=lambda: {"pixels": 0.0, "features": 0.0})
-    networks: Networks = field(init=False)
-    _kept: dict[Recipe, Extractor] = field(default_factory=dict)
+    timings: Timings = field(default_factory=Timings)
 
-    def __post_init__(self) -> None:
-        self.networks = Networks(self.seed, self.cache)
-
-    def pixels(self, samples: Sequence[Sample], resize: Resize) -> Pixels:
-        """Pixels of `samples`; what cannot be read is listed, never replaced."""
+    def load(self, samples: Sequence[Sample], resize: Resize) -> Pixels:
+        """Return the images of samples; files that cannot be decoded are listed as rejected."""
         started = time.perf_counter()
         with self.console.stage(f"reading at {resize.size} px", "images") as advance:
-            found = load_pixels(
-                samples, resize, cache=self.cache, progress=advance, threads=processors()
+            pixels = load_pixels(
+                samples, resize, cache=self.cache, progress=advance, threads=count_cores()
             )
-        self._count("pixels", found.reused, found.decoded, time.perf_counter() - started)
-        if found.rejected:
-            self.console.warn(f"{len(found.rejected)} files cannot be read and are left out")
-        return found
+        seconds = time.perf_counter() - started
+        self.timings.add(
+            "pixels", from_cache=pixels.from_cache, computed=pixels.decoded, seconds=seconds
+        )
+        _say_reuse(self.console, "pixels", pixels.from_cache)
+        if pixels.rejected:
+            self.console.warn(f"{len(pixels.rejected)} files cannot be read and are left out")
+        return pixels
 
-    def network(self, settings: Settings) -> Network | None:
-        """The backbone in int8, where that is what runs."""
-        made = self._extractor(settings).quantised
-        return made.network if made else None
+    def load_rows(self, images: Sequence[Image], resize: Resize) -> Rows:
+        """Return the pixels of images that were decoded before, in their order.
 
-    def settle_engine(self, settings: Settings) -> dict[str, Any]:
-        """Measure, once, which engine is the fastest on `settings`, where that one is asked for.
-
-        Returns what the journal says of it; nothing where the engine was settled before.
-        """
-        if self.engine != FASTEST:
-            return {}
-        chosen = drawn(self.training, measuring.SPEED_IMAGES, seed=self.seed, purpose="engine")
-        pixels = self.pixels_of(chosen, resize_of(settings))
-        self.engine, rates = fastest(self._built(settings).backbone, pixels, self.console)
-        self._kept.clear()
-        return {"engine_measured": rates}
-
-    def _extractor(self, settings: Settings) -> Extractor:
-        """Network and engine of `settings`, in the precision of the run."""
-        extractor = self._built(settings)
-        if self.precision == F32 or extractor.quantised:
-            return extractor
-        chosen = drawn(self.training, quantised.IMAGES, seed=self.seed, purpose="calibration")
-        pixels = self.pixels_of(chosen, extractor.resize)
-        made = quantise(extractor, chosen, pixels, cache=self.cache, console=self.console)
-        self._kept[recipe_of(settings)] = made
-        return made
-
-    def _built(self, settings: Settings) -> Extractor:
-        """Frozen network and engine of `settings`; those last asked for are kept."""
-        recipe = recipe_of(settings)
-        if recipe not in self._kept:
-            self._kept.clear()
-            frozen, resize = self.networks.frozen(settings), resize_of(settings)
-            self._kept[recipe] = Extractor(frozen, self.engine, resize, processors())
-        return self._kept[recipe]
-
-    def expect_backbones(self, wanted: Iterable[Settings]) -> dict[str, str]:
-        """Build the backbone of every recipe, so that weights that do not fit are known early.
-
-        Returns:
-            SHA-256 of their tensors, by model, weights and options.
+        Images whose pixels the cache lost, or has in another size, are decoded from their files.
 
         Raises:
-            WeightsError: weights are missing, damaged or of another architecture.
+            VedutaError: a file changed or is missing.
         """
-        recipes = {recipe_of(settings)[:3]: settings for settings in wanted}
-        return {
-            " ".join(str(part) for part in recipe if part): self.networks.backbone(
-                settings
-            ).weights_sha256
-            for recipe, settings in reversed(recipes.items())
-        }
+        store = open_pixel_store(resize, self.cache)
+        digests = [image.digest for image in images]
+        if store.find_missing(digests):
+            self.load([image.sample for image in images], resize)
+            _expect_present(images, store.find_missing(digests))
+        return store.load_rows(digests)
 
-    def features(
+
+def _expect_present(images: Sequence[Image], missing_digests: Sequence[str]) -> None:
+    missing = set(missing_digests)
+    if names := sorted(image.sample.name for image in images if image.digest in missing):
+        raise VedutaError(
+            f"images must not change during a run; {abbreviate_names(names)} changed or cannot be "
+            "found: restore them, and run the command again"
+        )
+
+
+def _say_reuse(console: Console, stage: Stage, rows: int) -> None:
+    if rows:
+        console.say(f"  {rows:,} of them from the cache: the same {stage} as before")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FeaturePipeline:
+    """Computes frozen features of images, and keeps them in the cache.
+
+    Attributes:
+        pixels: loads the pixels of images.
+        backbones: builds backbones.
+        backbone_digests: SHA-256 of the initial weights, by model, weights and options.
+        engine: engine and precision that compute features.
+        training_images: images that calibrate int8, and on which the engine is compared with the
+            reference.
+    """
+
+    pixels: PixelLoader
+    backbones: BackboneLoader
+    backbone_digests: Mapping[str, str]
+    engine: EngineChoice
+    training_images: Sequence[Image]
+    _last: dict[FeatureSpec, Extractor] = field(init=False, default_factory=dict)
+    _agreements: dict[FeatureSpec, EngineAgreement | None] = field(init=False, default_factory=dict)
+
+    def compute(
         self, images: Sequence[Image], settings: Settings, views: Sequence[View]
     ) -> list[Rows]:
-        """Frozen features (N, ...) of `images`, in their order: one table a view.
+        """Return frozen features (N, ...) of N images, in their order: one table per view.
 
-        Where nothing is frozen the features of the plain image are its pixels.
+        If nothing is frozen, the features of the plain image are its pixels.
         """
         if not views:
             return []
-        pixels = self.pixels_of(images, resize_of(settings))
-        if settings.freeze == "none":
+        pixels = self.pixels.load_rows(images, build_resize(settings))
+        if settings.trains_whole_backbone:
             return [pixels]
         started = time.perf_counter()
-        extractor = self._extractor(settings)
-        several = f", {len(views)} views" if len(views) > 1 else ""
-        cut = "" if settings.freeze == "all" else f", {settings.freeze} stages"
-        title = f"features by {settings.model}{cut}{several}"
-        with self.console.stage(title, "images") as advance:
-            found = load_views(
-                images, pixels, extractor, views=views, cache=self.cache, progress=advance
+        extractor = self._load_extractor(settings)
+        with self.pixels.console.stage(_describe(settings, views), "images") as advance:
+            tables = load_views(
+                images, pixels, extractor, views=views, cache=self.pixels.cache, progress=advance
             )
-        self._check(settings, extractor)
-        reused, made = sum(one.reused for one in found), sum(one.computed for one in found)
-        self._count("features", reused, made, time.perf_counter() - started)
-        return [one.rows for one in found]
+        self._compare_engine(settings, extractor)
+        from_cache = sum(table.reused for table in tables)
+        self.pixels.timings.add(
+            "features",
+            from_cache=from_cache,
+            computed=sum(table.computed for table in tables),
+            seconds=time.perf_counter() - started,
+        )
+        _say_reuse(self.pixels.console, "features", from_cache)
+        return [table.rows for table in tables]
 
-    def features_again(self, images: Sequence[Image], settings: Settings) -> Rows:
-        """Frozen features (N, ...) of plain images that have been made: none is counted anew."""
-        pixels, extractor = self.pixels_of(images, resize_of(settings)), self._extractor(settings)
-        (found,) = load_views(
+    def load_computed(self, images: Sequence[Image], settings: Settings) -> Rows:
+        """Return frozen features (N, ...) of plain images that were computed before.
+
+        They are not counted again.
+        """
+        pixels = self.pixels.load_rows(images, build_resize(settings))
+        (table,) = load_views(
             images,
             pixels,
-            extractor,
+            self._load_extractor(settings),
             views=(PLAIN,),
-            cache=self.cache,
-            progress=lambda _done, _all: None,
+            cache=self.pixels.cache,
+            progress=ignore_progress,
         )
-        return found.rows
+        return table.rows
 
-    def _check(self, settings: Settings, extractor: Extractor) -> None:
-        """Compare the engine with the reference, once a recipe."""
-        recipe = recipe_of(settings)
-        if self.training and recipe not in self.checks:
-            chosen = drawn(
-                self.training, agreement.AGREEMENT_IMAGES, seed=self.seed, purpose="check"
+    def load_quantized_network(self, settings: Settings) -> IntermediateRepresentation | None:
+        """Return the backbone in int8; None if it runs in float32."""
+        network = self._load_extractor(settings).quantized
+        return network.network if network else None
+
+    def get_agreement(self, settings: Settings) -> EngineAgreement | None:
+        """Return how far the engine deviated from the reference on features that were computed."""
+        return self._agreements.get(build_feature_spec(settings))
+
+    def _load_extractor(self, settings: Settings) -> Extractor:
+        """Return frozen network and engine of settings; the last ones are kept in memory."""
+        spec = build_feature_spec(settings)
+        if spec not in self._last:
+            self._last.clear()
+            extractor = Extractor(
+                self.backbones.load_frozen(settings),
+                self.engine.name,
+                build_resize(settings),
+                count_cores(),
             )
-            pixels = self.pixels_of(chosen, extractor.resize)
-            self.checks[recipe] = check(
-                extractor, chosen, pixels, cache=self.cache, console=self.console
+            self._last[spec] = extractor
+            if self.engine.precision != F32:
+                self._last[spec] = self._quantize(extractor)
+        return self._last[spec]
+
+    def _quantize(self, extractor: Extractor) -> Extractor:
+        """Return an extractor in int8, calibrated on training images."""
+        images = draw_images(
+            self.training_images,
+            quantized.CALIBRATION_IMAGES,
+            seed=self.backbones.seed,
+            purpose="calibration",
+        )
+        pixels = self.pixels.load_rows(images, extractor.resize)
+        with self.pixels.console.stage("calibrating int8", "images") as advance:
+            network = quantized.load_quantized_backbone(
+                extractor.backbone,
+                extractor.spec(),
+                images,
+                pixels,
+                cache=self.pixels.cache,
+                progress=advance,
             )
+        return replace(extractor, quantized=network)
 
-    def pixels_of(self, images: Sequence[Image], resize: Resize) -> Rows:
-        """Pixels of images that were read before, aligned with them; from the files where gone."""
-        store = pixel_store(resize, self.cache)
-        digests = [image.digest for image in images]
-        if store.missing(digests):
-            self.pixels([image.sample for image in images], resize)
-            self._expect_all(images, store.missing(digests))
-        return store.rows(digests)
+    def _compare_engine(self, settings: Settings, extractor: Extractor) -> None:
+        """Compare the engine with the reference, PyTorch in float32; once per feature spec.
 
-    def _expect_all(self, images: Sequence[Image], missing: Sequence[str]) -> None:
-        lost = sorted(image.sample.name for image in images if image.digest in set(missing))
-        if lost:
-            raise VedutaError(
-                f"images must stay as they are during a run; {some(lost)} changed or went: "
-                "put them back, and run it again"
-            )
+        Both features come from the cache where they were computed before.
+        """
+        spec = build_feature_spec(settings)
+        if spec in self._agreements:
+            return
+        self._agreements[spec] = None
+        if extractor.engine == TORCH or not self.training_images:
+            return
+        images = draw_images(
+            self.training_images,
+            engines.AGREEMENT_IMAGES,
+            seed=self.backbones.seed,
+            purpose="check",
+        )
+        pixels = self.pixels.load_rows(images, extractor.resize)
+        reference = replace(extractor, engine=TORCH, quantized=None)
+        features, expected = (
+            load_features(images, pixels, one, cache=self.pixels.cache).rows.take()
+            for one in (extractor, reference)
+        )
+        agreement = engines.compare_features(features, expected)
+        self._agreements[spec] = EngineAgreement(
+            reference=engines.REFERENCE,
+            images=agreement.images,
+            max_relative_difference=agreement.max_relative_difference,
+            min_cosine_similarity=agreement.min_cosine_similarity,
+        )
+        self._report_agreement(extractor.engine, agreement)
 
-    def _count(self, stage: str, reused: int, made: int, seconds: float) -> None:
-        self.reused[stage] += reused
-        self.made[stage] += made
-        self.seconds[stage] += seconds
-        if reused:
-            self.console.say(f"  {reused:,} of them from the cache: the same {stage} as before")
+    def _report_agreement(self, engine: str, agreement: engines.Agreement) -> None:
+        """Print the deviation of int8; warn of one in float32 that is more than rounding."""
+        text = (
+            f"{engine} {self.engine.precision} against {engines.REFERENCE}, {agreement.images} "
+            f"images: relative difference at most {agreement.max_relative_difference:.2g}, cosine "
+            f"similarity at least {agreement.min_cosine_similarity:.4f}"
+        )
+        if self.engine.precision != F32:
+            self.pixels.console.say(text)
+        elif not agreement.max_relative_difference <= engines.ROUNDING:
+            self.pixels.console.warn(f"{text}; more than {engines.ROUNDING:g} is not rounding")
+
+
+def create_feature_pipeline(
+    engine: str,
+    settings: Sequence[Settings],
+    training_images: Sequence[Image],
+    pixels: PixelLoader,
+) -> FeaturePipeline:
+    """Return the feature pipeline of a run; every backbone is built, `fastest` is measured.
+
+    Args:
+        engine: engine as `choose_engine` returned it, or that of the run that is resumed.
+        settings: settings of all trials; the backbone of the first is measured.
+        training_images: images to measure on, to calibrate int8 and to compare the engine.
+        pixels: loads their pixels.
+
+    Raises:
+        WeightsError: weights are missing, damaged or of another architecture.
+    """
+    backbones = BackboneLoader(settings[0].seed, pixels.cache)
+    digests = backbones.compute_digests(settings)
+    choice = _choose_engine(engine, settings[0], training_images, pixels, backbones)
+    return FeaturePipeline(pixels, backbones, digests, choice, training_images)
+
+
+def _choose_engine(
+    name: str,
+    settings: Settings,
+    training_images: Sequence[Image],
+    pixels: PixelLoader,
+    backbones: BackboneLoader,
+) -> EngineChoice:
+    """Return the engine that computes features; `fastest` is measured on training images."""
+    if name != FASTEST:
+        return EngineChoice.model_validate({"name": name, "precision": settings.precision})
+    images = draw_images(
+        training_images, engines.SPEED_IMAGES, seed=settings.seed, purpose="engine"
+    )
+    rows = pixels.load_rows(images, build_resize(settings))
+    rates = engines.measure_speeds(
+        list_candidate_engines(),
+        backbones.load_frozen(settings),
+        rows.take(),
+        threads=count_cores(),
+    )
+    fastest = max(rates, key=lambda engine: rates[engine])
+    measured = ", ".join(f"{engine} {rate:,.0f}" for engine, rate in rates.items())
+    pixels.console.say(f"engine      {fastest}, the fastest here; images per second: {measured}")
+    return EngineChoice.model_validate(
+        {
+            "name": fastest,
+            "precision": settings.precision,
+            "images_per_second": {engine: round(rate, 1) for engine, rate in rates.items()},
+        }
+    )
+
+
+def _describe(settings: Settings, views: Sequence[View]) -> str:
+    """Return the title of the stage that computes features."""
+    stages = f", {settings.frozen_stages} stages" if settings.trains_backbone else ""
+    count = f", {len(views)} views" if len(views) > 1 else ""
+    return f"features by {settings.model}{stages}{count}"

@@ -1,97 +1,136 @@
-"""What determines a feature, and the networks that compute it."""
+"""What determines the features of an image, and the backbones that compute them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, final
 
 from veduta.augment.registry import select_mixing_augmentations
 from veduta.augment.views import Augmented, View
 from veduta.config.settings import Settings
 from veduta.data.pixels import Image, Resize
-from veduta.networks.backbones import Backbone, build_backbone, preprocessing_of
+from veduta.data.sample import compute_canonical_order
+from veduta.networks.backbones import Backbone, build_backbone, build_preprocessing
 from veduta.networks.catalogue.model import Model, Options
-from veduta.networks.catalogue.registry import model_of
-from veduta.networks.freezing import Prefix, Tail, frozen_stages
-from veduta.training.state import canonical_order
-
-Recipe = tuple[str, str, Options | None, int, str, str | int]
-"""What decides the features of an image: model, weights, options, image size, resize, freeze."""
+from veduta.networks.catalogue.registry import resolve_model
+from veduta.networks.freezing import Prefix, Tail
 
 
-def recipe_of(settings: Settings) -> Recipe:
-    """The recipe that `settings` ask for; the image size is resolved."""
-    size, options = settings.image_size or 0, model_of(settings).options
-    return settings.model, settings.weights, options, size, settings.resize, settings.freeze
+class FeatureSpec(NamedTuple):
+    """The settings that determine the features of an image; 0 is the image size of the model."""
+
+    model: str
+    weights: str
+    options: Options | None
+    image_size: int
+    resize: str
+    freeze: str | int
 
 
-def views_of(settings: Settings) -> tuple[View, ...]:
-    """What `settings` show frozen stages of an image in training besides the image itself."""
-    numbers = range(0 if settings.freeze == "none" else settings.views or 0)
-    return tuple(Augmented(settings.augment, settings.seed, number) for number in numbers)
-
-
-def fresh_of(settings: Settings) -> tuple[str, ...]:
-    """What changes the images afresh in every epoch: where some stages are frozen, what mixes."""
-    if settings.freeze == "all":
-        return ()
-    return (
-        settings.augment
-        if settings.freeze == "none"
-        else select_mixing_augmentations(settings.augment)
+def build_feature_spec(settings: Settings) -> FeatureSpec:
+    """Return the feature spec of settings whose image size is resolved."""
+    return FeatureSpec(
+        settings.model,
+        settings.weights,
+        resolve_model(settings).options,
+        settings.image_size or 0,
+        settings.resize,
+        settings.freeze,
     )
 
 
-def resize_of(settings: Settings) -> Resize:
-    """How files become pixels under `settings`."""
-    wanted = preprocessing_of(model_of(settings), settings.image_size)
-    return Resize(wanted.image_size, wanted.filter, settings.resize)
+def list_cached_views(settings: Settings) -> tuple[View, ...]:
+    """Return the augmented views whose frozen features are computed besides the plain image's."""
+    return tuple(
+        Augmented(settings.augment, settings.seed, number)
+        for number in range(settings.cached_views)
+    )
 
 
-def canonical(images: Sequence[Image], number: Mapping[str, int]) -> list[Image]:
-    """Images in canonical order: by content, then by the number of their class."""
-    labels = [number[str(image.sample.label)] for image in images]
-    return [images[int(i)] for i in canonical_order([image.digest for image in images], labels)]
+def list_epoch_augmentations(settings: Settings) -> tuple[str, ...]:
+    """Return the augmentations that are drawn again in every epoch.
+
+    Where the first stages are frozen, only those that mix images, since they mix feature maps, too.
+    """
+    if not settings.trains_backbone:
+        return ()
+    if settings.trains_whole_backbone:
+        return settings.augment
+    return select_mixing_augmentations(settings.augment)
 
 
-@dataclass(slots=True)
-class Networks:
-    """Builds them on demand; the backbone last asked for is kept."""
+def build_resize(settings: Settings) -> Resize:
+    """Return the resize operation that turns decoded images into pixels."""
+    preprocessing = build_preprocessing(resolve_model(settings), settings.image_size)
+    return Resize(preprocessing.image_size, preprocessing.filter, settings.resize)
+
+
+def sort_images(images: Sequence[Image], class_index: Mapping[str, int]) -> list[Image]:
+    """Return images in canonical order: by content, then by class index."""
+    labels = [class_index[str(image.sample.label)] for image in images]
+    order = compute_canonical_order([image.digest for image in images], labels)
+    return [images[int(index)] for index in order]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class BackboneLoader:
+    """Builds backbones with their initial weights; the last one is kept in memory.
+
+    Attributes:
+        seed: random seed of initial weights that are not pretrained.
+        cache: folder of the cache, where downloaded weights are kept.
+    """
 
     seed: int
     cache: Path
-    _kept: dict[tuple[Model, str, int | None], Backbone] = field(default_factory=dict)
+    _last: dict[tuple[Model, str, int | None], Backbone] = field(init=False, default_factory=dict)
 
-    def backbone(self, settings: Settings) -> Backbone:
-        """The whole backbone of `settings`, as it came.
+    def load(self, settings: Settings) -> Backbone:
+        """Return the whole backbone with its initial weights.
 
         Raises:
             WeightsError: weights are missing, damaged or of another architecture.
         """
-        model = model_of(settings)
+        model = resolve_model(settings)
         key = model, settings.weights, settings.image_size
-        if key not in self._kept:
-            self._kept.clear()
-            self._kept[key] = build_backbone(
+        if key not in self._last:
+            self._last.clear()
+            self._last[key] = build_backbone(
                 model,
                 settings.weights,
                 image_size=settings.image_size,
                 seed=self.seed,
                 cache=self.cache,
             )
-        return self._kept[key]
+        return self._last[key]
 
-    def frozen(self, settings: Settings) -> Backbone:
-        """The part of it that is frozen: its leading stages, or all of it.
+    def load_frozen(self, settings: Settings) -> Backbone:
+        """Return the frozen part of the backbone: its first stages, or all of it.
 
-        Where nothing is, that is the backbone as it will be when it has been trained.
+        If nothing is frozen, return the whole backbone with its initial weights.
         """
-        whole = self.backbone(settings)
-        some = settings.freeze not in ("all", "none")
-        return Prefix(whole, frozen_stages(settings)) if some else whole
+        backbone = self.load(settings)
+        return Prefix(backbone, settings.frozen_stages) if settings.frozen_stages else backbone
 
-    def tail(self, settings: Settings) -> Tail | None:
-        """The stages that train with the head; None where that is the head alone."""
-        if settings.freeze == "all":
+    def build_tail(self, settings: Settings) -> Tail | None:
+        """Return the stages that are trained with the head; None if only the head is trained."""
+        if (frozen_stages := settings.frozen_stages) is None:
             return None
-        whole = self.backbone(settings)
-        return Tail(whole.model, whole.network, frozen_stages(settings))
+        backbone = self.load(settings)
+        return Tail(backbone.model, backbone.network, frozen_stages)
+
+    def compute_digests(self, settings: Iterable[Settings]) -> dict[str, str]:
+        """Build every backbone once, so that unusable weights are found early.
+
+        Returns:
+            SHA-256 of the initial weights, by model, weights and options.
+
+        Raises:
+            WeightsError: weights are missing, damaged or of another architecture.
+        """
+        distinct = {build_feature_spec(one)[:3]: one for one in settings}
+        return {
+            " ".join(str(part) for part in spec if part): self.load(one).weights_sha256
+            for spec, one in reversed(distinct.items())
+        }

@@ -1,10 +1,10 @@
-"""The plan of a run: everything a user gave, checked, all faults found before anything starts."""
+"""The plan of a run: everything that the user gave, checked before the first image is decoded."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, final
 
 from veduta.augment.registry import (
     AUGMENTATIONS,
@@ -12,231 +12,259 @@ from veduta.augment.registry import (
     select_image_augmentations,
     select_mixing_augmentations,
 )
-from veduta.config.parsing import Grid, parse_grid, parse_settings, unknown
-from veduta.config.settings import Settings, as_text
-from veduta.data.folder import Folder, read_folder
-from veduta.errors import InputError
-from veduta.experiment.recovery.previous_run import Earlier
+from veduta.config.parsing import Grid, format_value, parse_grid, parse_settings
+from veduta.config.settings import Settings
+from veduta.data.folder import read_folder
+from veduta.data.sample import Folder
+from veduta.errors import InputError, describe_unknown_name
 from veduta.features.engines import choose_engine
-from veduta.features.openvino_engine import INT8
+from veduta.networks.catalogue.builtin import ACTIVATIONS
 from veduta.networks.catalogue.registry import find_model
-from veduta.networks.freezing import freeze_faults
-from veduta.networks.heads import ACTIVATIONS
-from veduta.networks.presets import chosen, resolved
-from veduta.networks.weights import check_weights
+from veduta.networks.freezing import find_freeze_errors
+from veduta.networks.presets import collect_preset_values, resolve_presets
+from veduta.networks.weights import find_weights_errors
 from veduta.optim.optimizers import OPTIMIZERS, find_optimizer_errors
 from veduta.optim.schedules import SCHEDULES, find_schedule_errors
-from veduta.runs.directory import Place, new_directory_faults
-from veduta.tuning.trials.space import Trial, cells, trials, unused
+from veduta.runs.directory import OutputPath, find_output_errors
+from veduta.tuning.trials.space import Trial, build_trials, expand_grid, find_unused_settings
+
+Command = Literal["search", "train", "lr-find"]
 
 REGISTRIES: dict[str, tuple[str, Mapping[str, object]]] = {
-    "optimizer": ("optimiser", OPTIMIZERS),
+    "optimizer": ("optimizer", OPTIMIZERS),
     "activation": ("activation", ACTIVATIONS),
     "schedule": ("schedule", SCHEDULES),
 }
+"""Settings whose values are names in a registry: what the names denote, and the registry."""
 
 PRESETS = frozenset({"model", "head"})
-"""Settings that decide others where these are not given."""
+"""Settings that determine the defaults of others."""
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run that can start."""
+    """A run that can start.
 
-    command: str
+    Attributes:
+        command: command that was called.
+        folder: samples and layout of the data set.
+        settings: settings that all trials share.
+        grid: values of the settings that vary, by name.
+        trials: distinct trials in canonical order.
+        cell_count: number of grid cells; more than trials if some differ only in unused settings.
+        unused_settings: settings that the user gave and that have no effect on any trial.
+        engine: engine that computes features, or `fastest`.
+        output: path of the run directory.
+        data_path: folder of images or CSV file that the user gave, absolute.
+        preset_settings: settings that presets determine cell by cell, because models or heads are
+            in the grid.
+    """
+
+    command: Command
     folder: Folder
     settings: Settings
     grid: Grid
     trials: tuple[Trial, ...]
-    cells: int
-    idle: tuple[str, ...]  # settings that the user gave and no trial uses
+    cell_count: int
+    unused_settings: tuple[str, ...]
     engine: str
-    place: Place
-    data: Path  # as it was given, absolute
-    preset: frozenset[str] = frozenset()  # settings that presets decide cell by cell
-    earlier: Earlier | None = None  # where a run goes on
-
-    @property
-    def refit(self) -> bool:
-        """Whether the winner is trained again on all images: where folds chose it, always."""
-        return self.settings.refit or self.settings.folds is not None
+    output: OutputPath
+    data_path: Path
+    preset_settings: frozenset[str] = frozenset()
 
 
 def make_plan(
     data: str | Path,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     *,
-    grid: Mapping[str, Any],
-    place: Place,
-    command: str,
+    grid: Mapping[str, object],
+    output: OutputPath,
+    command: Command,
 ) -> Plan:
     """Check everything that can be known before the first image is decoded.
 
     Args:
         data: folder of images, or CSV file.
         values: settings as the user gave them, by name.
-        grid: several values a setting, by name.
-        place: where the run directory shall stand.
-        command: what was called, for the record.
+        grid: several values per setting, by name.
+        output: path of the run directory.
+        command: command that was called.
 
     Raises:
-        InputError: with one line for each fault, of data, settings, grid and place together.
+        InputError: with one line per error in data, settings, grid and output path together.
     """
-    settings, faults = parse_settings(values)
-    parsed, more = parse_grid(grid)
-    faults += more
+    settings, errors = parse_settings(values)
+    parsed_grid, grid_errors = parse_grid(grid)
+    errors += grid_errors
     if command == "search" and not grid:
-        faults.append("a search needs a grid, such as --grid lr=3e-4,3e-3; got none")
-    if command == "train" and settings.halving:
-        faults.append(
-            f"halving chooses among trials, and train has one; got halving={settings.halving}: "
+        errors.append("a search needs a grid, such as --grid lr=3e-4,3e-3; got none")
+    if command == "train" and settings.uses_halving:
+        errors.append(
+            f"halving selects among trials, and train has one; got halving={settings.halving}: "
             "leave it out, or call search"
         )
-    faults += [
-        f"{name} stands in the grid and outside it; give it once" for name in values if name in grid
+    errors += [
+        f"a setting must be given once; {name} is in the grid and outside it: remove one"
+        for name in values
+        if name in grid
     ]
-    given = {*values, *parsed}
-    candidates, more = _resolved(cells(settings, parsed), given)
-    faults += more
-    faults += dict.fromkeys(fault for cell in candidates for fault in _faults_of_cell(cell))
-    faults += _idle_view_faults(candidates)
-    faults += [] if place.resumed else new_directory_faults(place.path)
-    faults += inside_faults(Path(data), place.path)
+    given = {*values, *parsed_grid}
+    cells, preset_errors = _apply_presets(expand_grid(settings, parsed_grid), given)
+    errors += preset_errors
+    errors += dict.fromkeys(error for cell in cells for error in _find_cell_errors(cell))
+    errors += _find_unused_view_errors(cells)
+    errors += [] if output.resumed else find_output_errors(output.path)
+    errors += find_nested_output_errors(Path(data), output.path)
     engine, folder = "", None
     try:
         engine = choose_engine(settings.engine, settings.precision)
     except InputError as error:
-        faults += error.faults
+        errors += error.faults
     try:
         folder = read_folder(data)
     except InputError as error:
-        faults += error.faults
-    if faults or folder is None:
-        raise InputError(*faults)
-    several = PRESETS & parsed.keys()
+        errors += error.faults
+    if errors or folder is None:
+        raise InputError(*errors)
+    varies_presets = PRESETS & parsed_grid.keys()
     return Plan(
         command=command,
         folder=folder,
-        settings=settings if several else resolved(settings, given),
-        grid=parsed,
-        trials=tuple(trials(candidates)),
-        cells=len(candidates),
-        idle=_idle(settings, parsed, candidates, folder),
+        settings=settings if varies_presets else resolve_presets(settings, given),
+        grid=parsed_grid,
+        trials=tuple(build_trials(cells)),
+        cell_count=len(cells),
+        unused_settings=_list_unused_settings(settings, parsed_grid, cells, folder),
         engine=engine,
-        place=place,
-        data=Path(data).absolute(),
-        preset=_decided(cells(settings, parsed)) - given if several else frozenset(),
+        output=output,
+        data_path=Path(data).absolute(),
+        preset_settings=(
+            _list_preset_settings(expand_grid(settings, parsed_grid)) - given
+            if varies_presets
+            else frozenset()
+        ),
     )
 
 
-def _idle(
-    settings: Settings, grid: Grid, candidates: Sequence[Settings], folder: Folder
-) -> tuple[str, ...]:
-    """Settings that were given and that no trial uses, sorted."""
-    changed = {*grid, *settings.model_dump(exclude_defaults=True)} - {"head"}
-    idle = changed.intersection(*(unused(cell) for cell in candidates))
-    idle |= changed & {str(sample.split) for sample in folder.samples}  # shares of splits that came
-    idle |= changed & {"validation"} if settings.folds else set()
-    return tuple(sorted(idle))
-
-
-def trials_of(settings: Settings, grid: Grid, given: Collection[str]) -> tuple[Trial, ...]:
-    """The trials of a grid that was checked before, in canonical order.
+def build_grid_trials(settings: Settings, grid: Grid, given: Collection[str]) -> tuple[Trial, ...]:
+    """Return the trials of a grid that was checked before, in canonical order.
 
     Args:
-        settings: outside the grid.
-        grid: several values a setting.
-        given: names of what was given outside the grid; presets decide the rest.
+        settings: settings outside the grid.
+        grid: several values per setting, by name.
+        given: names of the settings that were given outside the grid; presets determine the rest.
     """
-    return tuple(trials([resolved(cell, {*given, *grid}) for cell in cells(settings, grid)]))
+    names = {*given, *grid}
+    return tuple(
+        build_trials([resolve_presets(cell, names) for cell in expand_grid(settings, grid)])
+    )
 
 
-def _resolved(
-    found: Sequence[Settings], given: Collection[str]
+def find_nested_output_errors(data: Path, out: Path) -> list[str]:
+    """Return an error if the output is inside the data folder, where it would be read as data."""
+    if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
+        return [
+            f"--out must not be inside the folder of images; {out} is inside {data}: give another"
+        ]
+    return []
+
+
+def _list_unused_settings(
+    settings: Settings, grid: Grid, cells: Sequence[Settings], folder: Folder
+) -> tuple[str, ...]:
+    """Return the sorted names of settings that were given and that no trial uses."""
+    changed = {*grid, *settings.model_dump(exclude_defaults=True)} - {"head"}
+    unused = changed.intersection(*(find_unused_settings(cell) for cell in cells))
+    unused |= changed & {str(sample.split) for sample in folder.samples}  # the data set has splits
+    unused |= changed & {"validation"} if settings.uses_folds else set()
+    return tuple(sorted(unused))
+
+
+def _list_preset_settings(cells: Sequence[Settings]) -> frozenset[str]:
+    """Return the names of the settings that presets determine in some cell."""
+    return frozenset(name for cell in cells for name in collect_preset_values(cell))
+
+
+def _apply_presets(
+    cells: Sequence[Settings], given: Collection[str]
 ) -> tuple[list[Settings], list[str]]:
-    """Every cell as it is trained, or as it came where that cannot be, and the faults of these."""
-    full, faults = list[Settings](), list[str]()
-    for cell in found:
+    """Apply presets to every cell, and return the distinct errors; cells with an error are kept."""
+    applied, errors = list[Settings](), list[str]()
+    for cell in cells:
         try:
-            full.append(resolved(cell, given))
+            applied.append(resolve_presets(cell, given))
         except InputError as error:
-            full.append(cell)
-            faults += error.faults
-    return full, list(dict.fromkeys(faults))
+            applied.append(cell)
+            errors += error.faults
+    return applied, list(dict.fromkeys(errors))
 
 
-def _decided(found: Sequence[Settings]) -> frozenset[str]:
-    """The settings that presets decide in some cell."""
-    return frozenset(name for cell in found for name in chosen(cell))
-
-
-def _faults_of_cell(settings: Settings) -> list[str]:
-    """Faults of one cell that need the registries."""
-    faults = [
-        unknown(kind, getattr(settings, name), known)
+def _find_cell_errors(settings: Settings) -> list[str]:
+    """Return errors of one cell that depend on the registries."""
+    errors = [
+        describe_unknown_name(kind, getattr(settings, name), known)
         for name, (kind, known) in REGISTRIES.items()
         if getattr(settings, name) not in known
     ]
-    if settings.precision == INT8 and settings.freeze != "all":
-        faults.append(
-            "precision=int8 needs a backbone that does not learn, freeze=all; got "
+    if settings.quantizes and settings.trains_backbone:
+        errors.append(
+            "precision=int8 needs a backbone that is not trained, freeze=all; got "
             f"freeze={settings.freeze}: choose one of the two"
         )
     with suppress(InputError):  # an unknown model was reported when presets were applied
         model = find_model(settings.model)
-        faults += check_weights(model, settings.weights) + freeze_faults(settings, model)
+        errors += find_weights_errors(model, settings.weights) + find_freeze_errors(settings, model)
     return (
-        faults
-        + _view_faults(settings)
+        errors
+        + _find_view_errors(settings)
         + find_optimizer_errors(settings)
         + find_schedule_errors(settings)
     )
 
 
-def _view_faults(settings: Settings) -> list[str]:
-    """Faults of `views` and `augment`."""
+def _find_view_errors(settings: Settings) -> list[str]:
+    """Return errors of `views` and `augment`."""
     names = settings.augment
     known = {*AUGMENTATIONS, *MIXING_AUGMENTATIONS}
-    faults = [unknown("augmentation", name, known) for name in names if name not in known]
-    if faults:
-        return faults
-    if settings.freeze != "none" and settings.views and not select_image_augmentations(names):
-        faults.append(
-            f"views need an augmentation that makes them; got views={settings.views} with "
-            f"augment={as_text(names)}: give names such as augment=crop+flip, or leave views out"
+    errors = [
+        describe_unknown_name("augmentation", name, known) for name in names if name not in known
+    ]
+    if errors:
+        return errors
+    image_augmentations = select_image_augmentations(names)
+    if settings.cached_views and not image_augmentations:
+        errors.append(
+            "views need an augmentation of single images; got "
+            f"views={settings.views} with augment={format_value(names)}: give names such as "
+            "augment=crop+flip, or leave views out"
         )
-    if (mixes := select_mixing_augmentations(names)) and settings.freeze == "all":
-        faults.append(
-            "two images are mixed before stages that train, and here the head trains alone; got "
-            f"augment={as_text(names)} with freeze=all: give freeze=none or fewer stages, or "
-            f"leave out {' and '.join(mixes)}"
+    mixing_augmentations = select_mixing_augmentations(names)
+    if mixing_augmentations and not settings.trains_backbone:
+        errors.append(
+            "images are mixed before stages that are trained, and here only the head is trained; "
+            f"got augment={format_value(names)} with freeze=all: give freeze=none or fewer stages, "
+            f"or leave out {' and '.join(mixing_augmentations)}"
         )
     elif (
-        mixes
-        and settings.freeze != "none"
+        mixing_augmentations
+        and image_augmentations
+        and not settings.trains_whole_backbone
         and not settings.views
-        and (idle := select_image_augmentations(names))
     ):
-        faults.append(
-            "frozen stages see the plain image unless there are views of it; got "
-            f"augment={as_text(names)} with freeze={settings.freeze}: give views, or leave out "
-            f"{' and '.join(idle)}"
+        errors.append(
+            "frozen stages compute features of the plain image unless there are views; got "
+            f"augment={format_value(names)} with freeze={settings.freeze}: give views, or leave "
+            f"out {' and '.join(image_augmentations)}"
         )
-    return faults
+    return errors
 
 
-def _idle_view_faults(candidates: Sequence[Settings]) -> list[str]:
-    """The fault of views that no trial comes to; a shorter trial takes the first of them."""
-    views = max((s.views or 0) if s.freeze != "none" else 0 for s in candidates)
-    epochs = max(settings.epochs for settings in candidates)
+def _find_unused_view_errors(cells: Sequence[Settings]) -> list[str]:
+    """Return an error if there are more views than epochs of the longest trial."""
+    views = max(cell.cached_views for cell in cells)
+    epochs = max(cell.epochs for cell in cells)
     if views <= epochs:
         return []
-    rule = "an epoch trains on one view, so there are at most as many views as epochs"
+    rule = "there may be at most as many views as epochs, since an epoch trains on one view"
     return [f"{rule}; got views={views} with epochs={epochs}: raise epochs, or lower views"]
-
-
-def inside_faults(data: Path, out: Path) -> list[str]:
-    """A run inside the data would be taken for images the next time."""
-    if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
-        return [f"--out must not lie in the folder of images; {out} lies in {data}: choose another"]
-    return []

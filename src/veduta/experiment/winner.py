@@ -1,241 +1,276 @@
-"""The winner of a run: its test score, and the files that predict."""
+"""The winner of a run: its test score, and the files of its model."""
 
-import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from veduta.augment.views import PLAIN, TTA, View
 from veduta.config.settings import Settings
 from veduta.data.decode import DECODER
-from veduta.experiment.examples import Data
-from veduta.experiment.feature_pipeline import Materials
-from veduta.experiment.judgement import Judgement
-from veduta.experiment.model_card import card
+from veduta.data.pixels import Image
+from veduta.evaluation.winner_assessment import WinnerAssessment
+from veduta.experiment.examples import ExampleLoader
+from veduta.experiment.feature_pipeline import FeaturePipeline
+from veduta.experiment.model_card import format_card
 from veduta.experiment.plan import Plan
-from veduta.explanation.feature_maps import as_images, first_kernels
-from veduta.features.engines import engine_version
-from veduta.inference.classifier import mean_logits
-from veduta.metrics.classification import Accuracy
-from veduta.networks.backbones import Backbone, backbone_from_state
-from veduta.networks.catalogue.registry import model_of
-from veduta.networks.freezing import artefact_states, frozen_stages
+from veduta.explanation.feature_maps import compute_first_kernels, scale_to_images
+from veduta.features.engines import get_engine_version
+from veduta.inference.classifier import average_logits
+from veduta.metrics.intervals import estimate_proportion
+from veduta.networks.backbones import Backbone, restore_backbone
+from veduta.networks.catalogue.registry import resolve_model
+from veduta.networks.freezing import split_trained_state
 from veduta.networks.heads import HeadNetwork
-from veduta.runs.artifact import (
-    CARD,
-    FORMAT,
-    Head,
-    Manifest,
-    Preprocessing,
-    standing,
-    write_artefact,
-)
+from veduta.runs.artifact import CARD, Manifest, find_model, write_artifact
 from veduta.runs.directory import RunDirectory
-from veduta.runs.files import write_arrays, write_atomically
-from veduta.runs.test_set import SealedTest
+from veduta.runs.journal import Journal
+from veduta.runs.provenance import FORMAT
+from veduta.runs.scores import TestScores, find_test_scores, save_test_scores
+from veduta.runs.summary import Estimate, Summary, TestResult
+from veduta.runs.test_set import TestSet
+from veduta.runtime.disk import write_atomically
 from veduta.tracking.console import Console
 from veduta.tracking.tensorboard import write_pictures
-from veduta.training.state import parts
-from veduta.training.step import evaluation_batch
+from veduta.training.examples import iterate_parts
+from veduta.training.step import get_evaluation_batch_size
 from veduta.tuning.trials.space import Trial
-from veduta.tuning.trials.store import DAMAGED
+from veduta.types import BoolArray, Float32Array
 
-NONE = dict.fromkeys(("accuracy", "low", "high"))
+TRAINING_PICTURES = 16  # training images in TensorBoard
+KERNEL_SCALE = 8  # pixels per side for each weight of a kernel
+KERNEL_GAP = 4  # white pixels on each side of a kernel
 
-Opened = tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_]]
-"""Of the test images: truth, logits, and whether an identical image has another label."""
 
-
+@final
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What a search has made: the winner's network, and what it was made of."""
+class SelectedModel:
+    """The trained network of the winner, and what is needed to evaluate and save it.
+
+    Attributes:
+        directory: directory of the run.
+        plan: plan of the run.
+        trial: the winner.
+        network: its network, after the refit if there was one.
+        features: computes its frozen features.
+    """
 
     directory: RunDirectory
     plan: Plan
-    winner: Trial
+    trial: Trial
     network: HeadNetwork
-    materials: Materials
+    features: FeaturePipeline
 
 
-def score_test(made: Made, sealed: SealedTest) -> dict[str, Any]:
-    """Open the sealed test once and score the winner on it; the scores of each image are kept.
+def hold_out(
+    images: Sequence[Image], conflicting: frozenset[str], journal: Journal, cache: Path
+) -> TestSet:
+    """Return the test set of a run, which reveals its labels only when it is evaluated."""
+    return TestSet(
+        [image.sample.name for image in images],
+        [image.digest for image in images],
+        [str(image.sample.label) for image in images],
+        conflicting,
+        journal,
+        cache,
+    )
 
-    An image's logits are the mean over the views that `tta` asks for, as in prediction. Where the
-    winner's scores of the last opening stand in `scores/test.npz`, as in a run that was killed
-    after it, it is not opened again; after an extension it is. Where no test image could be read
-    there is no score: the accuracy is None, nothing was opened. Where labels of identical images
-    contradict one another, `without_conflicts` is the score of the others.
+
+def score_test(model: SelectedModel, test_set: TestSet, images: Sequence[Image]) -> TestResult:
+    """Evaluate the winner on the test set once, and save the scores of each image.
+
+    Logits are the mean over the views of test-time augmentation, as in prediction. If the scores of
+    the last evaluation are those of this winner, as in a run that was killed after it, the test set
+    is not evaluated again; after an extension it is. If no test image can be decoded, nothing is
+    evaluated and there is no accuracy.
+
+    Args:
+        model: the winner.
+        test_set: the test set, which counts its evaluations.
+        images: the test images.
     """
-    tta = made.plan.settings.tta
-    if not sealed.images:
-        none = {**NONE, "images": 0, "without_conflicts": None}
-        return {**none, "tta": tta, "opened": 0, "opened_before": 0}
-    found = _kept(made, sealed) if sealed.fresh else None
-    if found is None:
-        logits = mean_logits(made.network, _seen(made, sealed)).numpy()
-        truth = np.array([made.plan.folder.classes.index(label) for label in sealed.open()])
-        doubtful = np.array([i.sample.name in sealed.conflicting for i in sealed.images])
-        write_arrays(
-            made.directory.test,
-            paths=np.array([image.sample.name for image in sealed.images]),
-            truth=truth,
-            logits=logits,
-            conflicting=doubtful,
-            trial=np.array(made.winner.id),
-            opened=np.array(sealed.opened),
-        )
-        found = truth, logits, doubtful
-    hits = found[1].argmax(1) == found[0]
-    scores = {**_share(hits), "without_conflicts": _without(found[2], hits)}
-    openings = {"opened": sealed.opened, "opened_before": sealed.opened_before}
-    return {**scores, "tta": tta, **openings}
+    tta = model.plan.settings.tta
+    if not images:
+        accuracy = Estimate(images=0)
+        return TestResult(accuracy=accuracy, tta=tta, evaluations=0, previous_evaluations=0)
+    scores = _find_current_scores(model, test_set) or _evaluate(model, test_set, images)
+    return TestResult(
+        accuracy=_estimate_accuracy(scores.correct),
+        accuracy_without_conflicts=(
+            _estimate_accuracy(scores.correct[~scores.conflicting])
+            if scores.conflicting.any()
+            else None
+        ),
+        tta=tta,
+        evaluations=test_set.evaluations,
+        previous_evaluations=test_set.previous_evaluations,
+    )
 
 
-def _share(hits: NDArray[np.bool_]) -> dict[str, Any]:
-    return Accuracy.from_counts(int(hits.sum()), len(hits)).as_dict()
-
-
-def _without(doubtful: NDArray[np.bool_], hits: NDArray[np.bool_]) -> dict[str, Any] | None:
-    """The score of the images whose label no identical image contradicts; None if it is the same.
-
-    Where all are contradicted, there is none: its accuracy is None.
-    """
-    if not doubtful.any():
+def _find_current_scores(model: SelectedModel, test_set: TestSet) -> TestScores | None:
+    """Return the scores of the last evaluation if it was of this winner among these trials."""
+    if not test_set.is_current:
         return None
-    return {**NONE, "images": 0} if doubtful.all() else _share(hits[~doubtful])
-
-
-def _seen(made: Made, sealed: SealedTest) -> Iterator[Iterator[Tensor]]:
-    """What the winner's network takes of the test images, part by part, in each view of `tta`."""
-    settings, views = made.winner.settings, TTA[made.plan.settings.tta]
-    whole = settings.freeze == "none"
-    tables = made.materials.features(sealed.images, settings, (PLAIN,) if whole else views)
-    for view, table in zip(views, tables * len(views) if whole else tables, strict=True):
-        found = parts(table, evaluation_batch(table.shape[1:]))
-        yield _shown(view, found) if whole else found
-
-
-def _shown(view: View, pixels: Iterator[Tensor]) -> Iterator[Tensor]:
-    for part in pixels:
-        keys = np.zeros(len(part), np.uint64)  # nothing is drawn in these views
-        yield torch.from_numpy(view.apply(part.numpy(), keys))
-
-
-def _kept(made: Made, sealed: SealedTest) -> Opened | None:
-    """What the last opening came to, where it was for this winner and is whole."""
-    try:
-        with np.load(io.BytesIO(made.directory.test.read_bytes())) as kept:
-            whose = str(kept["trial"]), int(kept["opened"])
-            found = kept["truth"], kept["logits"], kept["conflicting"]
-    except DAMAGED:
+    scores = find_test_scores(model.directory.test_scores)
+    if scores is None or (scores.trial, scores.evaluations) != (
+        model.trial.id,
+        test_set.evaluations,
+    ):
         return None
-    return found if whose == (made.winner.id, sealed.opened) else None
+    return scores
 
 
-def whole_backbone(made: Made) -> Backbone:
-    """The backbone of the winner, the stages that it has trained in their places."""
-    settings = made.winner.settings
-    backbone = made.materials.networks.backbone(settings)
-    trained, _ = artefact_states(made.network)
-    state = {**backbone.state_dict(), **trained}
-    how = backbone.preprocessing
-    return backbone_from_state(model_of(settings), state, preprocessing=how)
+def _evaluate(model: SelectedModel, test_set: TestSet, images: Sequence[Image]) -> TestScores:
+    """Predict the test images, reveal their labels, and save the scores."""
+    logits = average_logits(model.network, _iterate_views(model, images)).numpy()
+    classes = model.plan.folder.classes
+    y_true = np.array([classes.index(label) for label in test_set.reveal_labels()])
+    paths = tuple(image.sample.name for image in images)
+    scores = TestScores(
+        trial=model.trial.id,
+        evaluations=test_set.evaluations,
+        paths=paths,
+        y_true=y_true,
+        logits=logits,
+        conflicting=np.array([path in test_set.conflicting for path in paths]),
+    )
+    save_test_scores(model.directory.test_scores, scores)
+    return scores
 
 
-def write_model(made: Made, judgement: Judgement, summary: Mapping[str, Any]) -> None:
-    """The winner, backbone and head, as `model/`, where it does not stand there whole.
+def _estimate_accuracy(correct: BoolArray) -> Estimate:
+    """Return an accuracy with its interval; without images it has no value."""
+    if not len(correct):
+        return Estimate(images=0)
+    accuracy = estimate_proportion(int(correct.sum()), len(correct))
+    return Estimate(
+        value=accuracy.value, low=accuracy.low, high=accuracy.high, images=accuracy.images
+    )
 
-    `summary` is what its card tells.
-    """
-    stands = standing(made.directory.path)
-    if stands and stands.trial == made.winner.id:
-        write_atomically(made.directory.model / CARD, card(stands, judgement, summary))
+
+def _iterate_views(model: SelectedModel, images: Sequence[Image]) -> Iterator[Iterator[Tensor]]:
+    """Yield the input of the winner's network in each view of `tta`, batch by batch."""
+    settings, views = model.trial.settings, TTA[model.plan.settings.tta]
+    if settings.trains_whole_backbone:
+        (pixels,) = model.features.compute(images, settings, (PLAIN,))
+        for view in views:
+            batches = iterate_parts(pixels, get_evaluation_batch_size(pixels.shape[1:]))
+            yield _apply_view(view, batches)
         return
-    settings = made.winner.settings
-    backbone = made.materials.networks.backbone(settings)
-    how = backbone.preprocessing
+    for features in model.features.compute(images, settings, views):
+        yield iterate_parts(features, get_evaluation_batch_size(features.shape[1:]))
+
+
+def _apply_view(view: View, batches: Iterator[Tensor]) -> Iterator[Tensor]:
+    for batch in batches:
+        keys = np.zeros(len(batch), np.uint64)  # these views draw no random numbers
+        yield torch.from_numpy(view.apply(batch.numpy(), keys))
+
+
+def build_trained_backbone(model: SelectedModel) -> Backbone:
+    """Return the backbone of the winner with the weights that were trained."""
+    settings = model.trial.settings
+    backbone = model.features.backbones.load(settings)
+    trained_state, _ = split_trained_state(model.network)
+    return restore_backbone(
+        resolve_model(settings),
+        {**backbone.state_dict(), **trained_state},
+        preprocessing=backbone.preprocessing,
+    )
+
+
+def write_model(model: SelectedModel, assessment: WinnerAssessment, summary: Summary) -> None:
+    """Write backbone and head of the winner as `model/`, with its model card.
+
+    If the directory has the whole model of this winner already, only the card is written.
+    """
+    existing = find_model(model.directory.path)
+    if existing and existing.trial == model.trial.id:
+        card = format_card(existing, assessment, summary)
+        write_atomically(model.directory.model / CARD, card)
+        return
+    settings = model.trial.settings
+    backbone = model.features.backbones.load(settings)
+    engine = model.features.engine
     manifest = Manifest(
         format=FORMAT,
         veduta=version("veduta"),
         model=settings.model,
-        classes=made.plan.folder.classes,
-        preprocessing=Preprocessing(
-            image_size=how.image_size,
-            filter=how.filter,
-            fit=settings.resize,
-            mean=how.mean,
-            std=how.std,
-        ),
-        head=Head(**made.network.head.as_dict()),
-        engine=made.materials.engine,
-        engine_version=engine_version(made.materials.engine),
-        precision=settings.precision,
+        classes=model.plan.folder.classes,
+        preprocessing=replace(backbone.preprocessing, fit=settings.resize),
+        head=model.network.head,
+        engine=engine.name,
+        engine_version=get_engine_version(engine.name),
+        precision=engine.precision,
         tta=settings.tta,
-        temperature=judgement.temperature.value,
-        error_bounds=judgement.error_bounds(),
+        temperature=assessment.temperature.value,
+        error_bounds=assessment.error_bounds,
         decoder=DECODER,
-        weights=backbone.weights_source + _trained_here(settings),
-        trial=made.winner.id,
+        weights=backbone.weights_source + _describe_training(settings),
+        trial=model.trial.id,
         settings=settings,
     )
-    trained, head = artefact_states(made.network)
-    whole = {**backbone.state_dict(), **trained}
-    tensors = {f"backbone.{name}": t for name, t in whole.items()}
-    tensors |= {f"head.{name}": t for name, t in head.items()}
-    network = made.materials.network(settings)
-    told = card(manifest, judgement, summary)
-    write_artefact(made.directory.model, manifest, tensors, network=network, card=told)
+    trained_state, head_state = split_trained_state(model.network)
+    backbone_state = {**backbone.state_dict(), **trained_state}
+    tensors = {f"backbone.{name}": tensor for name, tensor in backbone_state.items()}
+    tensors |= {f"head.{name}": tensor for name, tensor in head_state.items()}
+    write_artifact(
+        model.directory.model,
+        manifest,
+        tensors,
+        network=model.features.load_quantized_network(settings),
+        card=format_card(manifest, assessment, summary),
+    )
 
 
-def _trained_here(settings: Settings) -> str:
-    """What a trial has changed in the weights of its backbone, in words."""
-    if settings.freeze == "all":
+def _describe_training(settings: Settings) -> str:
+    """Return which weights of the backbone a trial has trained, as text for the manifest."""
+    if not settings.trains_backbone:
         return ""
-    first = frozen_stages(settings)
-    return f"; stages behind the first {first} trained" if first else "; all of it trained"
+    frozen_stages = settings.frozen_stages
+    return f"; stages after the first {frozen_stages} trained" if frozen_stages else "; all trained"
 
 
-SHOWN = 16  # training images
-ENLARGED = 8  # pixels a side for each number of a kernel
-GAP = 4  # white pixels on each side of a kernel
+def write_training_pictures(
+    model: SelectedModel, examples: ExampleLoader, console: Console
+) -> None:
+    """Write training images of the first epoch, first kernels and graph for TensorBoard.
 
-
-def write_winner(made: Made, data: Data, console: Console) -> None:
-    """Training images as its first epoch showed them, the kernels it came to, and its graph.
-
-    Nothing for a head alone, and no images where what trains sees feature maps.
+    Nothing is written if only the head is trained, and no images if the trained stages take
+    feature maps.
     """
-    if made.winner.settings.freeze == "all":
+    if not model.trial.settings.trains_backbone:
         return
-    train = data(made.winner)[0].train
-    batch = train.seen_in(1)(np.arange(min(SHOWN, len(train))))
-    pictures: dict[str, NDArray[np.float32]] = {}
+    train = examples.load_folds(model.trial)[0].train
+    batch = train.get_batch_source(1)(np.arange(min(TRAINING_PICTURES, len(train))))
+    pictures: dict[str, Float32Array] = {}
     if batch.features.dtype == torch.uint8:
         pictures["images/epoch_1"] = (batch.features.numpy() / 255).astype(np.float32)
-    backbone = whole_backbone(made)
+    backbone = build_trained_backbone(model)
     if any(isinstance(module, torch.nn.Conv2d) for module in backbone.modules()):
-        pictures["kernels/first_layer"] = tiles_of(as_images(first_kernels(backbone)).numpy())
-    fault = write_pictures(
-        made.directory.tensorboard / made.winner.id,
+        kernels = scale_to_images(compute_first_kernels(backbone)).numpy()
+        pictures["kernels/first_layer"] = enlarge_kernels(kernels)
+    error = write_pictures(
+        model.directory.tensorboard / model.trial.id,
         pictures,
-        made.network.eval(),
+        model.network.eval(),
         batch.features[:1],
     )
-    if fault:
-        console.warn(f"TensorBoard has no graph of the network: {fault}")
+    if error:
+        console.warn(f"TensorBoard has no graph of the network: {error}")
 
 
-def tiles_of(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Kernels (n, k, k, 3) from 0 to 1, each enlarged and framed in white.
+def enlarge_kernels(kernels: Float32Array) -> Float32Array:
+    """Enlarge kernels (n, k, k, 3) with values from 0 to 1, and add a white frame to each.
 
-    >>> tiles_of(np.zeros((2, 3, 3, 3), np.float32)).shape
+    >>> enlarge_kernels(np.zeros((2, 3, 3, 3), np.float32)).shape
     (2, 32, 32, 3)
     """
-    large = kernels.repeat(ENLARGED, 1).repeat(ENLARGED, 2)
-    return np.pad(large, ((0, 0), (GAP, GAP), (GAP, GAP), (0, 0)), constant_values=1)
+    enlarged = kernels.repeat(KERNEL_SCALE, 1).repeat(KERNEL_SCALE, 2)
+    gap = (KERNEL_GAP, KERNEL_GAP)
+    return np.pad(enlarged, ((0, 0), gap, gap, (0, 0)), constant_values=1)

@@ -1,1 +1,1 @@
-"""The package explanation."""
+"""Explanations of a network: Grad-CAM, occlusion, feature maps and first-layer kernels."""

@@ -1,4 +1,4 @@
-"""Layers of a network: names, shapes and receptive positions, found by one traced forward pass."""
+"""Layers of a network: names, shapes and spatial positions, found by one traced forward pass."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,253 +8,274 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from veduta.config.parsing import unknown
-from veduta.errors import InputError
+from veduta.errors import InputError, describe_unknown_name
 from veduta.networks.backbones import Backbone
 from veduta.networks.catalogue.builtin import L2Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """A module that ran, and what it gave.
+class ModuleOutput:
+    """A module of a network and the output of its forward pass.
 
     Attributes:
-        name: in the network.
-        module: it itself.
-        shape: of its output; empty where that is no tensor.
-        before: shape of its first input, likewise.
-        pooled: whether its output is what a pooling layer gave.
-        depth: share of the network's smallest parts that had run when it was done.
+        name: name of the module in the network.
+        module: the module.
+        shape: shape of its output; empty if that is no tensor.
+        input_shape: shape of its first input; empty if that is no tensor.
+        is_pooled: whether its output is that of a pooling layer.
+        depth: fraction of the modules without children that had run when it ended.
     """
 
     name: str
     module: nn.Module
     shape: tuple[int, ...]
-    before: tuple[int, ...]
-    pooled: bool
+    input_shape: tuple[int, ...]
+    is_pooled: bool
     depth: float
 
     @property
-    def maps(self) -> bool:
-        """Whether it gives maps (B, C, H, W) of several places; images are squares, so they are."""
+    def has_feature_maps(self) -> bool:
+        """Whether the output is square feature maps (B, C, H, W) with several positions."""
         return len(self.shape) == 4 and self.shape[2] == self.shape[3] > 1
 
 
-def watched(backbone: Backbone) -> list[Ran]:
-    """Every module of a backbone in the order in which they end; the network itself is last."""
-    network, size = backbone.network, backbone.preprocessing.image_size
-    ended: list[tuple[str, nn.Module, object, object]] = []
+def trace_modules(backbone: Backbone) -> list[ModuleOutput]:
+    """Run a backbone on the meta device, and return its modules in the order in which they end.
 
-    def hook(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
+    The network itself is last.
+    """
+    network, size = backbone.network, backbone.preprocessing.image_size
+    records: list[tuple[str, nn.Module, object, object]] = []
+
+    def register_hook(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
         return module.register_forward_hook(
-            lambda _, given, output: ended.append((name, module, given[0] if given else (), output))
+            lambda _, inputs, output: records.append(
+                (name, module, inputs[0] if inputs else (), output)
+            )
         )
 
-    handles = [hook(name, module) for name, module in network.named_modules()]
+    handles = [register_hook(name, module) for name, module in network.named_modules()]
     tensors = dict([*network.named_parameters(), *network.named_buffers()])
-    shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    meta_tensors = {name: tensor.to("meta") for name, tensor in tensors.items()}
     image = torch.empty((1, 3, size, size), dtype=backbone.mean.dtype, device="meta")
     try:
-        functional_call(network, shapes, image)
+        functional_call(network, meta_tensors, image)
     finally:
         for handle in handles:
             handle.remove()
-    pooled = {id(output) for _, module, _, output in ended if _pools(module)}  # all are held above
-    smallest = [not any(module.children()) for _, module, _, _ in ended]
-    depths = torch.tensor(smallest).cumsum(0) / sum(smallest)
+    # ids are unique because `records` keeps every output alive
+    pooled = {id(output) for _, module, _, output in records if _is_pooling(module)}
+    is_leaf = [not any(module.children()) for _, module, _, _ in records]
+    depths = torch.tensor(is_leaf).cumsum(0) / sum(is_leaf)
     return [
-        Ran(name, module, _shape(output), _shape(given), id(output) in pooled, depth)
-        for (name, module, given, output), depth in zip(ended, depths.tolist(), strict=True)
+        ModuleOutput(
+            name, module, _get_shape(output), _get_shape(first_input), id(output) in pooled, depth
+        )
+        for (name, module, first_input, output), depth in zip(records, depths.tolist(), strict=True)
     ]
 
 
-def _pools(module: nn.Module) -> bool:
-    """Whether it is a pooling layer, of torch, of timm or of ours: all say so in their names."""
+def _is_pooling(module: nn.Module) -> bool:
+    """Return whether a module of torch, timm or Veduta is a pooling layer, by its class name."""
     return "pool" in type(module).__name__.lower()
 
 
-def _shape(found: object) -> tuple[int, ...]:
-    return tuple(found.shape) if isinstance(found, Tensor) else ()
+def _get_shape(value: object) -> tuple[int, ...]:
+    """Return the shape of a tensor; an empty tuple for anything else."""
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
 
 
 WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
-class Places(NamedTuple):
-    """Centres of a map's places along either side: start, start + step, ... in pixels."""
+class Positions(NamedTuple):
+    """Centers of a feature map's positions along an axis: start, start + step, ... in pixels."""
 
     start: float
     step: float
 
 
-def centred(count: int, step: float, size: int) -> Places:
-    """So many places around the middle of an image of `size` pixels, whose pixel 0 is at 0.
+def center_positions(count: int, step: float, size: int) -> Positions:
+    """Return `count` positions around the center of an image of `size` pixels; pixel 0 is at 0.
 
-    >>> centred(7, 32, 224), centred(10, 9, 150)
-    (Places(start=15.5, step=32), Places(start=34.0, step=9))
+    >>> center_positions(7, 32, 224), center_positions(10, 9, 150)
+    (Positions(start=15.5, step=32), Positions(start=34.0, step=9))
     """
-    return Places((size - 1 - step * (count - 1)) / 2, step)
+    return Positions((size - 1 - step * (count - 1)) / 2, step)
 
 
-def places_of(layer: str, ran: Sequence[Ran], size: int) -> Places:
-    """Where the places of a layer's maps lie; evenly where a part before it is of an unknown kind.
+def find_positions(layer: str, outputs: Sequence[ModuleOutput], size: int) -> Positions:
+    """Return the spatial positions of a layer's feature maps in the image.
+
+    The step is the product of the strides before the layer. If a module before it has an unknown
+    stride, positions are evenly spaced over the image.
 
     Args:
-        layer: name of a module that gives maps.
-        ran: what has run, in order; branches that meet agree in the side of their maps, and so in
-            the step.
-        size: pixels a side of the image.
+        layer: name of a module with feature maps.
+        outputs: of all modules, in order. Branches that are joined have the same spatial size, and
+            therefore the same step.
+        size: side of the image in pixels.
     """
-    (count,) = {one.shape[-1] for one in ran if one.name == layer}
-    steps = {size: 1}  # by side of the maps
-    for one in ran:
-        if len(one.before) == len(one.shape) == 4 and not any(one.module.children()):
-            stride = _stride(one)
-            if stride and one.before[-1] in steps:
-                steps[one.shape[-1]] = steps[one.before[-1]] * stride
-        if one.name == layer:
+    (count,) = {output.shape[-1] for output in outputs if output.name == layer}
+    step_by_size = {size: 1}
+    for output in outputs:
+        is_leaf = not any(output.module.children())
+        if is_leaf and len(output.input_shape) == len(output.shape) == 4:
+            stride = _find_stride(output)
+            if stride and output.input_shape[-1] in step_by_size:
+                step_by_size[output.shape[-1]] = step_by_size[output.input_shape[-1]] * stride
+        if output.name == layer:
             break
-    return centred(count, steps.get(count, size / count), size)
+    return center_positions(count, step_by_size.get(count, size / count), size)
 
 
-def enlarged(maps: Tensor, size: int, places: Places) -> Tensor:
-    """Maps (B, h, h) as (B, size, size), bilinear between the places; beyond them, as at the last.
+def upsample_maps(maps: Tensor, size: int, positions: Positions) -> Tensor:
+    """Upsample maps (B, h, h) to (B, size, size): bilinear between positions, constant outside.
 
-    For even places this is `torch.nn.functional.interpolate` without aligned corners.
+    For evenly spaced positions this is `torch.nn.functional.interpolate` without aligned corners.
     """
     count = maps.shape[-1]
     pixels = torch.arange(size, dtype=maps.dtype)
-    where = ((pixels - places.start) / places.step).clamp(0, count - 1)
-    shares = (1 - (where[:, None] - torch.arange(count, dtype=maps.dtype)).abs()).clamp(min=0)
-    return shares @ maps @ shares.T
+    coordinates = ((pixels - positions.start) / positions.step).clamp(0, count - 1)
+    indices = torch.arange(count, dtype=maps.dtype)
+    weights = (1 - (coordinates[:, None] - indices).abs()).clamp(min=0)
+    return weights @ maps @ weights.T
 
 
-def scaled(maps: Tensor) -> Tensor:
-    """Maps (B, h, w) from 0 to 1: the largest of each is 1, what is below 0 is 0.
+def normalize_maps(maps: Tensor) -> Tensor:
+    """Scale maps (B, h, w) to the range 0 to 1: the maximum of each is 1, negative values are 0.
 
-    >>> scaled(torch.tensor([[[-1.0, 2.0]], [[0.0, -3.0]]])).tolist()
+    >>> normalize_maps(torch.tensor([[[-1.0, 2.0]], [[0.0, -3.0]]])).tolist()
     [[[0.0, 1.0]], [[0.0, 0.0]]]
     """
-    above = maps.clamp(min=0)
-    largest = above.amax((1, 2), keepdim=True)
-    return torch.where(largest > 0, above / largest.where(largest > 0, 1), 0)
+    positive = maps.clamp(min=0)
+    maximum = positive.amax((1, 2), keepdim=True)
+    return torch.where(maximum > 0, positive / maximum.where(maximum > 0, 1), 0)
 
 
-def _stride(ran: Ran) -> int:
-    """Of a smallest part; 0 where it is not known."""
-    module = ran.module
+def _find_stride(output: ModuleOutput) -> int:
+    """Return the stride of a module without children; 0 if it is unknown."""
+    module = output.module
     if isinstance(module, L2Pool):
         return module.p
     if isinstance(module, WINDOWS):
         return module.stride if isinstance(module.stride, int) else module.stride[0]
-    whole, rest = divmod(ran.before[-1], ran.shape[-1])
-    return 0 if rest else whole  # nothing is moved, or squares become places
+    # element-wise modules have stride 1; modules that move pixels into channels reduce the size
+    stride, remainder = divmod(output.input_shape[-1], output.shape[-1])
+    return 0 if remainder else stride
 
 
-CURE = "give --method occlusion, which needs none"
-LATE = 1 / 2  # of a network of unknown stages: maps before it are looked at by what is no map
+CURE = "give --method occlusion, which needs no feature maps"
+MIN_DEPTH = 1 / 2  # without known stages: earlier feature maps are those of a patch embedding
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A module of a network that gives maps.
+    """A module of a network that computes feature maps.
 
     Attributes:
-        name: in the network.
-        shape: of its maps of one image, (C, H, W).
-        places: where in the image those of a map lie.
+        name: name of the module in the network.
+        shape: shape of its feature maps for one image, (C, H, W).
+        positions: where the spatial positions of a feature map are in the image.
     """
 
     name: str
     shape: tuple[int, ...]
-    places: Places
+    positions: Positions
 
 
 def find_layer(backbone: Backbone, layer: str | None = None) -> Layer:
-    """The module whose maps are looked at.
+    """Find the layer whose feature maps are used for explanations.
 
-    By default it is the last that gives maps before they are pooled, at a place that everything
-    goes through: a part of a stage, or of a sequence in it. Where the stages are not known, the
-    parts are those of the network itself.
+    The default is the last layer with feature maps before pooling that is on the path of all
+    information: a part of a stage, or of a sequential container in it. If the stages are unknown,
+    the parts are the children of the network.
 
     Args:
         backbone: the network.
-        layer: another one: the number of a stage, from 1, or the name of any module.
+        layer: another layer: the number of a stage, from 1, or the name of any module.
 
     Raises:
-        InputError: there are no such maps.
+        InputError: there is no such layer, or it has no feature maps.
     """
-    ran = watched(backbone)
-    stages = backbone.model.stages
+    outputs = trace_modules(backbone)
     if layer is None:
-        found = _default(ran, backbone)
-    elif layer.isdecimal() and stages:
-        found = _of_stage(layer, ran, backbone)
+        output = _find_default(outputs, backbone)
+    elif layer.isdecimal() and backbone.model.stages:
+        output = _find_in_stage(layer, outputs, backbone)
     else:
-        found = _named(layer, ran, backbone)
-    size = backbone.preprocessing.image_size
-    return Layer(found.name, found.shape[1:], places_of(found.name, ran, size))
+        output = _find_by_name(layer, outputs, backbone)
+    positions = find_positions(output.name, outputs, backbone.preprocessing.image_size)
+    return Layer(output.name, output.shape[1:], positions)
 
 
-def _default(ran: Sequence[Ran], backbone: Backbone) -> Ran:
+def _find_default(outputs: Sequence[ModuleOutput], backbone: Backbone) -> ModuleOutput:
+    """Return the last output with feature maps before pooling."""
     stages = backbone.model.stages
     parts = [part for stage in stages for part in stage]
-    found = _last(parts or [one.name for one in ran if one.name and "." not in one.name], ran)
-    if found is None or (not stages and found.depth < LATE):
+    children = [output.name for output in outputs if output.name and "." not in output.name]
+    output = _find_last(parts or children, outputs)
+    if output is None or (not stages and output.depth < MIN_DEPTH):
         size = backbone.preprocessing.image_size
         raise InputError(
-            f"Grad-CAM needs maps (C, H, W) of several places; {backbone.model.name} gives none, "
-            f"or none late enough, at {size} x {size} pixels: {CURE}"
+            f"Grad-CAM needs feature maps (C, H, W) with several positions; {backbone.model.name} "
+            f"has none, or none in its second half, at {size} x {size} pixels: {CURE}"
         )
-    return found
+    return output
 
 
-def _of_stage(layer: str, ran: Sequence[Ran], backbone: Backbone) -> Ran:
+def _find_in_stage(
+    number: str, outputs: Sequence[ModuleOutput], backbone: Backbone
+) -> ModuleOutput:
+    """Return the last output with feature maps of a stage, given by its number."""
     stages, name = backbone.model.stages, backbone.model.name
-    if not 1 <= int(layer) <= len(stages):
+    if not 1 <= int(number) <= len(stages):
         raise InputError(
             f"layer must be from 1 to {len(stages)}, the stages of {name}, or the name of a "
-            f"module; got {layer}"
+            f"module; got {number}: choose one of these"
         )
-    found = _last(stages[int(layer) - 1], ran)
-    if found is None:
+    output = _find_last(stages[int(number) - 1], outputs)
+    if output is None:
         raise InputError(
-            f"layer must give maps (C, H, W) of several places; stage {layer} of {name} gives "
-            "none: take one before it"
+            f"layer must have feature maps (C, H, W) with several positions; stage {number} of "
+            f"{name} has none: choose an earlier one"
         )
-    return found
+    return output
 
 
-def _named(layer: str, ran: Sequence[Ran], backbone: Backbone) -> Ran:
-    found = {one.name: one for one in ran if one.name}.get(layer)
-    if found is None:
+def _find_by_name(layer: str, outputs: Sequence[ModuleOutput], backbone: Backbone) -> ModuleOutput:
+    """Return the output of a module, given by its name."""
+    output = {output.name: output for output in outputs if output.name}.get(layer)
+    if output is None:
         parts = [part for stage in backbone.model.stages for part in stage]
         children = [name for name, _ in backbone.network.named_children()]
-        raise InputError(unknown(f"layer of {backbone.model.name}", layer, parts or children))
-    if not found.maps:
         raise InputError(
-            f"layer must give maps (C, H, W) of several places; {layer} gives "
-            f"{found.shape[1:] or 'no tensor'}: take one before it"
+            describe_unknown_name(f"layer of {backbone.model.name}", layer, parts or children)
         )
-    return found
+    if not output.has_feature_maps:
+        raise InputError(
+            f"layer must have feature maps (C, H, W) with several positions; the output of {layer} "
+            f"is {output.shape[1:] or 'no tensor'}: choose an earlier one"
+        )
+    return output
 
 
-def _last(parts: Sequence[str], ran: Sequence[Ran]) -> Ran | None:
-    """The last of consecutive parts, or in them, that gives maps which no pooling has made."""
-    by_name = {one.name: one for one in ran}
-    inside = [
-        by_name[name]
+def _find_last(parts: Sequence[str], outputs: Sequence[ModuleOutput]) -> ModuleOutput | None:
+    """Return the last output of consecutive parts that has feature maps and is not pooled."""
+    output_by_name = {output.name: output for output in outputs}
+    candidates = [
+        output_by_name[name]
         for part in reversed(parts)
-        if part in by_name
-        for name in _through(part, by_name[part].module)
-        if name in by_name
+        if part in output_by_name
+        for name in _iterate_backward(part, output_by_name[part].module)
+        if name in output_by_name
     ]
-    return next((one for one in inside if one.maps and not one.pooled), None)
+    return next((one for one in candidates if one.has_feature_maps and not one.is_pooled), None)
 
 
-def _through(name: str, module: nn.Module) -> Iterator[str]:
-    """A part that everything goes through, and those in it where it is a sequence; last first."""
+def _iterate_backward(name: str, module: nn.Module) -> Iterator[str]:
+    """Yield the name of a part and, if it is sequential, those of its parts, the last first."""
     yield name
     if isinstance(module, nn.Sequential):
-        for inner, child in reversed(list(module.named_children())):
-            yield from _through(f"{name}.{inner}", child)
+        for child_name, child in reversed(list(module.named_children())):
+            yield from _iterate_backward(f"{name}.{child_name}", child)

@@ -1,55 +1,54 @@
-"""Occlusion: how far the probability of a class falls while a grey patch hides part of an image.
+"""Occlusion: how much the probability of a class drops while a gray patch hides part of an image.
 
-It knows nothing but what goes in and comes out (Zeiler and Fergus 2014, arXiv 1311.2901, section
-4.2), and so checks methods that look inside. It asks as many times as the patch has places.
+It uses nothing but the inputs and outputs of the classifier (Zeiler and Fergus 2014, arXiv
+1311.2901, section 4.2), so it also checks methods that look inside. It needs one prediction per
+position of the patch.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from veduta.errors import InputError
+from veduta.types import Float32Array, PixelArray
 
-GREY = 128
-BATCH = 32  # covered images at a time
+GRAY = 128
+BATCH = 32  # occluded images per batch
 
-Pixels = NDArray[np.uint8]
-Array = NDArray[np.float32]
-Probabilities = Callable[[Pixels], Array]
-"""Probabilities (n, classes) of uint8 pixels (n, S, S, 3)."""
+Predictor = Callable[[PixelArray], Float32Array]
+"""Returns probabilities (n, classes) of uint8 pixels (n, S, S, 3)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
-    """How far the probability of a class falls.
+class OcclusionMap:
+    """Drops of the probability of a class.
 
     Attributes:
-        raw: (places, places), the probability of the whole image minus that behind a patch; below 0
-            where hiding a place speaks for the class.
-        map: (S, S), from 0 to 1: of each pixel, the mean over the patches that hide it, below 0 as
-            0, and divided by the largest.
+        raw: (positions, positions), probability of the whole image minus that of the occluded
+            image; negative where hiding the region raises the probability.
+        map: (S, S), from 0 to 1: for each pixel the mean over the patches that hide it, with
+            negative values set to 0, divided by the maximum.
     """
 
-    raw: Array
-    map: Array
+    raw: Float32Array
+    map: Float32Array
 
 
-def occlusion(
-    probabilities: Probabilities, pixels: Pixels, target: int, *, patch: int, stride: int
-) -> Drop:
-    """Slide a grey patch over an image.
+def compute_occlusion(
+    predict: Predictor, pixels: PixelArray, target: int, *, patch: int, stride: int
+) -> OcclusionMap:
+    """Slide a gray patch over an image, and measure the drop of the probability of a class.
 
     Args:
-        probabilities: of the classifier.
-        pixels: of the image, uint8 (S, S, 3).
-        target: number of the class.
-        patch: its side, in pixels.
-        stride: from one place to the next, in pixels; the last place is always at the rim.
+        predict: returns the probabilities of a batch of images.
+        pixels: the image, uint8 (S, S, 3).
+        target: class index.
+        patch: side of the patch in pixels.
+        stride: step of the patch in pixels; the last patch always touches the border.
 
     Raises:
-        InputError: the patch is larger than the image, or steps over pixels.
+        InputError: the patch is larger than the image, or the stride larger than the patch.
     """
     size = len(pixels)
     if not 1 <= stride <= patch <= size:
@@ -57,36 +56,38 @@ def occlusion(
             f"a patch must be at most as large as the image, {size}, and its stride at most as "
             f"large as the patch; got {patch} and {stride}"
         )
-    tops = places(size, patch, stride)
-    spots = [(top, left) for top in tops for left in tops]
-    whole = probabilities(pixels[None])[0, target]
-    drops = np.empty(len(spots), np.float32)
-    for start in range(0, len(spots), BATCH):
-        some = spots[start : start + BATCH]
-        covered = np.repeat(pixels[None], len(some), axis=0)
-        for image, (top, left) in zip(covered, some, strict=True):
-            image[top : top + patch, left : left + patch] = GREY
-        drops[start : start + BATCH] = whole - probabilities(covered)[:, target]
-    raw = drops.reshape(len(tops), len(tops))
-    above = np.maximum(spread(raw, tops, patch, size), 0)
-    largest = above.max()
-    return Drop(raw, above / largest if largest > 0 else above)
+    starts = list_patch_starts(size, patch, stride)
+    corners = [(top, left) for top in starts for left in starts]
+    probability = predict(pixels[None])[0, target]
+    drops = np.empty(len(corners), np.float32)
+    for first in range(0, len(corners), BATCH):
+        batch_corners = corners[first : first + BATCH]
+        occluded = np.repeat(pixels[None], len(batch_corners), axis=0)
+        for image, (top, left) in zip(occluded, batch_corners, strict=True):
+            image[top : top + patch, left : left + patch] = GRAY
+        drops[first : first + BATCH] = probability - predict(occluded)[:, target]
+    raw = drops.reshape(len(starts), len(starts))
+    positive = np.maximum(average_over_patches(raw, starts, patch, size), 0)
+    maximum = positive.max()
+    return OcclusionMap(raw, positive / maximum if maximum > 0 else positive)
 
 
-def places(size: int, patch: int, stride: int) -> tuple[int, ...]:
-    """Where the patch begins, along either side.
+def list_patch_starts(size: int, patch: int, stride: int) -> tuple[int, ...]:
+    """Return the first row (or column) of each position of the patch.
 
-    >>> places(10, 4, 4)
+    >>> list_patch_starts(10, 4, 4)
     (0, 4, 6)
     """
     return tuple(dict.fromkeys([*range(0, size - patch + 1, stride), size - patch]))
 
 
-def spread(raw: Array, tops: tuple[int, ...], patch: int, size: int) -> Array:
-    """Of each pixel (size, size), the mean of `raw` over the patches that hide it."""
-    begins = np.array(tops)
+def average_over_patches(
+    raw: Float32Array, starts: tuple[int, ...], patch: int, size: int
+) -> Float32Array:
+    """Return (size, size): for each pixel the mean of `raw` over the patches that hide it."""
+    first = np.array(starts)
     pixel = np.arange(size)[:, None]
-    hides = ((begins <= pixel) & (pixel < begins + patch)).astype(np.float32)  # (size, places)
-    shares = hides / hides.sum(1, keepdims=True)
-    found: Array = shares @ raw @ shares.T
-    return found
+    hides = ((first <= pixel) & (pixel < first + patch)).astype(np.float32)  # (size, positions)
+    weights = hides / hides.sum(1, keepdims=True)
+    average: Float32Array = weights @ raw @ weights.T
+    return average

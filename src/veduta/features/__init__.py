@@ -1,1 +1,1 @@
-"""Frozen features: the backbone's output for each image, computed once and kept."""
+"""Features of frozen backbones: inference engines, int8 quantization, and the cache."""

@@ -1,16 +1,15 @@
-"""Engines that run a frozen backbone: selection, speed measurement and agreement check."""
+"""Inference engines that run a frozen backbone: selection, speed measurement, agreement check."""
 
 import copy
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, Protocol
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from veduta.errors import EngineError
 from veduta.features.openvino_engine import (
@@ -18,66 +17,22 @@ from veduta.features.openvino_engine import (
     INT8,
     OPENVINO,
     OpenVINOEngine,
-    Pixels,
-    Progress,
-    Rows,
-    openvino_version,
+    get_openvino_version,
     require_openvino,
 )
 from veduta.networks.backbones import Backbone
-from veduta.runs.artifact import Network
-from veduta.runtime.environment import installed, is_x86
-
-REFERENCE = "torch f32"
-AGREEMENT_IMAGES = 16  # that are compared
-ROUNDING = 1e-3  # what the order of float32 sums may make of a row; more is another network
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Two tables of features of the same images, compared row by row.
-
-    Attributes:
-        images: how many were compared.
-        largest_difference: max_i |a_i - r_i| / |r_i|, the distance as a share of the row's length.
-        smallest_cosine: min_i a_i . r_i / (|a_i| |r_i|): 1 where the directions agree.
-    """
-
-    images: int
-    largest_difference: float
-    smallest_cosine: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; the reference is named."""
-        return {"reference": REFERENCE, **asdict(self)}
-
-
-def agreement(features: NDArray[np.float32], reference: NDArray[np.float32]) -> Agreement:
-    """Compare features (n, D) of an engine with those of the reference, n above 0.
-
-    Where a row of the reference is zero, its difference is 0 or 1 and its cosine 1 or 0: whether
-    the other row is zero too.
-
-    >>> agreement(np.array([[3.0, 4.0]]), np.array([[3.0, 0.0]])).smallest_cosine
-    0.6
-    """
-    a, r = (x.reshape(len(x), -1).astype(np.float64) for x in (features, reference))
-    own, length = np.linalg.norm(a, axis=1), np.linalg.norm(r, axis=1)
-    distance = np.linalg.norm(a - r, axis=1)
-    both = own * length
-    same = (distance == 0).astype(np.float64)
-    difference = np.where(length > 0, distance / np.where(length > 0, length, 1), 1 - same)
-    cosine = np.where(both > 0, (a * r).sum(1) / np.where(both > 0, both, 1), same)
-    return Agreement(len(a), float(difference.max()), float(min(cosine.min(), 1.0)))
-
+from veduta.runs.artifact import IntermediateRepresentation
+from veduta.runtime.environment import is_installed, is_x86
+from veduta.runtime.process import use_torch_threads
+from veduta.types import Float32Array, PixelArray, Progress, ignore_progress
 
 Setting = Literal["auto", "fastest", "torch", "openvino"]
 Precision = Literal["f32", "int8"]
 
 TORCH, FASTEST = "torch", "fastest"
-BATCH = {"cpu": 16, "cuda": 64}
+BATCH_SIZE = {"cpu": 16, "cuda": 64}
+BATCH_SIDE = 512  # pixels; batches of larger images are smaller (EfficientNet-Lite0 needs 2.5 GB)
 GLOBAL_SETTINGS = threading.Lock()  # held while torch's thread count and cuDNN flags are changed
-BATCH_SIDE = 512  # pixels: of larger images fewer are in a batch; EfficientNet-Lite0 takes 2.5 GB
 
 
 class Engine(Protocol):
@@ -90,48 +45,52 @@ class Engine(Protocol):
 
     @property
     def version(self) -> str:
-        """Of the library, and the device that it runs on."""
+        """Version of the library, and the device that it runs on."""
         ...
 
     @property
     def precision(self) -> str:
-        """Of the arithmetic."""
+        """Precision of the arithmetic, `f32` or `int8`."""
         ...
 
-    def features(self, pixels: Pixels, out: Rows, progress: Progress) -> None:
+    def write_features(self, pixels: PixelArray, out: Float32Array, progress: Progress) -> None:
         """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, ...).
 
-        `progress` is called with the number of images done since the last call.
+        `progress` is called with the number of finished images and with n.
         """
         ...
 
 
-def choose_engine(setting: Setting, precision: Precision = F32) -> str:
-    """The engine that a setting means here; `auto` is a fixed rule, never a stopwatch.
+# selection
 
-    With a CUDA device torch; else OpenVINO on an x86 processor where it is installed; else torch.
-    In int8 there is OpenVINO alone. `fastest` stays what it is where there are `candidates`.
+
+def choose_engine(setting: Setting, precision: Precision = F32) -> str:
+    """Return the engine that a setting selects on this machine, by a fixed rule.
+
+    `auto` selects torch with a CUDA device, otherwise OpenVINO on an x86 CPU if it is installed,
+    otherwise torch. In int8 only OpenVINO is available. `fastest` is returned unchanged if there
+    are several candidates, which the caller must measure.
 
     Raises:
-        EngineError: the engine asked for is not installed, or does not have this precision.
+        EngineError: the engine is not installed, or does not support the precision.
     """
     if precision == INT8:
         _require_int8(setting)
         return OPENVINO
     if setting == OPENVINO:
         require_openvino()
-    if setting == FASTEST and len(candidates()) == 1:
-        return candidates()[0]
+    if setting == FASTEST and len(list_candidate_engines()) == 1:
+        return list_candidate_engines()[0]
     if setting != "auto":
         return setting
     if torch.cuda.is_available():
         return TORCH
-    return candidates()[0]
+    return list_candidate_engines()[0]
 
 
-def candidates() -> tuple[str, ...]:
-    """The engines that `fastest` chooses among: those installed whose kernels are at home here."""
-    return (OPENVINO, TORCH) if installed(OPENVINO) and is_x86() else (TORCH,)
+def list_candidate_engines() -> tuple[str, ...]:
+    """Return the engines that `fastest` measures: those that are installed and optimized for it."""
+    return (OPENVINO, TORCH) if is_installed(OPENVINO) and is_x86() else (TORCH,)
 
 
 def _require_int8(setting: Setting) -> None:
@@ -140,127 +99,174 @@ def _require_int8(setting: Setting) -> None:
             "precision=int8 needs OpenVINO; got engine=torch: choose engine=openvino, or "
             "precision=f32"
         )
-    if missing := [package for package in (OPENVINO, "nncf") if not installed(package)]:
+    if missing := [package for package in (OPENVINO, "nncf") if not is_installed(package)]:
         raise EngineError(
             f"precision=int8 needs the packages openvino and nncf; {' and '.join(missing)} not "
-            "installed; pip install 'veduta[int8]', or choose precision=f32"
+            "installed: pip install 'veduta[int8]', or choose precision=f32"
         )
 
 
-def engine_version(name: str) -> str:
-    """Version and device of an engine, known without opening it: part of a feature's key."""
-    return openvino_version() if name == OPENVINO else f"{torch.__version__} {_device()}"
+def get_engine_version(name: str) -> str:
+    """Return version and device of an engine, without loading it; it is part of feature keys."""
+    return get_openvino_version() if name == OPENVINO else f"{torch.__version__} {_get_device()}"
 
 
 def open_engine(
-    name: str, backbone: Backbone, *, threads: int, network: Network | None = None
+    name: str,
+    backbone: Backbone,
+    *,
+    threads: int,
+    network: IntermediateRepresentation | None = None,
 ) -> Engine:
-    """The engine called `name`, ready to run `backbone` on `threads` threads.
+    """Load an engine that runs a backbone.
 
-    With `network`, the backbone quantised, it is OpenVINO that runs, in int8.
+    Args:
+        name: `torch` or `openvino`.
+        backbone: the backbone.
+        threads: number of threads.
+        network: the quantized backbone; with it, OpenVINO runs in int8.
 
     Raises:
-        EngineError: it is not installed.
+        EngineError: the engine is not installed.
     """
     if name == TORCH and network is None:
         return TorchEngine(backbone, threads)
     return OpenVINOEngine(backbone, threads, network)
 
 
-def _device() -> str:
+def _get_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+# torch
+
+
 class TorchEngine:
-    """Eager torch, channels last, in batches whose size the image size alone decides."""
+    """PyTorch in eager mode, channels last, with a batch size that depends on the image size."""
 
     name: Final = TORCH
     precision: Final = F32
 
     def __init__(self, backbone: Backbone, threads: int) -> None:
-        self.version = engine_version(TORCH)
-        self._device = _device()
-        self._room = BATCH[self._device] * BATCH_SIDE**2  # pixels in a batch
+        self.version = get_engine_version(TORCH)
+        self._device = _get_device()
+        self._max_pixels = BATCH_SIZE[self._device] * BATCH_SIDE**2  # of a batch
         self._threads = threads
-        # a copy: the caller's tensors keep their layout, which files of weights need
-        own = copy.deepcopy(backbone).to(self._device)
-        self._backbone = own.to(memory_format=torch.channels_last)
+        # a copy: the caller's tensors keep their memory format, which files of weights need
+        copied = copy.deepcopy(backbone).to(self._device)
+        self._backbone = copied.to(memory_format=torch.channels_last)
 
-    def features(self, pixels: Pixels, out: Rows, progress: Progress) -> None:
+    def write_features(self, pixels: PixelArray, out: Float32Array, progress: Progress) -> None:
         """Write the features of uint8 pixels (n, S, S, 3) to `out`, float32 (n, ...).
 
-        Threads may call it at the same time; one batch is computed at a time, on all its threads.
+        Several threads may call it at the same time; one batch is computed at a time, by all
+        threads of the engine.
         """
-        size = max(1, min(BATCH[self._device], self._room // pixels.shape[1] ** 2))
+        size = max(1, min(BATCH_SIZE[self._device], self._max_pixels // pixels.shape[1] ** 2))
         batch = torch.zeros((size, *pixels.shape[1:]), dtype=torch.uint8)
         for start in range(0, len(pixels), size):
             count = min(size, len(pixels) - start)
             batch.numpy()[:count] = pixels[start : start + count]
             with (
                 GLOBAL_SETTINGS,
-                _torch_threads(self._threads),
-                _full_precision(),
+                use_torch_threads(self._threads),
+                _use_full_precision(),
                 torch.inference_mode(),
             ):
-                rows = self._backbone(batch.to(self._device))
-                out[start : start + count] = rows[:count].cpu().numpy()
-            progress(count)
+                features = self._backbone(batch.to(self._device))
+                out[start : start + count] = features[:count].cpu().numpy()
+            progress(start + count, len(pixels))
 
 
 @contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """No TF32 in convolutions, and the same algorithm every time; no effect on a CPU."""
+def _use_full_precision() -> Iterator[None]:
+    """Disable TF32 in convolutions and use deterministic algorithms; no effect on a CPU."""
     with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
         yield
 
 
-SPEED_IMAGES = 16  # a pass: torch's batch on a processor
-PASSES = 3  # at most: the best counts, for what disturbs a measurement only slows it
-ENOUGH = 1.0  # seconds after which no further pass starts
+# speed
+
+SPEED_IMAGES = 16  # images per pass; the batch size of torch on a CPU
+MAX_PASSES = 3  # the fastest pass counts, because disturbances only make a pass slower
+MAX_SECONDS = 1.0  # no further pass is started after this time
 
 Clock = Callable[[], float]
 
 
-def measure(
+def measure_speeds(
     names: Sequence[str],
     backbone: Backbone,
-    pixels: Pixels,
+    pixels: PixelArray,
     *,
     threads: int,
     clock: Clock = time.perf_counter,
 ) -> dict[str, float]:
-    """Images a second of each engine, its opening and a first pass not counted.
+    """Measure images per second of each engine, without loading it and without a first pass.
 
     Args:
         names: engines that are installed.
-        backbone: what they run.
-        pixels: uint8 (n, S, S, 3), n above 0; repeated or cut to `SPEED_IMAGES`.
-        threads: how many they may use.
-        clock: tells seconds.
+        backbone: the backbone that they run.
+        pixels: uint8 (n, S, S, 3), n above 0; repeated or cut to `SPEED_IMAGES` images.
+        threads: number of threads.
+        clock: returns the time in seconds.
     """
     batch = np.resize(pixels, (SPEED_IMAGES, *pixels.shape[1:]))
     out = np.empty((SPEED_IMAGES, *backbone.shape), dtype=np.float32)
-    rates = {}
+    speeds = {}
     for name in names:
         engine = open_engine(name, backbone, threads=threads)
-        engine.features(batch, out, lambda _: None)
-        begun = clock()
-        best = float("inf")
-        for _ in range(PASSES):
-            started = clock()
-            engine.features(batch, out, lambda _: None)
-            best = min(best, clock() - started)
-            if clock() - begun > ENOUGH:
+        engine.write_features(batch, out, ignore_progress)
+        first_start = clock()
+        shortest = float("inf")
+        for _ in range(MAX_PASSES):
+            start = clock()
+            engine.write_features(batch, out, ignore_progress)
+            shortest = min(shortest, clock() - start)
+            if clock() - first_start > MAX_SECONDS:
                 break
-        rates[name] = SPEED_IMAGES / best
-    return rates
+        speeds[name] = SPEED_IMAGES / shortest
+    return speeds
+
+
+# agreement
+
+REFERENCE = "torch f32"
+AGREEMENT_IMAGES = 16  # number of images that are compared
+ROUNDING = 1e-3  # maximum relative difference that rounding of float32 sums may cause
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Agreement of two tables of features of the same images, compared row by row.
+
+    Attributes:
+        images: number of images.
+        max_relative_difference: max_i |a_i - r_i| / |r_i|.
+        min_cosine_similarity: min_i a_i . r_i / (|a_i| |r_i|); 1 if the directions agree.
+    """
+
+    images: int
+    max_relative_difference: float
+    min_cosine_similarity: float
+
+
+def compare_features(features: Float32Array, reference: Float32Array) -> Agreement:
+    """Compare features (n, D) of an engine with those of the reference, n above 0.
+
+    If a row of the reference is zero, the row agrees if it is zero too: difference 0 and cosine
+    similarity 1; otherwise they are 1 and 0.
+
+    >>> compare_features(np.float32([[3, 4]]), np.float32([[3, 0]])).min_cosine_similarity
+    0.6
+    """
+    a, r = (x.reshape(len(x), -1).astype(np.float64) for x in (features, reference))
+    norms, reference_norms = np.linalg.norm(a, axis=1), np.linalg.norm(r, axis=1)
+    distance = np.linalg.norm(a - r, axis=1)
+    products = norms * reference_norms
+    equal = (distance == 0).astype(np.float64)
+    divisor = np.where(reference_norms > 0, reference_norms, 1)
+    difference = np.where(reference_norms > 0, distance / divisor, 1 - equal)
+    divisor = np.where(products > 0, products, 1)
+    cosine = np.where(products > 0, (a * r).sum(1) / divisor, equal)
+    return Agreement(len(a), float(difference.max()), float(min(cosine.min(), 1.0)))

@@ -1,90 +1,87 @@
 """Features of frozen backbones, computed once per image and view and kept in the cache."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from veduta.augment.views import PLAIN, View
 from veduta.data.decode import DECODER
 from veduta.data.pixels import Image, Resize
 from veduta.data.row_store import Rows, RowStore
-from veduta.features.engines import Engine, engine_version, open_engine
+from veduta.features.engines import Engine, get_engine_version, open_engine
 from veduta.features.openvino_engine import F32, INT8
-from veduta.features.quantized import Quantised
+from veduta.features.quantized import QuantizedBackbone
 from veduta.networks.backbones import Backbone
-from veduta.runtime.streams import sample_keys
+from veduta.runtime.streams import derive_sample_keys
+from veduta.types import Float32Array, PixelArray, Progress, ignore_progress
 
-Block = tuple[slice, NDArray[np.uint8]]
-"""Which of the images, and their pixels (n, S, S, 3)."""
+CODE = 1  # version of the computation, part of the keys of features
+IMAGES_PER_SHARD = 2048  # after this number of images the rows are written to the cache
+IMAGES_PER_BLOCK = 256  # maximum for one call of the engine; 38 MB of pixels at 224 px
+BYTES_PER_BLOCK = 256 * 2**20  # maximum size of the pixels of a block; 21 images at 2048 px
+
+Block = tuple[slice, PixelArray]
+"""The positions of a block among the requested images, and their pixels (n, S, S, 3)."""
 
 
-def blocks(
-    pixels: Rows, places: Sequence[int], *, digests: Sequence[str], view: View, size: int
+def iterate_blocks(
+    pixels: Rows, indices: Sequence[int], *, digests: Sequence[str], view: View, size: int
 ) -> Iterator[Block]:
-    """The view of the pixels at `places`, `size` images at a time; memory holds two blocks.
+    """Yield the view of the images at `indices` in blocks, with at most two blocks in memory.
 
     Args:
         pixels: uint8 (images, S, S, 3).
-        places: which of them, in the order of the blocks.
-        digests: one a place, of the image's content.
-        view: what is shown of each.
-        size: images a block; it does not change what is shown.
+        indices: indices of the requested images.
+        digests: digests of the contents of these images.
+        view: the view to compute.
+        size: number of images per block; it does not change the view of an image.
     """
 
-    def block(start: int) -> Block:
-        part = slice(start, min(start + size, len(places)))
-        taken = pixels.take(np.asarray(places[part]))
-        return part, view.apply(taken, sample_keys(digests[part]))
+    def read_block(start: int) -> Block:
+        positions = slice(start, min(start + size, len(indices)))
+        rows = pixels.take(np.asarray(indices[positions]))
+        return positions, view.apply(rows, derive_sample_keys(digests[positions]))
 
     with ThreadPoolExecutor(1) as pool:
-        ahead = None
-        for start in range(0, len(places), size):
-            now, ahead = ahead, pool.submit(block, start)
-            if now:
-                yield now.result()
-        if ahead:
-            yield ahead.result()
-
-
-CODE = 1  # grows when this package changes what it computes
-KEPT = 2048  # images after which the rows are safe in the cache, whatever happens next
-BLOCK = 256  # images handed to the engine at once, at most: at 224 px 38 MB of pixels
-BLOCK_BYTES = 256 * 2**20  # of their pixels, at most: at 2048 px 21 images
-
-Progress = Callable[[int, int], None]
+        following = None
+        for start in range(0, len(indices), size):
+            current, following = following, pool.submit(read_block, start)
+            if current:
+                yield current.result()
+        if following:
+            yield following.result()
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """What turns an image into features.
+    """Computes features of images.
 
     Attributes:
         backbone: the network.
-        engine: name of the engine that runs it, as `choose_engine` gives it.
-        resize: how images became pixels.
-        threads: how many threads may run; they do not change the result.
-        quantised: the backbone in int8, where that is what runs.
+        engine: name of the engine that runs it, as `choose_engine` returns it.
+        resize: how images were resized to pixels.
+        threads: number of threads; it does not change the features.
+        quantized: the backbone in int8; None in float32.
     """
 
     backbone: Backbone
     engine: str
     resize: Resize
     threads: int
-    quantised: Quantised | None = None
+    quantized: QuantizedBackbone | None = None
 
     def spec(self, view: View = PLAIN) -> dict[str, object]:
-        """Everything that decides a feature of a view, the image apart."""
+        """Return everything that determines the features of a view, except the image."""
         model, preprocessing = self.backbone.model, self.backbone.preprocessing
         network = {}
-        if self.quantised:
-            network["calibration"] = self.quantised.calibration
-            network["network"] = self.quantised.network.sha256
+        if self.quantized:
+            network["calibration"] = self.quantized.calibration
+            network["network"] = self.quantized.network.sha256
         return {
             "code": CODE,
             "model": model.architecture,
@@ -95,17 +92,17 @@ class Extractor:
             "std": list(preprocessing.std),
             "decoder": DECODER,
             **asdict(self.resize),
-            "engine": f"{self.engine} {engine_version(self.engine)}",
-            "precision": INT8 if self.quantised else F32,
+            "engine": f"{self.engine} {get_engine_version(self.engine)}",
+            "precision": INT8 if self.quantized else F32,
             "dtype": "float32",
             "view": view.spec(),
             **network,
         }
 
     @cached_property
-    def opened(self) -> Engine:
-        """The engine, loaded and compiled when first asked for: this takes seconds."""
-        network = self.quantised.network if self.quantised else None
+    def loaded_engine(self) -> Engine:
+        """The engine; loading it takes seconds, so it is loaded on first use."""
+        network = self.quantized.network if self.quantized else None
         return open_engine(self.engine, self.backbone, threads=self.threads, network=network)
 
 
@@ -114,11 +111,11 @@ class Features:
     """Features of images.
 
     Attributes:
-        rows: float32, (images, *shape of the backbone's output), aligned with the images.
-        reused: how many images had theirs in the cache.
-        computed: how many had not.
-        engine: name of the engine that computed them.
-        key: of everything that decides a feature, the image apart.
+        rows: float32 (images, *shape of the backbone's output), aligned with the images.
+        reused: number of images whose features were in the cache.
+        computed: number of the other images.
+        engine: name of the engine that computed the features.
+        key: key of everything that determines a feature, except the image.
     """
 
     rows: Rows
@@ -128,10 +125,6 @@ class Features:
     key: str
 
 
-def _silent(done: int, total: int) -> None:
-    """No progress shown."""
-
-
 def load_features(
     images: Sequence[Image],
     pixels: Rows,
@@ -139,59 +132,58 @@ def load_features(
     *,
     cache: Path,
     view: View = PLAIN,
-    progress: Progress = _silent,
+    progress: Progress = ignore_progress,
 ) -> Features:
-    """The features of `images`, from the cache where their content is known.
+    """Load the features of images from the cache, and compute those that are missing.
 
     Args:
-        images: their digests are the keys.
-        pixels: uint8, (images, S, S, 3), aligned with `images`.
-        extractor: network and engine; the engine is opened only when something is missing.
+        images: the images; the digests of their contents are the keys.
+        pixels: pixels of `images`, uint8 (images, S, S, 3).
+        extractor: network and engine; the engine is loaded only if features are missing.
         cache: folder of the cache.
-        view: what the backbone sees of an image; made block by block, never kept.
-        progress: called with (images done, images in all).
+        view: the view whose features are computed; its pixels are not kept.
+        progress: called with the number of finished images and with that of all.
 
     Raises:
         EngineError: the engine is not installed.
-        InputError: the disk has no room, or the cache cannot be written.
+        InputError: the disk is full, or the cache cannot be written.
     """
-    places: dict[str, int] = {}  # of the first image with each content
-    for place, image in enumerate(images):
-        places.setdefault(image.digest, place)
+    indices: dict[str, int] = {}  # of the first image with each content
+    for index, image in enumerate(images):
+        indices.setdefault(image.digest, index)
     shape = extractor.backbone.shape
     store = RowStore(cache, "features", extractor.spec(view), shape=shape, dtype="float32")
-    missing = store.missing(list(places))
+    missing = store.find_missing(list(indices))
     absent = set(missing)
     computed = sum(image.digest in absent for image in images)
-    done = len(places) - len(missing)
-    progress(done, len(places))
+    done = len(indices) - len(missing)
+    progress(done, len(indices))
 
-    def more(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done, len(places))
+    def report(previous: int, finished: int, _: int, /) -> None:
+        progress(previous + finished, len(indices))
 
     if missing:
-        engine = extractor.opened
-        for start in range(0, len(missing), KEPT):
-            wanted = missing[start : start + KEPT]
-            with store.fill(wanted) as block:
-                more(len(wanted) - len(block.keys))  # made by another process meanwhile
-                chosen = [places[key] for key in block.keys]
-                size = max(1, min(BLOCK, BLOCK_BYTES // (3 * extractor.resize.size**2)))
-                seen = blocks(pixels, chosen, digests=block.keys, view=view, size=size)
-                for part, shown in seen:
-                    engine.features(shown, block.rows[part], more)
-    rows = store.rows([image.digest for image in images])
+        engine = extractor.loaded_engine
+        for start in range(0, len(missing), IMAGES_PER_SHARD):
+            digests = missing[start : start + IMAGES_PER_SHARD]
+            with store.fill(digests) as shard:
+                done += len(digests) - len(shard.keys)  # computed by another process meanwhile
+                progress(done, len(indices))
+                requested = [indices[key] for key in shard.keys]
+                image_bytes = 3 * extractor.resize.size**2
+                size = max(1, min(IMAGES_PER_BLOCK, BYTES_PER_BLOCK // image_bytes))
+                blocks = iterate_blocks(pixels, requested, digests=shard.keys, view=view, size=size)
+                for positions, block in blocks:
+                    engine.write_features(block, shard.rows[positions], partial(report, done))
+                    done += len(block)
+    rows = store.load_rows([image.digest for image in images])
     return Features(rows, len(images) - computed, computed, extractor.engine, store.folder.name)
 
 
-def compute_features(
-    pixels: NDArray[np.uint8], backbone: Backbone, engine: Engine
-) -> NDArray[np.float32]:
-    """Features (n, ...) of pixels (n, S, S, 3) that are not to be kept, such as in prediction."""
+def compute_features(pixels: PixelArray, backbone: Backbone, engine: Engine) -> Float32Array:
+    """Compute features (n, ...) of pixels (n, S, S, 3) without the cache, as for prediction."""
     out = np.empty((len(pixels), *backbone.shape), dtype=np.float32)
-    engine.features(pixels, out, lambda _: None)
+    engine.write_features(pixels, out, ignore_progress)
     return out
 
 
@@ -204,16 +196,16 @@ def load_views(
     cache: Path,
     progress: Progress,
 ) -> list[Features]:
-    """The features of each view of `images`; arguments and errors as of `load_features`.
+    """Load the features of several views; arguments and errors are those of `load_features`.
 
-    `progress` is called with (images done, images in all), over all views.
+    `progress` is called with the number of finished images and with that of all, over all views.
     """
+    tables: list[Features] = []
 
-    def show(done: int, total: int) -> None:
-        progress(len(found) * total + done, len(views) * total)
+    def report(done: int, total: int) -> None:
+        progress(len(tables) * total + done, len(views) * total)
 
-    found: list[Features] = []
     for view in views:
-        one = load_features(images, pixels, extractor, cache=cache, view=view, progress=show)
-        found.append(one)
-    return found
+        table = load_features(images, pixels, extractor, cache=cache, view=view, progress=report)
+        tables.append(table)
+    return tables

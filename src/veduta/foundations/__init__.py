@@ -10,10 +10,8 @@ rule and the value received. The docstring of a function starts with the number 
 | activations | 1.2.2 | (1)-(5) and their derivatives |
 | network | 1.2.2 | (6)-(9): forward pass of a dense network |
 | backprop | 1.2.2 | (10)-(16) and Algorithm 2: backpropagation through dense layers |
-| losses | 1.2.2 | (17)-(25): cost of a training set, square error, cross-entropy |
-| softmax | 1.2.2 | (26)-(27): softmax and negative log-likelihood |
-| convolution | 2 | (28)-(30), output sizes and parameter counts |
-| kernels | 2 | standard image-processing kernels |
+| losses | 1.2.2 | (17)-(27): square error, cross-entropy, softmax, log-likelihood |
+| convolution | 2 | (28)-(30), output sizes, parameter counts, standard kernels |
 | pooling | 2 | (31a), (31b) and average pooling |
 | conv_backprop | 2.1 | (32)-(36): backpropagation through a convolution |
 | generalization | 3, 4.9 | data splits, overfitting and underfitting, top-k accuracy |
@@ -28,6 +26,6 @@ rule and the value received. The docstring of a function starts with the number 
 shuffled mini-batches (section 4.6). `arrays` defines array types and argument checks.
 
 `equations` is the index from equation numbers to functions and runs their checks. `checks` defines
-what a check is, `checks_*` list the checks of each section, and `gradcheck` computes gradients by
-central differences. `errata` lists the errors of the printed report, and `misprints` measures them.
+what a check is and computes gradients by central differences, and `checks_*` list the checks of
+each section. `errata` lists the errors of the printed report, and `misprints` measures them.
 """

@@ -17,7 +17,7 @@ from veduta.foundations.arrays import (
     require_layers,
     require_same_shape,
 )
-from veduta.foundations.gradcheck import numerical_gradient
+from veduta.foundations.checks import numerical_gradient
 from veduta.foundations.losses import mean_square_error_gradient
 from veduta.foundations.network import layer_output
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from veduta.foundations import activations, losses, softmax
+from veduta.foundations import activations, losses
 from veduta.foundations.arrays import Array
 from veduta.foundations.checks import Check, Pair, draw_normal, make_gradient_check
 
@@ -101,18 +101,18 @@ CHECKS: dict[str, tuple[Check, ...]] = {
                                lambda w: entropy_cost(A @ w.T), W),),
     "26": (
         Check("values by hand", lambda: (
-            softmax.softmax(np.log([[1.0, 2.0, 5.0]])), [[1 / 8, 2 / 8, 5 / 8]])),
-        Check("values for |z| = 1e4", lambda: (softmax.softmax(LARGE_Z), [[0, 0, 1]])),
-        make_gradient_check("derivative", lambda: softmax.softmax_backward(Y, softmax.softmax(Z)),
-                            lambda z: Y * softmax.softmax(z), Z),
+            losses.softmax(np.log([[1.0, 2.0, 5.0]])), [[1 / 8, 2 / 8, 5 / 8]])),
+        Check("values for |z| = 1e4", lambda: (losses.softmax(LARGE_Z), [[0, 0, 1]])),
+        make_gradient_check("derivative", lambda: losses.softmax_backward(Y, losses.softmax(Z)),
+                            lambda z: Y * losses.softmax(z), Z),
     ),
     "27": (
         Check("-ln of (26)", lambda: (
-            softmax.negative_log_likelihood(Z, LABELS),
-            [-np.log(row[i]) for row, i in zip(softmax.softmax(Z), LABELS, strict=True)])),
+            losses.negative_log_likelihood(Z, LABELS),
+            [-np.log(row[i]) for row, i in zip(losses.softmax(Z), LABELS, strict=True)])),
         Check("value for |z| = 1e4", lambda: (
-            softmax.negative_log_likelihood(LARGE_Z, np.array([0])), [2e4])),
-        make_gradient_check("delta", lambda: softmax.negative_log_likelihood_delta(Z, LABELS),
-                            lambda z: softmax.negative_log_likelihood(z, LABELS), Z),
+            losses.negative_log_likelihood(LARGE_Z, np.array([0])), [2e4])),
+        make_gradient_check("delta", lambda: losses.negative_log_likelihood_delta(Z, LABELS),
+                            lambda z: losses.negative_log_likelihood(z, LABELS), Z),
     ),
 }  # fmt: skip

@@ -4,8 +4,13 @@ import numpy as np
 
 from veduta.foundations import batch_norm, optimizers, regularization, search_space
 from veduta.foundations.arrays import Array
-from veduta.foundations.checks import Check, Pair, draw_normal, make_gradient_check
-from veduta.foundations.gradcheck import numerical_gradient
+from veduta.foundations.checks import (
+    Check,
+    Pair,
+    draw_normal,
+    make_gradient_check,
+    numerical_gradient,
+)
 
 W, Z, G = draw_normal(5, 3), draw_normal(6, 3, 4, 2, seed=1), draw_normal(6, 3, 4, 2, seed=2)
 GAMMA, BETA = np.array([0.5, 1.0, 2.0]), np.array([-1.0, 0.0, 3.0])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from veduta.foundations.arrays import Array, require
+from veduta.foundations.checks import numerical_gradient
 from veduta.foundations.convolution import (
     Border,
     convolve,
@@ -20,7 +21,6 @@ from veduta.foundations.convolution import (
     require_kernels,
     rot180,
 )
-from veduta.foundations.gradcheck import numerical_gradient
 
 
 def error_by_definition(cost: Callable[[Array], float], z: Array) -> Array:

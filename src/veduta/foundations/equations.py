@@ -26,7 +26,6 @@ from veduta.foundations import (
     pooling,
     regularization,
     search_space,
-    softmax,
 )
 from veduta.foundations.checks import Check, Outcome
 
@@ -108,8 +107,8 @@ INDEX: dict[str, Equation] = {
         ("23", "1.2.2", losses.square_error_weight_gradient),
         ("24", "1.2.2", losses.cross_entropy),
         ("25", "1.2.2", losses.cross_entropy_weight_gradient),
-        ("26", "1.2.2", softmax.softmax),
-        ("27", "1.2.2", softmax.negative_log_likelihood),
+        ("26", "1.2.2", losses.softmax),
+        ("27", "1.2.2", losses.negative_log_likelihood),
         ("28", "2", convolution.convolve_functions),
         ("29", "2", convolution.convolve_discrete),
         ("S1", "2", convolution.output_size),

@@ -20,11 +20,9 @@ from veduta.foundations import (
     network,
     pooling,
     regularization,
-    softmax,
 )
 from veduta.foundations.arrays import Array
-from veduta.foundations.checks import draw_normal
-from veduta.foundations.gradcheck import numerical_gradient, relative_error
+from veduta.foundations.checks import draw_normal, numerical_gradient, relative_error
 from veduta.foundations.optimizers import momentum_step
 
 Errors = tuple[float, float]
@@ -134,8 +132,8 @@ def measure_mini_batch_factor() -> Errors:
 def measure_likelihood_index() -> Errors:
     """Compare (27) with the cross-entropy, for i the most likely and i the true class."""
     z, label = np.array([[3.0, 1.0, 0.0]]), np.array([1])
-    expected = -(softmax.one_hot(label, 3) * np.log(softmax.softmax(z))).sum()
-    costs = [softmax.negative_log_likelihood(z, i)[0] for i in (z.argmax(axis=1), label)]
+    expected = -(losses.one_hot(label, 3) * np.log(losses.softmax(z))).sum()
+    costs = [losses.negative_log_likelihood(z, i)[0] for i in (z.argmax(axis=1), label)]
     return abs(float(costs[0] - expected)), abs(float(costs[1] - expected))
 
 

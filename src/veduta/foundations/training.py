@@ -13,9 +13,9 @@ import numpy as np
 
 from veduta.foundations.arrays import Array, Integers, require, require_pairs
 from veduta.foundations.layers import Layer
+from veduta.foundations.losses import negative_log_likelihood, negative_log_likelihood_delta
 from veduta.foundations.optimizers import momentum_step
 from veduta.foundations.regularization import l1_gradient, l2_gradient
-from veduta.foundations.softmax import negative_log_likelihood, negative_log_likelihood_delta
 from veduta.foundations.stopping import optimal_epoch, should_stop
 
 

@@ -1,1 +1,1 @@
-"""Prediction: the model of an artefact, applied to files."""
+"""Prediction and explanation of image files with the model of a run."""

@@ -1,72 +1,115 @@
-"""Classify images with the model of a run."""
+"""Classify image files with the model of a run."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from veduta.augment.views import TTA, View
-from veduta.config.parsing import unknown
-from veduta.data.decode import DECODER, calm, decode, read_file
-from veduta.data.files import in_chunks
-from veduta.data.pixels import Rejection, Resize
-from veduta.data.sample import Sample, some
+from veduta.data.decode import DECODER
+from veduta.data.files import CHUNK_SIZE
+from veduta.data.pixels import DecodedImage, Rejection, Resize, decode_samples
+from veduta.data.sample import Sample, abbreviate_names
 from veduta.errors import (
-    ArtefactError,
-    DecodeError,
+    ArtifactError,
     EngineError,
     InputError,
     VersionWarning,
     WeightsError,
+    describe_unknown_name,
 )
 from veduta.features.engines import TORCH, Engine, Setting, choose_engine, open_engine
 from veduta.features.openvino_engine import INT8, OPENVINO, require_openvino
 from veduta.features.store import compute_features
-from veduta.networks.backbones import Backbone, Preprocessing, assign, backbone_from_state
+from veduta.networks.backbones import Backbone, assign_tensors, restore_backbone
+from veduta.networks.catalogue.builtin import ACTIVATIONS
 from veduta.networks.catalogue.model import Model
-from veduta.networks.catalogue.registry import model_of
-from veduta.networks.heads import ACTIVATIONS, Head, HeadNetwork
-from veduta.networks.state_dicts import misfits
-from veduta.runs.artifact import Manifest, read_artefact, read_network, version_differences
-from veduta.runtime.environment import processors
-from veduta.tracking.console import Advance
-from veduta.training.step import logits_of
+from veduta.networks.catalogue.registry import resolve_model
+from veduta.networks.heads import HeadNetwork
+from veduta.networks.weights import describe_mismatches
+from veduta.runs.artifact import (
+    Manifest,
+    find_version_differences,
+    read_artifact,
+    read_intermediate_representation,
+)
+from veduta.runtime.environment import count_cores
+from veduta.training.step import compute_logits
+from veduta.types import Float32Array, PixelArray, Progress
+
+BACKBONE, HEAD = "backbone.", "head."  # prefixes of the tensor names of a model
+ENGINES = ("auto", "torch", "openvino")  # `fastest` is chosen by measuring, which only runs do
+
+Item = TypeVar("Item")
 
 
-def mean_logits(network: HeadNetwork, views: Iterable[Iterable[Tensor]]) -> Tensor:
-    """Logits (N, classes), the mean over the views of N images.
+def iterate_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield the items in lists of `size`; the last list may be shorter.
+
+    >>> list(iterate_batches("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def average_logits(network: HeadNetwork, views: Iterable[Iterable[Tensor]]) -> Tensor:
+    """Return the logits (N, classes) of N images, averaged over their views.
 
     Args:
         network: the head.
-        views: features of the images in each view, part by part, in the same order.
+        views: features of the images in each view, batch by batch, in the same order.
     """
-    return torch.stack([logits_of(network, parts) for parts in views]).mean(0)
+    return torch.stack([compute_logits(network, batches) for batches in views]).mean(0)
 
 
-Array = NDArray[np.float32]
-BACKBONE, HEAD = "backbone.", "head."  # what the names of a model's tensors begin with
-ENGINES = ("auto", "torch", "openvino")  # `fastest` is for a run, which has images to measure on
+def compute_softmax(logits: Float32Array) -> Float32Array:
+    """Return softmax(logits) (n, classes), computed in double precision."""
+    probabilities: Float32Array = (
+        torch.softmax(torch.from_numpy(logits).double(), 1).float().numpy()
+    )
+    return probabilities
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Logits and probabilities (N, classes) of `samples`, and the files that could not be read."""
+    """Logits and probabilities (N, classes) of N images, and the files that cannot be decoded.
+
+    Attributes:
+        samples: the images that were decoded, in the given order.
+        digests: SHA-256 of the content of each.
+        logits: (N, classes).
+        probabilities: softmax of the logits, without temperature.
+        rejected: the files that cannot be decoded.
+    """
 
     samples: tuple[Sample, ...]
     digests: tuple[str, ...]
-    logits: Array
-    probabilities: Array
+    logits: Float32Array
+    probabilities: Float32Array
     rejected: tuple[Rejection, ...]
 
 
+@final
 class Classifier:
-    """A trained model. `load_classifier` makes one from a run directory."""
+    """A trained model on an engine. `load_classifier` loads one from a run directory.
+
+    Attributes:
+        source: path that the model was loaded from.
+        manifest: description of the model.
+        classes: names of the classes, in the order of the logits.
+        backbone: the network that computes features, in float32.
+        head: the network that computes logits from features.
+        resize: how decoded pixels become the square input of the network.
+    """
 
     def __init__(
         self,
@@ -77,195 +120,207 @@ class Classifier:
         head: HeadNetwork,
         engine: Engine,
     ) -> None:
+        """Combine a backbone, a head and the engine that runs the backbone.
+
+        Args:
+            source: path that the model was loaded from.
+            manifest: description of the model.
+            backbone: the network that computes features, in float32.
+            head: the network that computes logits from features.
+            engine: what runs the backbone.
+        """
         self.source = source
         self.manifest = manifest
         self.classes = manifest.classes
         self.backbone = backbone
         self.head = head
-        how = manifest.preprocessing
-        self.resize = Resize(how.image_size, how.filter, how.fit)
+        preprocessing = manifest.preprocessing
+        self.resize = Resize(preprocessing.image_size, preprocessing.filter, preprocessing.fit)
         self._engine = engine
         self._views = TTA[manifest.tta]
 
-    def probabilities(self, pixels: NDArray[np.uint8]) -> Array:
-        """Probabilities (n, classes) of resized pixels (n, size, size, 3): logits, then softmax."""
-        return probabilities_of(self.logits(pixels))
+    def decode(self, samples: Sequence[Sample]) -> Iterator[DecodedImage | Rejection]:
+        """Yield each image with the resized pixels that the model takes, or why it is rejected."""
+        return decode_samples(samples, self.resize)
 
-    def logits(self, pixels: NDArray[np.uint8]) -> Array:
-        """Logits (n, classes) of resized pixels (n, size, size, 3).
-
-        Where the model was judged with its mirror (`tta`), an image is judged so here too.
-        """
-        found: Array = mean_logits(
-            self.head, ([self._features(view, pixels)] for view in self._views)
-        ).numpy()
-        return found
-
-    def features(self, pixels: NDArray[np.uint8]) -> Array:
-        """What the head gets (n, features) of resized pixels (n, size, size, 3)."""
+    def compute_features(self, pixels: PixelArray) -> Float32Array:
+        """Return the features (n, ...) of resized pixels (n, S, S, 3), as the head takes them."""
         return compute_features(pixels, self.backbone, self._engine)
 
-    def _features(self, view: View, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        shown = view.apply(pixels, np.zeros(len(pixels), np.uint64))  # no keys: nothing is drawn
-        return torch.from_numpy(self.features(shown))
+    def compute_logits(self, pixels: PixelArray) -> Float32Array:
+        """Return the logits (n, classes) of resized pixels (n, S, S, 3).
 
-    def score(self, samples: Sequence[Sample], progress: Advance) -> Scores:
-        """What is said of every sample that can be read, in the order of the samples."""
-        good: list[tuple[Sample, str]] = []
+        With test-time augmentation (`tta`) they are averaged over the views of each image.
+        """
+        features = ([self._compute_view_features(view, pixels)] for view in self._views)
+        logits: Float32Array = average_logits(self.head, features).numpy()
+        return logits
+
+    def compute_probabilities(self, pixels: PixelArray) -> Float32Array:
+        """Return the softmax of the logits (n, classes) of resized pixels (n, S, S, 3)."""
+        return compute_softmax(self.compute_logits(pixels))
+
+    def score(self, samples: Sequence[Sample], progress: Progress) -> Scores:
+        """Compute the logits of every image that can be decoded, in the order of the samples."""
+        decoded: list[tuple[Sample, str]] = []
         rejected: list[Rejection] = []
-        parts = [np.empty((0, len(self.classes)), np.float32)]
+        logit_batches = [np.empty((0, len(self.classes)), np.float32)]
         done = 0
-        with calm():
-            for chunk in in_chunks(self._read, samples, processors()):
-                read = [one for one in chunk if not isinstance(one, Rejection)]
-                rejected += [one for one in chunk if isinstance(one, Rejection)]
-                if read:
-                    parts.append(self.logits(np.stack([pixels for _, _, pixels in read])))
-                good += [(sample, digest) for sample, digest, _ in read]
-                done += len(chunk)
-                progress(done, len(samples))
-        logits = np.concatenate(parts)
+        for batch in iterate_batches(self.decode(samples), CHUNK_SIZE):
+            images = [item for item in batch if isinstance(item, DecodedImage)]
+            rejected += [item for item in batch if isinstance(item, Rejection)]
+            if images:
+                logit_batches.append(self.compute_logits(np.stack([i.pixels for i in images])))
+            decoded += [(image.sample, image.digest) for image in images]
+            done += len(batch)
+            progress(done, len(samples))
+        logits = np.concatenate(logit_batches)
         return Scores(
-            tuple(sample for sample, _ in good),
-            tuple(digest for _, digest in good),
+            tuple(sample for sample, _ in decoded),
+            tuple(digest for _, digest in decoded),
             logits,
-            probabilities_of(logits),
+            compute_softmax(logits),
             tuple(rejected),
         )
 
-    def _read(self, sample: Sample) -> tuple[Sample, str, NDArray[np.uint8]] | Rejection:
-        try:
-            data = read_file(sample.path)
-            return sample, sha256(data).hexdigest(), self.resize(decode(data))
-        except DecodeError as error:
-            return Rejection(sample.name, error.problem, error.detail)
+    def _compute_view_features(self, view: View, pixels: PixelArray) -> Tensor:
+        """Return the features of one view; the views of `tta` draw nothing, so keys are zero."""
+        view_pixels = view.apply(pixels, np.zeros(len(pixels), np.uint64))
+        return torch.from_numpy(self.compute_features(view_pixels))
 
 
-def probabilities_of(logits: Array) -> Array:
-    """Softmax in double precision."""
-    found: Array = torch.softmax(torch.from_numpy(logits).double(), 1).float().numpy()
-    return found
-
-
-def _warn_in_python(text: str) -> None:
+def _issue_warning(text: str) -> None:
     """Issue a warning that names the line which called the public function."""
     warnings.warn(text, VersionWarning, stacklevel=4)
 
 
 def load_classifier(
-    path: Path, *, engine: Setting | None = None, warn: Callable[[str], None] = _warn_in_python
+    path: Path, *, engine: Setting | None = None, warn: Callable[[str], None] = _issue_warning
 ) -> Classifier:
-    """The model of a run directory, on the engine that it was trained with.
+    """Load the model of a run directory on the engine that it was trained with.
 
     Args:
-        path: a run directory, or its `model` folder.
-        engine: another engine; its features agree within 1e-3. For a model in int8 there is none:
-            its head was fitted on the features of that very network, and judged with them.
-        warn: called where this installation can change the answers of the model; by default it
-            issues a `VersionWarning`.
+        path: run directory, or its `model` folder.
+        engine: another engine, whose features agree within 1e-3. An int8 model has no other engine:
+            its head was fitted to the features of the quantized network.
+        warn: receives a message if this installation can change the predictions of the model; by
+            default it issues a `VersionWarning`.
 
     Raises:
-        ArtefactError: no model there, or it is damaged.
-        EngineError: the engine is not installed here, or cannot run the model.
-        InputError: there is no such engine.
+        ArtifactError: there is no model, or it is damaged.
+        EngineError: the engine is not installed, or cannot run the model.
+        InputError: `engine` is unknown.
     """
-    manifest, tensors = read_artefact(path)
-    model = _described(path, manifest)
-    how = manifest.preprocessing
-    _expect_parts(path, tensors)
+    manifest, tensors = read_artifact(path)
+    model = _resolve_model(path, manifest)
+    _check_tensor_names(path, tensors)
     try:
-        backbone = backbone_from_state(
-            model,
-            _part(tensors, BACKBONE),
-            preprocessing=Preprocessing(how.image_size, how.filter, how.mean, how.std),
+        backbone = restore_backbone(
+            model, _select_tensors(tensors, BACKBONE), preprocessing=manifest.preprocessing
         )
     except WeightsError as error:
-        raise ArtefactError(f"{path}: {error}") from error
-    head = _head(path, manifest, _part(tensors, HEAD))
-    chosen = _engine_of(path, manifest, engine)
-    network = read_network(path, manifest)
+        raise ArtifactError(f"{path}: {error}") from error
+    head = _restore_head(path, manifest, _select_tensors(tensors, HEAD))
+    engine_name = _choose_engine(path, manifest, engine)
+    network = read_intermediate_representation(path, manifest)
     try:
-        opened = open_engine(chosen, backbone, threads=processors(), network=network)
-    except ArtefactError as error:
-        raise ArtefactError(f"{path}: {error}; restore the model, or train it again") from error
-    for difference in version_differences(manifest, decoder=DECODER, engine_version=opened.version):
+        running_engine = open_engine(engine_name, backbone, threads=count_cores(), network=network)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}; restore the model, or train it again") from error
+    for difference in find_version_differences(
+        manifest, decoder=DECODER, engine_version=running_engine.version
+    ):
         warn(f"{path}: {difference}")
-    return Classifier(path, manifest, backbone=backbone, head=head, engine=opened)
+    return Classifier(path, manifest, backbone=backbone, head=head, engine=running_engine)
 
 
-def _engine_of(path: Path, manifest: Manifest, wanted: Setting | None) -> str:
-    """The engine that shall run a model, if it can."""
-    if wanted not in (None, *ENGINES):
+def _choose_engine(path: Path, manifest: Manifest, requested: Setting | None) -> str:
+    """Return the name of the engine that runs a model: the requested one, or that of the manifest.
+
+    Raises:
+        EngineError: the engine is not installed, or cannot run the model.
+        InputError: the requested engine is unknown.
+    """
+    if requested not in (None, *ENGINES):
         raise InputError(
-            f"engine must be one of {', '.join(ENGINES)} to load a model; got {wanted!r}: leave "
+            f"engine must be one of {', '.join(ENGINES)} to load a model; got {requested!r}: leave "
             "it out for the one that the model was trained with"
         )
     if manifest.precision != INT8:
-        if wanted is None and manifest.engine == OPENVINO:
+        if requested is None and manifest.engine == OPENVINO:
             require_openvino("load it in Python with veduta.load(path, engine='torch')")
-        return choose_engine(wanted or manifest.engine)
-    if wanted == TORCH:
+        return choose_engine(requested or manifest.engine)
+    if requested == TORCH:
         raise EngineError(
-            f"a model in int8 runs on OpenVINO alone, for its head was fitted there; {path} is "
-            "one, and engine=torch was asked for: leave the engine out, or train with precision=f32"
+            f"an int8 model runs only on OpenVINO, whose features its head was fitted to; {path} "
+            "is one; got engine=torch: leave the engine out, or train with precision=f32"
         )
     require_openvino("train with precision=f32")
     return manifest.engine
 
 
-def _described(path: Path, manifest: Manifest) -> Model:
-    """The network of a manifest, which must be possible with this version, and agree with itself.
+def _resolve_model(path: Path, manifest: Manifest) -> Model:
+    """Return the network of a manifest.
 
     Raises:
-        ArtefactError: it is not, or does not.
+        ArtifactError: this version has no such network, or the manifest contradicts itself.
     """
     faults = []
-    head, how = manifest.head, manifest.preprocessing
-    said = {"model": manifest.model, "image_size": how.image_size}
+    head = manifest.head
+    values = {"model": manifest.model, "image_size": manifest.preprocessing.image_size}
     try:
-        model = model_of(manifest.settings.model_copy(update=said))
+        model = resolve_model(manifest.settings.model_copy(update=values))
         if head.features != model.features:
             faults.append(f"its head must take {model.features} features; it takes {head.features}")
     except InputError as error:
         faults += error.faults
     if head.activation not in ACTIVATIONS:
-        faults.append(unknown("activation", head.activation, ACTIVATIONS))
+        faults.append(describe_unknown_name("activation", head.activation, ACTIVATIONS))
     if head.classes != len(set(manifest.classes)):
         names = len(set(manifest.classes))
         faults.append(f"it must name each of its {head.classes} classes once; it names {names}")
     if manifest.precision == INT8 and manifest.engine != OPENVINO:
-        faults.append(f"a model in int8 must run on openvino; it names {manifest.engine}")
+        faults.append(f"an int8 model must run on openvino; it names {manifest.engine}")
     if faults:
-        raise ArtefactError(*(f"{path}: {fault}; restore model.json" for fault in faults))
+        raise ArtifactError(*(f"{path}: {fault}; restore model.json" for fault in faults))
     return model
 
 
-def _head(path: Path, manifest: Manifest, state: dict[str, torch.Tensor]) -> HeadNetwork:
-    """The head of a manifest with its weights; shapes alone, until these are known to fit."""
-    with torch.device("meta"):
-        head = HeadNetwork(Head(**manifest.head.model_dump()))
+def _restore_head(path: Path, manifest: Manifest, state: dict[str, Tensor]) -> HeadNetwork:
+    """Return the head of a manifest with its weights.
+
+    Raises:
+        ArtifactError: the weights do not fit the manifest.
+    """
+    with torch.device("meta"):  # allocates nothing before the shapes are known to fit
+        head = HeadNetwork(manifest.head)
     expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
-    if faults := misfits(expected, state):
-        raise ArtefactError(
+    if faults := describe_mismatches(expected, state):
+        raise ArtifactError(
             f"{path}: the head must fit its manifest; {faults}; restore the model, or train it "
             "again"
         )
-    assign(head, state)
+    assign_tensors(head, state)
     return head
 
 
-def _expect_parts(path: Path, tensors: Iterable[str]) -> None:
-    """Every tensor belongs to backbone or head.
+def _check_tensor_names(path: Path, names: Iterable[str]) -> None:
+    """Check that every tensor belongs to the backbone or the head.
 
     Raises:
-        ArtefactError: one does not.
+        ArtifactError: one does not.
     """
-    if strange := [name for name in tensors if not name.startswith((BACKBONE, HEAD))]:
-        raise ArtefactError(
-            f"{path}: every tensor must be of the backbone or the head; not so: {some(strange)}; "
-            "restore the model, or train it again"
+    if unknown := [name for name in names if not name.startswith((BACKBONE, HEAD))]:
+        raise ArtifactError(
+            f"{path}: every tensor must belong to the backbone or the head; got "
+            f"{abbreviate_names(unknown)}: restore the model, or train it again"
         )
 
 
-def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+def _select_tensors(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names have a prefix, without the prefix."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,201 +1,221 @@
-"""Asking the model of a run what it looks at: one answer an image.
+"""Explain the predictions of the model of a run: one heat map per image.
 
-Label and probability are those of `predict`. Grad-CAM looks at the network in float32 and at the
-image as it is, also where the model runs in int8 or is asked with the mirror of each image;
-occlusion asks the very model.
+Label and probability are those of `veduta predict`. Grad-CAM uses the backbone in float32 and the
+image without test-time augmentation, also where predictions come from an int8 model or are averaged
+over views; occlusion uses the predictions themselves.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, Literal, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from veduta.config.parsing import unknown
-from veduta.data.decode import calm, decode, read_file
-from veduta.data.pixels import Rejection
+from veduta.data.pixels import DecodedImage, Rejection
 from veduta.data.sample import Sample
-from veduta.errors import DecodeError, InputError
-from veduta.explanation.feature_maps import as_images, feature_maps, first_kernels
-from veduta.explanation.gradcam import gradcam
+from veduta.errors import InputError, describe_unknown_name
+from veduta.explanation.feature_maps import (
+    compute_feature_maps,
+    compute_first_kernels,
+    scale_to_images,
+)
+from veduta.explanation.gradcam import compute_gradcam
 from veduta.explanation.layers import Layer, find_layer
-from veduta.explanation.occlusion import occlusion
-from veduta.inference.classifier import Classifier
+from veduta.explanation.occlusion import compute_occlusion
+from veduta.inference.classifier import Classifier, iterate_batches
+from veduta.types import Float32Array, IndexArray, PixelArray
 
-Pixels = NDArray[np.uint8]
-Array = NDArray[np.float32]
-METHODS = GRADCAM, OCCLUSION = "gradcam", "occlusion"
-BATCH = 16  # images at a time
-PATCHES = 5  # so many occluding patches side by side fill an image; a step is half of one
-LONGEST = 40  # characters of a file's name that its overlay keeps
+Method = Literal["gradcam", "occlusion"]
+GRADCAM: Final = "gradcam"
+OCCLUSION: Final = "occlusion"
+METHODS: tuple[Method, ...] = (GRADCAM, OCCLUSION)
+IMAGES_PER_BATCH = 16
+PATCHES_PER_SIDE = 5  # the stride of occlusion is half a patch
+MAX_STEM = 40  # characters of a file name that the name of its overlay keeps
 
 
+@final
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of a model.
+class ExplanationOptions:
+    """Options of an explanation.
 
     Attributes:
-        method: where heat maps come from, `gradcam` or `occlusion`.
-        target: the class that they are for; None is the predicted one of each image.
-        layer: whose maps are looked at, as `explain.layers.find_layer` takes it.
-        maps: whether these maps are wanted too.
-        kernels: whether the kernels of the first convolution are.
+        method: `gradcam` or `occlusion`.
+        target: class that the heat maps are for; None is the predicted class of each image.
+        layer: layer whose feature maps are used, as `explanation.layers.find_layer` takes it.
+        maps: whether the feature maps of the layer are returned too.
+        kernels: whether the kernels of the first convolution are returned too.
     """
 
-    method: str = GRADCAM
+    method: Method = GRADCAM
     target: str | None = None
     layer: str | None = None
     maps: bool = False
     kernels: bool = False
 
 
+@final
 @dataclass(frozen=True, slots=True)
-class Explained:
-    """What is said of one image.
+class ImageExplanation:
+    """Explanation of the prediction for one image.
 
     Attributes:
-        number: of the image among those asked about, from 1.
+        number: position of the image among those given, from 1.
         sample: the file.
-        pixels: uint8 (S, S, 3), as the network gets them.
-        truth: its class, where the folder that it lies in is called after one.
-        label, probability: what the model says.
-        target, target_probability: the class that the heat is for.
-        heat: (S, S), from 0 to 1; 0 everywhere where nothing speaks for the class.
-        drop: the most that a patch takes from the probability, where patches were tried.
-        maps: (C, h, w) of the layer, where they are wanted.
+        pixels: uint8 (S, S, 3), the input of the network.
+        true_label: name of the folder of the file if it is a class; else None.
+        label: predicted class.
+        probability: its probability.
+        target: class that the heat map is for.
+        target_probability: its probability.
+        heat: (S, S), from 0 to 1; 0 everywhere if no part of the image supports the class.
+        largest_drop: largest drop of the probability by an occluding patch; None for Grad-CAM.
+        maps: feature maps (C, h, w) of the layer; None unless requested.
     """
 
     number: int
     sample: Sample
-    pixels: Pixels
-    truth: str | None
+    pixels: PixelArray
+    true_label: str | None
     label: str
     probability: float
     target: str
     target_probability: float
-    heat: Array
-    drop: float | None
-    maps: Array | None
+    heat: Float32Array
+    largest_drop: float | None
+    maps: Float32Array | None
 
     @property
     def overlay(self) -> str:
-        """The file of its picture in the directory of the explanation; no name can lead outside."""
-        stem = re.sub(r"[^A-Za-z0-9]+", "-", self.sample.path.stem).strip("-")[:LONGEST]
+        """Path of the overlay in the directory of the explanation; it never leads outside."""
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", self.sample.path.stem).strip("-")[:MAX_STEM]
         return f"overlays/{self.number:04}-{stem}".rstrip("-") + ".png"
 
 
 @final
 class Explainer:
-    """Asks one model one question of any images.
+    """Explains the predictions of one model.
 
     Attributes:
         classifier: the model.
-        question: what is asked.
-        layer: whose maps are looked at; None where none are.
-        kernels: of the first convolution, (kernels, k, k, 3) from 0 to 1, where they are wanted.
-
-    Raises:
-        InputError: the question does not fit the model; every fault.
+        options: options of the explanation.
+        layer: layer whose feature maps are used; None where none are.
+        kernels: kernels (n, k, k, 3) of the first convolution, from 0 to 1; None unless requested.
     """
 
-    def __init__(self, classifier: Classifier, question: Question) -> None:
+    def __init__(self, classifier: Classifier, options: ExplanationOptions) -> None:
+        """Check the options and find the layer.
+
+        Args:
+            classifier: the model.
+            options: options of the explanation.
+
+        Raises:
+            InputError: the options do not fit the model; all faults are listed.
+        """
         self.classifier = classifier
-        self.question = question
+        self.options = options
         self.layer: Layer | None = None
-        self.kernels: Array | None = None
-        faults = _faults(question, classifier.classes)
+        self.kernels: Float32Array | None = None
+        faults = _find_faults(options, classifier.classes)
         try:
-            if question.method != OCCLUSION or question.maps:
-                self.layer = find_layer(classifier.backbone, question.layer)
+            if options.method != OCCLUSION or options.maps:
+                self.layer = find_layer(classifier.backbone, options.layer)
         except InputError as error:
             faults += error.faults
         try:
-            if question.kernels:
-                self.kernels = as_images(first_kernels(classifier.backbone)).numpy()
+            if options.kernels:
+                self.kernels = scale_to_images(compute_first_kernels(classifier.backbone)).numpy()
         except InputError as error:
             faults += error.faults
         if faults:
             raise InputError(*faults)
 
-    def answers(self, samples: Sequence[Sample]) -> Iterator[Explained | Rejection]:
-        """What is said of each image that can be read, in order, and why others cannot."""
-        for start in range(0, len(samples), BATCH):
-            numbered: list[tuple[int, Sample]] = []
-            pixels: list[Pixels] = []
-            for number, sample in enumerate(samples[start : start + BATCH], start + 1):
-                try:
-                    with calm():
-                        pixels.append(self.classifier.resize(decode(read_file(sample.path))))
-                    numbered.append((number, sample))
-                except DecodeError as error:
-                    yield Rejection(sample.name, error.problem, error.detail)
-            if pixels:
-                yield from self._asked(numbered, np.stack(pixels))
+    def explain(self, samples: Sequence[Sample]) -> Iterator[ImageExplanation | Rejection]:
+        """Yield the explanation of each image that can be decoded; of others, the reason.
 
-    def _asked(self, numbered: Sequence[tuple[int, Sample]], pixels: Pixels) -> Iterator[Explained]:
-        """What is said of pixels (n, S, S, 3) of numbered files."""
-        classes, target = self.classifier.classes, self.question.target
-        probabilities = self.classifier.probabilities(pixels)
-        labels = probabilities.argmax(1)
-        targets = labels if target is None else np.full_like(labels, classes.index(target))
-        heats = self._heats(pixels, targets)
-        maps = self._maps(pixels)
-        for place, (number, sample) in enumerate(numbered):
-            heat, drop = next(heats)
-            folder = sample.path.absolute().parent.name
-            yield Explained(
+        Explanations are in the order of the samples.
+        """
+        numbered = enumerate(self.classifier.decode(samples), start=1)
+        for batch in iterate_batches(numbered, IMAGES_PER_BATCH):
+            yield from (item for _, item in batch if isinstance(item, Rejection))
+            images = [(number, item) for number, item in batch if isinstance(item, DecodedImage)]
+            if images:
+                yield from self._explain_batch(images)
+
+    def _explain_batch(
+        self, images: Sequence[tuple[int, DecodedImage]]
+    ) -> Iterator[ImageExplanation]:
+        """Yield the explanation of each of some numbered images."""
+        classes, target = self.classifier.classes, self.options.target
+        pixels = np.stack([image.pixels for _, image in images])
+        probabilities = self.classifier.compute_probabilities(pixels)
+        y_pred = probabilities.argmax(1)
+        targets = y_pred if target is None else np.full_like(y_pred, classes.index(target))
+        heat_maps = self._compute_heat_maps(pixels, targets)
+        maps = self._compute_feature_maps(pixels)
+        for row, (number, image) in enumerate(images):
+            heat, largest_drop = next(heat_maps)
+            folder = image.sample.path.absolute().parent.name
+            yield ImageExplanation(
                 number,
-                sample,
-                pixels[place],
-                truth=folder if folder in classes else None,
-                label=classes[labels[place]],
-                probability=float(probabilities[place, labels[place]]),
-                target=classes[targets[place]],
-                target_probability=float(probabilities[place, targets[place]]),
+                image.sample,
+                image.pixels,
+                true_label=folder if folder in classes else None,
+                label=classes[y_pred[row]],
+                probability=float(probabilities[row, y_pred[row]]),
+                target=classes[targets[row]],
+                target_probability=float(probabilities[row, targets[row]]),
                 heat=heat,
-                drop=drop,
-                maps=None if maps is None else maps[place],
+                largest_drop=largest_drop,
+                maps=None if maps is None else maps[row],
             )
 
-    def _heats(
-        self, pixels: Pixels, targets: NDArray[np.intp]
-    ) -> Iterator[tuple[Array, float | None]]:
-        """The heat of each image, and the most that a patch takes from the probability."""
+    def _compute_heat_maps(
+        self, pixels: PixelArray, targets: IndexArray
+    ) -> Iterator[tuple[Float32Array, float | None]]:
+        """Yield the heat map of each image and, for occlusion, the largest drop."""
         model = self.classifier
-        if self.question.method == GRADCAM:
-            shown, wanted = torch.from_numpy(pixels), torch.from_numpy(targets)
-            heat = gradcam(model.backbone, model.head, shown, targets=wanted, layer=self.layer)
-            yield from ((one, None) for one in heat.maps.numpy())
-            return
-        patch = max(1, pixels.shape[1] // PATCHES)
-        for one, target in zip(pixels, targets.tolist(), strict=True):
-            drop = occlusion(
-                model.probabilities, one, target, patch=patch, stride=max(1, patch // 2)
+        if self.options.method == GRADCAM:
+            heat_maps = compute_gradcam(
+                model.backbone,
+                model.head,
+                torch.from_numpy(pixels),
+                targets=torch.from_numpy(targets),
+                layer=self.layer,
             )
-            yield drop.map, float(drop.raw.max())
+            yield from ((heat, None) for heat in heat_maps.maps.numpy())
+            return
+        patch = max(1, pixels.shape[1] // PATCHES_PER_SIDE)
+        for image, target in zip(pixels, targets.tolist(), strict=True):
+            occlusion = compute_occlusion(
+                model.compute_probabilities, image, target, patch=patch, stride=max(1, patch // 2)
+            )
+            yield occlusion.map, float(occlusion.raw.max())
 
-    def _maps(self, pixels: Pixels) -> Array | None:
-        """The maps of the layer (n, C, h, w), where they are wanted."""
-        if not (self.question.maps and self.layer):
+    def _compute_feature_maps(self, pixels: PixelArray) -> Float32Array | None:
+        """Return the feature maps (n, C, h, w) of the layer; None unless requested."""
+        if not (self.options.maps and self.layer):
             return None
-        shown = torch.from_numpy(pixels)
-        found: Array = feature_maps(self.classifier.backbone, shown, self.layer.name).numpy()
-        return found
+        images = torch.from_numpy(pixels)
+        maps: Float32Array = compute_feature_maps(
+            self.classifier.backbone, images, self.layer.name
+        ).numpy()
+        return maps
 
 
-def _faults(question: Question, classes: Sequence[str]) -> list[str]:
-    """What the question must not be, the network apart."""
+def _find_faults(options: ExplanationOptions, classes: Sequence[str]) -> list[str]:
+    """Return every fault of the options that does not depend on the network."""
     faults = []
-    if question.method not in METHODS:
-        faults.append(unknown("method", question.method, METHODS))
-    if question.target is not None and question.target not in classes:
-        faults.append(unknown("class of this model", question.target, classes))
-    if question.layer is not None and question.method == OCCLUSION and not question.maps:
+    if options.method not in METHODS:
+        faults.append(describe_unknown_name("method", options.method, METHODS))
+    if options.target is not None and options.target not in classes:
+        faults.append(describe_unknown_name("class of this model", options.target, classes))
+    if options.layer is not None and options.method == OCCLUSION and not options.maps:
         faults.append(
-            "layer says whose maps are looked at, and occlusion looks at none: leave it out, or "
-            "ask for maps too"
+            "layer selects the feature maps that are used; method=occlusion uses none: leave layer "
+            "out, or request the feature maps too"
         )
     return faults

@@ -24,7 +24,7 @@ from typing import final
 import numpy as np
 
 from veduta.metrics.intervals import Estimate
-from veduta.runtime.streams import stream
+from veduta.runtime.streams import derive_key
 from veduta.types import BoolArray, FloatArray, IntArray
 
 RESAMPLES = 1000
@@ -170,7 +170,7 @@ def estimate_mean(values: FloatArray, seed: int) -> Estimate:
 
 def create_generator(seed: int, purpose: str) -> np.random.Generator:
     """Create the random generator of one kind of resampling."""
-    return np.random.Generator(np.random.Philox(key=int(stream(seed, "bootstrap", purpose))))
+    return np.random.Generator(np.random.Philox(key=int(derive_key(seed, "bootstrap", purpose))))
 
 
 def _count_cells(

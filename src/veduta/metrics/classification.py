@@ -22,7 +22,7 @@ from veduta.types import AnyFloatArray, FloatArray, IntArray
 class Accuracy:
     """The accuracy, its 95 % interval and the number of images behind it."""
 
-    accuracy: float
+    value: float
     low: float
     high: float
     images: int
@@ -36,7 +36,7 @@ class Accuracy:
     def as_dict(self) -> dict[str, Any]:
         """Return the accuracy as written to summary.json, with None for NaN."""
         return {
-            "accuracy": nan_to_none(self.accuracy),
+            "value": nan_to_none(self.value),
             "low": self.low,
             "high": self.high,
             "images": self.images,
@@ -45,11 +45,11 @@ class Accuracy:
     @property
     def with_interval(self) -> tuple[float, float, float]:
         """The accuracy, and the lower and upper end of its interval."""
-        return self.accuracy, self.low, self.high
+        return self.value, self.low, self.high
 
     def __str__(self) -> str:
         return (
-            f"{self.accuracy:.1%} (95 % interval {self.low:.1%} to {self.high:.1%}, "
+            f"{self.value:.1%} (95 % interval {self.low:.1%} to {self.high:.1%}, "
             f"{self.images} images)"
         )
 
@@ -139,7 +139,7 @@ def estimate_top_k_accuracy(y_true: IntArray, scores: AnyFloatArray, k: int) -> 
         k: number of classes that count as predicted.
 
     >>> scores = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
-    >>> estimate_top_k_accuracy(np.array([1, 2]), scores, 2).accuracy
+    >>> estimate_top_k_accuracy(np.array([1, 2]), scores, 2).value
     0.5
     """
     top_k = np.argsort(-scores, axis=1, kind="stable")[:, :k]

@@ -1,1 +1,1 @@
-"""The package networks."""
+"""Networks: backbones, heads, pretrained weights, and the catalogue of models."""

@@ -1,74 +1,63 @@
-"""Frozen backbones: from uint8 pixels to features, normalisation included.
+"""Frozen backbones: networks without classifier that map uint8 pixels to features.
 
-Normalisation is part of the module, so that every engine that runs it has the same definition, and
-a caller cannot pair a network with the wrong statistics (which costs EfficientNet-Lite 11 points).
+Normalization is part of the module, so that each engine that runs it uses the same definition, and
+a network cannot be combined with wrong statistics (which costs EfficientNet-Lite 11 percentage
+points of accuracy).
 """
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from veduta.config.network_specs import Preprocessing
 from veduta.errors import InputError
-from veduta.networks.catalogue.model import Channels, Model
-from veduta.networks.catalogue.registry import build_network, find_model, too_small
-from veduta.networks.state_dicts import State, fit, random_state
-from veduta.networks.weights import load_weights
+from veduta.networks.catalogue.model import Model
+from veduta.networks.catalogue.registry import build_network, create_size_error, find_model
+from veduta.networks.weights import State, create_random_state, load_weights, match_state_dict
 
-DROPPING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-PREFIX = "network."  # of the names in Backbone.state_dict()
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an image becomes a backbone's input: resized to a square, scaled to [0, 1], normalised.
-
-    Attributes:
-        image_size: pixels a side.
-        filter: of the resizing, `bicubic` or `bilinear`.
-        mean, std: of the channels red, green, blue, for pixels in [0, 1].
-    """
-
-    image_size: int
-    filter: str
-    mean: Channels
-    std: Channels
+DROPOUT_MODULES = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+PREFIX = "network."  # of the tensor names in Backbone.state_dict()
 
 
-def preprocessing_of(model: Model, image_size: int | None = None) -> Preprocessing:
-    """The preprocessing that a model was trained with, at `image_size` or its native size.
+def build_preprocessing(model: Model, image_size: int | None = None) -> Preprocessing:
+    """Return the preprocessing that a model was trained with.
 
-    >>> preprocessing_of(find_model("efficientnet_lite0")).mean
+    >>> build_preprocessing(find_model("efficientnet_lite0")).mean
     (0.5, 0.5, 0.5)
 
+    Args:
+        model: the model.
+        image_size: side length in pixels; None for the native size of the model.
+
     Raises:
-        InputError: the images would be too small for the network.
+        InputError: the image size is too small for the network, or the network has a fixed size.
     """
     size = model.image_size if image_size is None else image_size
-    if size < model.smallest:
-        raise too_small(model, size, model.smallest)
+    if size < model.min_image_size:
+        raise create_size_error(model, size, model.min_image_size)
     if model.fixed_size and size != model.image_size:
         raise InputError(
-            f"image_size must be {model.image_size} for {model.name}, which takes no other; got "
+            f"image_size must be {model.image_size} for {model.name}, which has a fixed size; got "
             f"{size}: leave it out"
         )
     return Preprocessing(size, model.filter, model.mean, model.std)
 
 
 class Backbone(nn.Module):
-    """A network without its classifier, frozen, in evaluation mode for good.
+    """A frozen network without its classifier, always in evaluation mode.
 
     Attributes:
-        model: its registry entry.
-        preprocessing: what its input must have gone through; it normalises by itself.
-        shape: of its output, the features of one image.
+        model: registry entry of the network.
+        preprocessing: preprocessing of the input; the module itself does the normalization.
+        shape: shape of the features of one image.
         cut: where the network ends, in words.
-        weights_sha256: of its tensors (names, shapes and values), whatever file they came in.
-        weights_source: where its weights come from, in words.
+        weights_sha256: SHA-256 over names, shapes and values of the tensors, independent of their
+            file.
+        weights_source: origin of the weights, in words.
     """
 
     mean: Tensor
@@ -84,24 +73,27 @@ class Backbone(nn.Module):
         self.cut = model.cut
         self.weights_source = source
         self.network = network
-        self.weights_sha256 = digest(network.state_dict())
+        self.weights_sha256 = compute_state_digest(network.state_dict())
         self.register_buffer("mean", torch.tensor(preprocessing.mean), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std), persistent=False)
         self.requires_grad_(False)
         self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features (B, features), float32, of uint8 pixels (B, S, S, 3)."""
-        features: Tensor = self.network(normalised(pixels, self.mean, self.std))
+        """Compute features (B, features), float32, of uint8 pixels (B, S, S, 3)."""
+        features: Tensor = self.network(normalize_pixels(pixels, self.mean, self.std))
         return features
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
-        """Stay in evaluation mode: a frozen batch norm keeps its statistics."""
+        """Stay in evaluation mode, so that batch normalization keeps its statistics."""
         return super().train(False)
 
 
-def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """What networks take: (B, 3, S, S), channels last in memory, of uint8 pixels (B, S, S, 3)."""
+def normalize_pixels(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return the input of a network, (B, 3, S, S), from uint8 pixels (B, S, S, 3).
+
+    The result has the memory format channels last.
+    """
     x = pixels.permute(0, 3, 1, 2).to(mean.dtype) / 255
     return (x - mean[:, None, None]) / std[:, None, None]
 
@@ -114,80 +106,81 @@ def build_backbone(
     seed: int = 0,
     cache: Path,
 ) -> Backbone:
-    """The backbone of a model, with its weights.
+    """Build the backbone of a model with its weights.
 
     Args:
-        model: its entry, or its name.
-        weights: `pretrained`, `none` (random: a function of `seed`, name and shape of each tensor)
-            or the path of a file.
-        image_size: pixels a side; None is the size that the model was trained at.
-        seed: of random weights.
-        cache: folder that keeps what was downloaded and converted.
+        model: the model or its name.
+        weights: `pretrained`, the path of a file, or `none` for random weights, which are a
+            function of `seed`, name and shape of each tensor.
+        image_size: side length in pixels; None for the native size of the model.
+        seed: seed of random weights.
+        cache: folder for downloaded and converted files.
 
     Raises:
-        InputError: no such model, or images too small for it.
-        WeightsError: missing, damaged, foreign, or of another architecture.
+        InputError: the model does not exist, or the images are too small for it.
+        WeightsError: the weights are missing, damaged, or of another architecture.
     """
     model = find_model(model) if isinstance(model, str) else model
-    preprocessing = preprocessing_of(model, image_size)
-    found = load_weights(model, weights, cache=cache)
-    network = headless(model)
-    state = random_state(network, seed) if found.state is None else found.state
+    preprocessing = build_preprocessing(model, image_size)
+    loaded = load_weights(model, weights, cache=cache)
+    network = build_headless_network(model)
+    state = create_random_state(network, seed) if loaded.state is None else loaded.state
     expected = network.state_dict().keys()
-    assign(network, {name: tensor for name, tensor in state.items() if name in expected})
-    return Backbone(model, network, preprocessing=preprocessing, source=found.source)
+    assign_tensors(network, {name: tensor for name, tensor in state.items() if name in expected})
+    return Backbone(model, network, preprocessing=preprocessing, source=loaded.source)
 
 
-def backbone_from_state(
+def restore_backbone(
     model: Model | str, state: Mapping[str, Tensor], *, preprocessing: Preprocessing
 ) -> Backbone:
-    """The backbone that `Backbone.state_dict()` was taken from; no file of weights is touched.
+    """Build a backbone from its `state_dict()`, without reading a file of weights.
 
     Args:
-        model: its entry, or its name.
-        state: its tensors.
-        preprocessing: what its input goes through.
+        model: the model or its name.
+        state: tensors of the backbone.
+        preprocessing: preprocessing of its input.
 
     Raises:
-        InputError: no such model.
+        InputError: the model does not exist.
         WeightsError: the tensors are not those of this backbone.
     """
     model = find_model(model) if isinstance(model, str) else model
-    tensors = {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
-    network = headless(model)
-    assign(network, fit(model, tensors))
-    return Backbone(model, network, preprocessing=preprocessing, source="the artefact")
+    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
+    network = build_headless_network(model)
+    assign_tensors(network, match_state_dict(model, tensors))
+    return Backbone(model, network, preprocessing=preprocessing, source="the artifact")
 
 
-def headless(model: Model) -> nn.Module:
-    """The network cut before its classifier, on the meta device: names and shapes, no values.
+def build_headless_network(model: Model) -> nn.Module:
+    """Build the network without its classifier on the meta device: names and shapes, no values.
 
-    Its tensors keep the names that they have in the whole network. Dropout in it is off: it draws
-    from a generator of the process, and dropping is the head's part here.
+    The tensors have the same names as in the whole network. Dropout is disabled: it would draw from
+    the global generator of the process, and dropout belongs to the head.
     """
     with torch.device("meta"):
         network = build_network(model)
-    for part in model.classifier:
-        network.set_submodule(part, nn.Identity())
+    for name in model.classifier:
+        network.set_submodule(name, nn.Identity())
     for module in network.modules():
-        if isinstance(module, DROPPING):
+        if isinstance(module, DROPOUT_MODULES):
             module.p = 0.0
     return network
 
 
-def assign(network: nn.Module, state: State) -> None:
-    """Give a network on the meta device its tensors, float32 in memory of their own."""
-    own = {
+def assign_tensors(network: nn.Module, state: State) -> None:
+    """Assign tensors to a network on the meta device; floating-point tensors become float32."""
+    tensors = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in state.items()
     }
-    network.load_state_dict(own, strict=True, assign=True)
+    network.load_state_dict(tensors, strict=True, assign=True)
 
 
-def digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, types, shapes and values, in the order of the names.
+def compute_state_digest(state: Mapping[str, Tensor]) -> str:
+    """Compute the SHA-256 of names, dtypes, shapes and values, in the order of the names.
 
-    >>> digest({"a": torch.zeros(2)}) == digest({"a": torch.zeros(1, 2)})
+    >>> digests = [compute_state_digest({"a": torch.zeros(shape)}) for shape in (2, (1, 2))]
+    >>> digests[0] == digests[1]
     False
     """
     sha256 = hashlib.sha256()

@@ -1,81 +1,28 @@
-"""Heads: what stands between a backbone's features and the classes.
+"""Networks of heads: the dense layers between the features of a backbone and the logits.
 
-A head is a description first (widths, norm, activation, dropout and where), so that whatever
-trains it, alone or many at once, builds from the same words; the network is built from it.
+A head is described by `Head` and built from that description, so that a trial trained alone and
+trials trained together use the same definition.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from veduta.config.network_specs import Head
 from veduta.config.settings import Settings
-from veduta.runtime.streams import stream, tensor
+from veduta.networks.catalogue.builtin import ACTIVATIONS
+from veduta.runtime.streams import derive_key, draw_tensor
 
 Noise = Callable[[int, int], Tensor]
-"""(site, width) -> numbers in [0, 1), shape (B, width): what dropout at that site compares with."""
+"""Maps (layer, width) to uniform numbers in [0, 1), (B, width), that dropout compares with."""
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "arctan": torch.arctan,
-    "elu": nn.functional.elu,
-    "gelu": nn.functional.gelu,
-    "leaky_relu": nn.functional.leaky_relu,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-    "silu": nn.functional.silu,
-    "tanh": torch.tanh,
-}
+HIDDEN_LAYER_SETTINGS = frozenset({"activation", "batch_norm", "norm_first", "dropout_layers"})
+"""Settings that have no effect on a head without hidden layers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A stack of dense layers.
-
-    Each hidden layer is linear -> batch norm -> activation -> dropout, or with `norm_first` false
-    linear -> activation -> batch norm -> dropout; the last is linear. `dropout_layers` leading
-    hidden layers drop, all where it is None. Without hidden layers, dropout acts on the features.
-
-    >>> Head(features=25088, classes=6, hidden=(2000,), batch_norm=True, dropout=0.4).parameters
-    50194006
-    """
-
-    features: int
-    classes: int
-    hidden: tuple[int, ...] = ()
-    activation: str = "relu"
-    batch_norm: bool = False
-    dropout: float = 0.0
-    norm_first: bool = True
-    dropout_layers: int | None = None
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Widths from the features to the classes, both included."""
-        return (self.features, *self.hidden, self.classes)
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers it has, running statistics apart."""
-        dense = sum((a + 1) * b for a, b in zip(self.widths, self.widths[1:], strict=False))
-        return dense + (2 * sum(self.hidden) if self.batch_norm else 0)
-
-    def drops(self, site: int) -> bool:
-        """Whether dropout acts behind hidden layer `site`, or on the features of a linear head."""
-        return self.dropout_layers is None or not self.hidden or site < self.dropout_layers
-
-    def as_dict(self) -> dict[str, Any]:
-        """The description as plain values."""
-        return asdict(self)
-
-
-ONLY_HIDDEN = frozenset({"activation", "batch_norm", "norm_first", "dropout_layers"})
-"""Settings that mean nothing to a head without hidden layers."""
-
-
-def head_of(settings: Settings, features: int, classes: int) -> Head:
-    """The head that `settings` describe."""
+def describe_head(settings: Settings, features: int, classes: int) -> Head:
+    """Return the description of the head that `settings` ask for."""
     return Head(
         features,
         classes,
@@ -89,11 +36,11 @@ def head_of(settings: Settings, features: int, classes: int) -> Head:
 
 
 class HeadNetwork(nn.Module):
-    """The network of a head. Maps features (B, features) to logits (B, classes).
+    """The network of a head; maps features (B, features) to logits (B, classes).
 
-    A bias before batch norm keeps its initial value: batch norm takes it out again, so its gradient
-    is zero, but for rounding, which an adaptive optimiser would divide by its own size and make
-    steps of, and the running mean would follow late.
+    A bias before batch normalization is not trained. Batch normalization removes it, so its
+    gradient is zero up to rounding; an adaptive optimizer would divide this rounding by its own
+    size and change the bias, and the running mean would lag behind.
     """
 
     def __init__(self, head: Head) -> None:
@@ -108,63 +55,67 @@ class HeadNetwork(nn.Module):
         self.activation = ACTIVATIONS[head.activation]
 
     @property
-    def trained(self) -> int:
-        """How many numbers it trains."""
+    def trained_parameters(self) -> int:
+        """Number of parameters that belong to the training, the cost of a trial."""
         return self.head.parameters
 
-    def open(self, opened: bool = True) -> None:
-        """Let what stands before the head train, or rest; here there is nothing."""
+    def set_tail_trainable(self, trainable: bool = True) -> None:
+        """Train or freeze the stages before the head; a head alone has none."""
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
-        """Logits; with `noise`, as in training, units are dropped and the kept ones rescaled.
+        """Compute logits; with `noise`, as in training, dropout is applied.
 
-        Dropout (report, section 4.3) multiplies by 1 / (1 - dropout) what it keeps, so that the
-        expectation of a unit is the same in training and in evaluation.
+        Dropout (report, section 4.3) multiplies the remaining units by 1 / (1 - dropout), so that
+        the expectation of a unit is the same in training and in evaluation.
         """
         if not self.head.hidden:
             x = self._drop(x, 0, noise)
-        for number, layer in enumerate(self.dense[:-1]):
+        for index, layer in enumerate(self.dense[:-1]):
             x = layer(x)
-            for part in self._behind(number):
-                x = part(x)
-            x = self._drop(x, number, noise)
+            for function in self._list_functions_after(index):
+                x = function(x)
+            x = self._drop(x, index, noise)
         logits: Tensor = self.dense[-1](x)
         return logits
 
-    def groups(self, scale: float) -> list[tuple[float, list[nn.Parameter]]]:  # noqa: ARG002
-        """Parameters by their share of the learning rate; `scale` is for what stands before."""
+    def group_parameters(self, scale: float) -> list[tuple[float, list[nn.Parameter]]]:  # noqa: ARG002
+        """Return the parameters with their factor of the learning rate, which is 1 for a head.
+
+        Args:
+            scale: factor of the first trained stage before the head; not used by a head alone.
+        """
         return [(1.0, list(self.parameters()))]
 
-    def _behind(self, number: int) -> list[Callable[[Tensor], Tensor]]:
-        """What stands behind a hidden layer, dropout apart, in order."""
+    def _list_functions_after(self, index: int) -> list[Callable[[Tensor], Tensor]]:
+        """List the functions between a hidden layer and its dropout, in order."""
         if not self.head.batch_norm:
             return [self.activation]
-        parts: list[Callable[[Tensor], Tensor]] = [self.norms[number], self.activation]
-        return parts if self.head.norm_first else parts[::-1]
+        functions: list[Callable[[Tensor], Tensor]] = [self.norms[index], self.activation]
+        return functions if self.head.norm_first else functions[::-1]
 
-    def _drop(self, x: Tensor, site: int, noise: Noise | None) -> Tensor:
-        rate = self.head.dropout
-        if noise is None or rate == 0 or not self.head.drops(site):
+    def _drop(self, x: Tensor, layer: int, noise: Noise | None) -> Tensor:
+        dropout = self.head.dropout
+        if noise is None or dropout == 0 or not self.head.has_dropout(layer):
             return x
-        return x * (noise(site, x.shape[1]) >= rate) / (1 - rate)
+        return x * (noise(layer, x.shape[1]) >= dropout) / (1 - dropout)
 
 
-def build_head(head: Head, seed: int) -> HeadNetwork:
-    """The network of `head` with its initial weights, a pure function of (seed, layer, shape).
+def build_head_network(head: Head, seed: int) -> HeadNetwork:
+    """Build the network of a head with initial weights, a pure function of (seed, layer, shape).
 
-    Weights and biases are uniform in +-1/sqrt(inputs), torch's own rule for dense layers, drawn
-    from a stream of ours so that a trial starts the same whatever was built before it.
+    Weights and biases are uniform in +-1/sqrt(inputs), as in torch's dense layers. They are drawn
+    from a stream per tensor, so the weights of a trial do not depend on what was built before.
     """
     network = HeadNetwork(head)
     with torch.no_grad():
-        for number, layer in enumerate(network.dense):
-            bound = head.widths[number] ** -0.5
+        for index, layer in enumerate(network.dense):
+            bound = head.widths[index] ** -0.5
             for name, parameter in layer.named_parameters():
                 shape = tuple(parameter.shape)
-                key = stream(seed, "initial weights", number, name, *shape)
-                drawn = tensor(key, shape)  # in float64, so nothing is copied on the way
-                drawn *= 2
-                drawn -= 1
-                drawn *= bound
-                parameter.copy_(torch.from_numpy(drawn))
+                key = derive_key(seed, "initial weights", index, name, *shape)
+                numbers = draw_tensor(key, shape)  # float64; updated in place to avoid copies
+                numbers *= 2
+                numbers -= 1
+                numbers *= bound
+                parameter.copy_(torch.from_numpy(numbers))
     return network

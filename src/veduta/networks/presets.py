@@ -1,20 +1,19 @@
-"""What settings are where a user has not said: by the preset of the head, then by the model.
+"""Values of settings that the user did not give: those of a head preset, or of the model.
 
-A model of ours is trained whole, by the recipe that it was chosen with; the report's heads come
-with their widths. Both stand here and in the table as values of settings, so that a run records
-what it did, and any of them may be given otherwise.
+Built-in networks have the settings of their training from scratch as defaults, and the heads of the
+report have their widths. Presets are resolved to values of settings, so that a run records what it
+used, and the user may override each value.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from veduta.config.parsing import unknown
 from veduta.config.settings import Settings
-from veduta.errors import InputError
-from veduta.networks.backbones import preprocessing_of
-from veduta.networks.catalogue.registry import find_model, model_of
+from veduta.errors import InputError, describe_unknown_name
+from veduta.networks.backbones import build_preprocessing
+from veduta.networks.catalogue.registry import find_model, resolve_model
 
-HEADS: dict[str, Mapping[str, Any]] = {
+HEAD_PRESETS: dict[str, Mapping[str, Any]] = {
     "report_a": {"hidden": (256,), "activation": "relu", "dropout": 0.3},
     "report_b": {"hidden": (2000,), "activation": "relu", "batch_norm": True, "dropout": 0.4},
     "report_c": {
@@ -24,50 +23,52 @@ HEADS: dict[str, Mapping[str, Any]] = {
         "dropout": 0.5,
     },
 }
-"""The heads of the report's application (section 5), from its author's notebooks."""
+"""The heads of the report's application (section 5), from the notebooks of its author."""
 
-NO_HEAD = "none"
+NO_HEAD_PRESET = "none"
 
 
-def chosen(settings: Settings) -> dict[str, Any]:
-    """What the presets that `settings` name would set: those of the head before the model's own.
+def collect_preset_values(settings: Settings) -> dict[str, Any]:
+    """Return the values that the presets in `settings` set; a head preset overrides the model.
 
-    >>> chosen(Settings(head="report_a"))["hidden"]
+    >>> collect_preset_values(Settings(head="report_a"))["hidden"]
     (256,)
 
     Raises:
-        InputError: there is no such head, or no such model.
+        InputError: the head preset or the model does not exist.
     """
-    faults, found = list[str](), dict[str, Any]()
+    faults, values = list[str](), dict[str, Any]()
     try:
-        found |= find_model(settings.model).defaults
+        values |= find_model(settings.model).defaults
     except InputError as error:
         faults += error.faults
-    if settings.head == NO_HEAD:
+    if settings.head == NO_HEAD_PRESET:
         pass
-    elif settings.head not in HEADS:
-        faults.append(unknown("head", settings.head, (NO_HEAD, *HEADS)))
+    elif settings.head not in HEAD_PRESETS:
+        names = (NO_HEAD_PRESET, *HEAD_PRESETS)
+        faults.append(describe_unknown_name("head", settings.head, names))
     else:
-        found |= {"batch_norm": False, "dropout_layers": None, **HEADS[settings.head]}
+        values |= {"batch_norm": False, "dropout_layers": None, **HEAD_PRESETS[settings.head]}
     if faults:
         raise InputError(*faults)
-    return found
+    return values
 
 
-def resolved(settings: Settings, given: Collection[str]) -> Settings:
-    """The settings of one trial: what is not `given` is as presets say, the image size a number.
+def resolve_presets(settings: Settings, given: Collection[str]) -> Settings:
+    """Return the settings of a trial with preset values, and with the image size as a number.
 
-    >>> resolved(Settings(model="report_cnn", dropout=0.2), {"model", "dropout"}).hidden
+    >>> resolve_presets(Settings(model="report_cnn", dropout=0.2), {"model", "dropout"}).hidden
     (4000, 4000, 1000)
 
     Args:
-        settings: as the user gave them, defaults elsewhere.
-        given: names that the user gave, in the grid or outside it.
+        settings: values of the user, and defaults.
+        given: names of the settings that the user gave; presets do not change them.
 
     Raises:
-        InputError: there is no such head or model, or the images are too small for it.
+        InputError: the head preset or the model does not exist, or the images are too small.
     """
-    update = {name: value for name, value in chosen(settings).items() if name not in given}
-    full = settings.model_copy(update=update)
-    size = preprocessing_of(model_of(full), full.image_size).image_size
-    return full.model_copy(update={"image_size": size})
+    values = collect_preset_values(settings)
+    update = {name: value for name, value in values.items() if name not in given}
+    resolved = settings.model_copy(update=update)
+    size = build_preprocessing(resolve_model(resolved), resolved.image_size).image_size
+    return resolved.model_copy(update={"image_size": size})

@@ -1,10 +1,13 @@
-"""Pickled weights, read once, at arm's length: a limited child process makes safetensors of them.
+"""Convert pickled weights to safetensors, once, in a child process with limited rights.
 
-A pickle is a program. Nothing in the product unpickles in its own process: this module's `main`
-runs in a child that reads tensors and nothing else, within limits of memory, time, files and file
-size that follow from the file's own size. It dies with its parent, and what would reach out of it,
-a socket, another program, an object to be built by name, is refused beside that. What it writes is
-kept in the cache, with its checksum.
+A pickle is a program, so Veduta never unpickles in its own process. `main` runs in a child process
+that reads only tensors (`weights_only=True`). Memory, CPU time, number of files and file size are
+limited according to the size of the file. The child ends with its parent, and an audit hook refuses
+sockets, other programs and the construction of objects by name. The converted file is kept in the
+cache with its checksum.
+
+This is own code because `weights_only=True` alone limits neither memory nor time, and libraries
+such as picklescan inspect a pickle without bounding what reading it may do.
 """
 
 import contextlib
@@ -20,85 +23,85 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from veduta.errors import WeightsError
-from veduta.runtime.disk import digest_of, mode_of_files, sync, write_atomically
-from veduta.runtime.process import die_with
+from veduta.errors import WeightsError, describe_os_error
+from veduta.runtime.disk import compute_digest, get_file_mode, sync, write_atomically
+from veduta.runtime.process import exit_with_parent
 
 MEGABYTE = 2**20
-SECONDS = 120  # for a child to start and end, on a slow disk too
-CPU_SECONDS, BYTES_A_SECOND = 5, 20 * MEGABYTE  # to read; half a gigabyte takes about five seconds
-SPARE = 192 * MEGABYTE  # of address space, besides what follows from the file's size
+TIMEOUT_SECONDS = 120  # for the child to start and end, on a slow disk too
+CPU_SECONDS, BYTES_PER_SECOND = 5, 20 * MEGABYTE  # half a gigabyte takes about five seconds
+SPARE_BYTES = 192 * MEGABYTE  # of address space, in addition to what the file size allows
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 FIRST_BYTES = (b"PK\x03\x04", b"\x80")  # of a zip archive, as torch.save writes; of a bare pickle
-TENSORS_ONLY = "a file of weights holds names and tensors, nothing else"
+TENSORS_ONLY = "a file of weights must hold names and tensors, nothing else"
 CURE = "write it with torch.save(network.state_dict(), FILE) or as safetensors"
-REACHING_OUT = (
+REFUSED_EVENTS = (
     *("socket.", "subprocess.", "pickle.find_class", "ctypes.dlopen", "ctypes.dlsym"),
     *("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.kill", "os.remove"),
 )
-"""What reading tensors needs none of: the beginnings of names of Python's audit events."""
+"""Prefixes of Python's audit events that reading tensors never raises."""
 
 
-def as_safetensors(source: Path, sha256: str, cache: Path) -> Path:
-    """The safetensors file with the tensors of a pickled one, made now or found in the cache.
+def convert_to_safetensors(source: Path, sha256: str, cache: Path) -> Path:
+    """Return the safetensors file with the tensors of a pickled file, from the cache or new.
 
     Args:
         source: file written by `torch.save`.
-        sha256: of `source`; the converted file is kept under this name.
+        sha256: SHA-256 of `source`; the converted file is kept under this name.
         cache: folder of the cache.
 
     Raises:
-        WeightsError: the file is not a state dict of plain tensors, or breaks the child's limits.
+        WeightsError: the file is not a state dict of plain tensors, or exceeds a limit.
     """
     target = cache / "weights" / f"{sha256}.safetensors"
     checksum = target.with_suffix(".sha256")
-    if _is_whole(target, checksum):
+    if _is_intact(target, checksum):
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            made = Path(scratch) / target.name
-            _convert_in_child(source, made)
-            sync(made)
-            digest = digest_of(made)
-            made.replace(target)
+            converted = Path(scratch) / target.name
+            _convert_in_child(source, converted)
+            sync(converted)
+            digest = compute_digest(converted)
+            converted.replace(target)
             write_atomically(checksum, digest)
     except OSError as error:
         raise WeightsError(
-            f"the cache must be writable, converted weights are kept there; {error}; "
-            "set VEDUTA_CACHE to a folder with room"
+            f"the cache must be writable, converted weights are kept there; {error}: "
+            "set VEDUTA_CACHE to a folder with free space"
         ) from error
     return target
 
 
-def expect_pickled(source: Path) -> None:
-    """Do nothing where a file begins as those of `torch.save` do, however long it is.
+def check_pickle_header(source: Path) -> None:
+    """Check that a file starts as those of `torch.save` do, however long it is.
 
     Raises:
-        WeightsError: it does not.
+        WeightsError: the file starts otherwise.
     """
     try:
         with source.open("rb") as file:
             first = file.read(4)
     except OSError as error:
         raise WeightsError(
-            f"a file of weights must be readable; {source}: {error.strerror or error}; change its "
+            f"a file of weights must be readable; {source}: {describe_os_error(error)}: change its "
             "permissions"
         ) from error
     if not first.startswith(FIRST_BYTES):
-        raise WeightsError(f"{TENSORS_ONLY}; {source.name} is no file of torch.save; {CURE}")
+        raise WeightsError(f"{TENSORS_ONLY}; {source.name} is not a file of torch.save: {CURE}")
 
 
-def _is_whole(target: Path, checksum: Path) -> bool:
-    """Whether a converted file is there and holds what was written."""
+def _is_intact(target: Path, checksum: Path) -> bool:
+    """Return whether a converted file exists and has the bytes that were written."""
     with contextlib.suppress(OSError):
-        return checksum.read_text(encoding="ascii") == digest_of(target)
+        return checksum.read_text(encoding="ascii") == compute_digest(target)
     return False
 
 
-def _convert_in_child(source: Path, made: Path) -> None:
-    # -P: a file called torch.py in the current folder must not be what the child imports
-    command = [sys.executable, "-P", "-m", __name__, str(source.absolute()), str(made)]
+def _convert_in_child(source: Path, target: Path) -> None:
+    # -P: the child must not import a file called torch.py in the current folder
+    command = [sys.executable, "-P", "-m", __name__, str(source.absolute()), str(target)]
     try:
         child = subprocess.run(  # noqa: S603
             [*command, str(os.getpid())],
@@ -106,59 +109,59 @@ def _convert_in_child(source: Path, made: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
     except subprocess.TimeoutExpired as error:
         raise WeightsError(
-            f"{TENSORS_ONLY}; reading {source.name} took over {SECONDS} s; {CURE}"
+            f"{TENSORS_ONLY}; reading {source.name} took over {TIMEOUT_SECONDS} s: {CURE}"
         ) from error
-    if child.returncode != 0 or not made.is_file():
-        reason = child.stdout.strip().splitlines()[-1:] or ["it breaks the limits for its size"]
-        raise WeightsError(f"{TENSORS_ONLY}; {source.name}: {reason[0]}; {CURE}")
+    if child.returncode != 0 or not target.is_file():
+        reason = child.stdout.strip().splitlines()[-1:] or ["it exceeds the limits for its size"]
+        raise WeightsError(f"{TENSORS_ONLY}; {source.name}: {reason[0]}: {CURE}")
 
 
 def limit_resources(size: int) -> None:
-    """Bound what this process may take while it reads a file of `size` bytes, where Unix can."""
+    """Limit the resources of this process for reading a file of `size` bytes, on Unix only."""
     try:
         import resource
     except ImportError:
         return
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
     limits = {
-        resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime)
+        resource.RLIMIT_CPU: int(usage.ru_utime + usage.ru_stime)
         + CPU_SECONDS
-        + size // BYTES_A_SECOND,
+        + size // BYTES_PER_SECOND,
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_FSIZE: 2 * size + 16 * MEGABYTE,
         resource.RLIMIT_CORE: 0,
     }
     with contextlib.suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limits[resource.RLIMIT_AS] = pages * os.sysconf("SC_PAGE_SIZE") + 4 * size + SPARE
+        limits[resource.RLIMIT_AS] = pages * os.sysconf("SC_PAGE_SIZE") + 4 * size + SPARE_BYTES
     for kind, limit in limits.items():
         hard = resource.getrlimit(kind)[1]
         bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (bound, bound))
 
 
-def stay_inside(event: str, _: object) -> None:
-    """An audit hook: whatever reaches out of this process is refused.
+def refuse_outside_access(event: str, _: object) -> None:
+    """Refuse, as an audit hook, what leaves this process.
 
     Raises:
-        PermissionError: the event does.
+        PermissionError: the event is one of `REFUSED_EVENTS`.
     """
-    if event.startswith(REACHING_OUT):
+    if event.startswith(REFUSED_EVENTS):
         raise PermissionError(f"it asks for {event}")
 
 
-def state_dict_in(content: object) -> dict[str, Tensor]:
-    """The names and tensors in what a file of weights held, wrappers of training scripts removed.
+def extract_state_dict(content: object) -> dict[str, Tensor]:
+    """Return the state dict in the content of a file, without the wrappers of training scripts.
 
-    >>> list(state_dict_in({"epoch": 3, "state_dict": {"bias": torch.zeros(2)}}))
+    >>> list(extract_state_dict({"epoch": 3, "state_dict": {"bias": torch.zeros(2)}}))
     ['bias']
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the content is something else.
     """
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
@@ -171,24 +174,31 @@ def state_dict_in(content: object) -> dict[str, Tensor]:
     return dict(content)
 
 
-def main(source: str, made: str, parent: str) -> int:
-    """Read `source` as tensors only and write them to `made`; print the reason where it cannot be.
+def main(source: str, target: str, parent: str) -> int:
+    """Read the tensors in `source` and write them to `target`; print the reason of a failure.
 
-    The order of the tensors, which safetensors does not keep, is noted in the file's metadata.
-    `parent` is the process that waits for it.
+    The metadata of the file hold the order of the tensors, which safetensors does not keep.
+
+    Args:
+        source: file written by `torch.save`.
+        target: safetensors file to write.
+        parent: id of the process that waits for this one.
+
+    Returns:
+        The exit code.
     """
-    die_with(int(parent))
+    exit_with_parent(int(parent))
     torch.set_num_threads(1)
     limit_resources(Path(source).stat().st_size)
-    sys.addaudithook(stay_inside)
+    sys.addaudithook(refuse_outside_access)
     try:
-        state = state_dict_in(torch.load(source, map_location="cpu", weights_only=True))
+        state = extract_state_dict(torch.load(source, map_location="cpu", weights_only=True))
         names = json.dumps(list(state))
-        save_file({n: t.contiguous().clone() for n, t in state.items()}, made, {"names": names})
-        Path(made).chmod(mode_of_files())  # the library makes it private
-    except Exception as error:  # noqa: BLE001 - whatever a foreign file sets off, it is refused
-        refused = type(error).__name__ == "UnpicklingError"
-        reason = "it holds Python objects besides tensors" if refused else str(error)
+        save_file({n: t.contiguous().clone() for n, t in state.items()}, target, {"names": names})
+        Path(target).chmod(get_file_mode())  # safetensors makes the file readable by its owner only
+    except Exception as error:  # noqa: BLE001 - any error of an untrusted file refuses it
+        has_objects = type(error).__name__ == "UnpicklingError"
+        reason = "it holds Python objects besides tensors" if has_objects else str(error)
         print(" ".join(reason.split())[:200] or type(error).__name__)
         return 1
     return 0

@@ -70,7 +70,7 @@ def build_optimizer(groups: Sequence[ScaledGroup], settings: Settings) -> torch.
     all_penalized: list[nn.Parameter] = []
     param_groups: list[ParamGroup] = []
     for scale, parameters in groups:
-        penalized = select_penalized(parameters, settings.penalise)
+        penalized = select_penalized(parameters, settings.penalize)
         ids = {id(parameter) for parameter in penalized}
         others = [parameter for parameter in parameters if id(parameter) not in ids]
         rate = {"lr": settings.lr * scale, "scale": scale}
@@ -85,14 +85,14 @@ def build_optimizer(groups: Sequence[ScaledGroup], settings: Settings) -> torch.
 
 
 def select_penalized(
-    parameters: Iterable[nn.Parameter], penalise: Literal["weights", "all"] = "weights"
+    parameters: Iterable[nn.Parameter], penalize: Literal["weights", "all"] = "weights"
 ) -> list[nn.Parameter]:
     """Select the parameters that penalties act on.
 
     With "weights" these are matrices and kernels, but neither biases nor the scale and shift of
     batch normalization; with "all" they are all parameters.
     """
-    return [parameter for parameter in parameters if penalise == "all" or parameter.dim() > 1]
+    return [parameter for parameter in parameters if penalize == "all" or parameter.dim() > 1]
 
 
 def add_l1_penalty(

@@ -1,1 +1,1 @@
-"""The package reporting."""
+"""HTML reports, figures and pictures, drawn from run directories and plain data."""

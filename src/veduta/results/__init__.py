@@ -1,1 +1,1 @@
-"""The package results."""
+"""Finished runs: load a run or its model; predict, evaluate, compare and explain."""

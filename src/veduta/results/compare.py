@@ -1,44 +1,51 @@
-"""Two runs on the same test images: which is better, and is that more than luck."""
+"""Compare two runs on the same test images and test whether they differ significantly."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from veduta.data.sample import some
+from veduta.data.sample import abbreviate_names
 from veduta.errors import InputError
-from veduta.evaluation.assessment import LabeledPredictions
-from veduta.experiment.judgement import read_test, seed_of
+from veduta.evaluation.assessment import LabeledPredictions, record_estimate
+from veduta.evaluation.winner_assessment import load_seed, load_test_predictions
 from veduta.metrics.classification import Accuracy, estimate_accuracy, estimate_averaged_metrics
 from veduta.metrics.comparison import compute_mcnemar_p_value, estimate_paired_differences
 from veduta.metrics.intervals import Estimate
 from veduta.results.run import Run
-from veduta.runs.directory import Place, create
-from veduta.runs.files import expect_room, write_json
-from veduta.tracking.tables import write_csv
+from veduta.runs.directory import (
+    RUNS_FOLDER,
+    RunDirectory,
+    choose_output_path,
+    create_run_directory,
+    read_and_check_output,
+)
+from veduta.runs.summary import Agreement, ComparedRun, ComparisonSummary, write_summary
+from veduta.runs.tables import write_table
+from veduta.runtime.disk import explain_write_errors
+from veduta.types import BoolArray, IndexArray, IntArray
 
-LEVEL = 0.05
-
-Labels = NDArray[np.int64]
+SIGNIFICANCE_LEVEL = 0.05
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two winners, judged on the same images.
+    """The winners of two runs, evaluated on the same test images.
 
     Attributes:
-        runs: both directories.
-        accuracies: of each.
-        macro_f1: of each.
-        differences: second less first, by figure, with paired intervals.
-        p_value: of McNemar's exact test that both are equally often right.
-        counts: of images: both right, only the first, only the second, both wrong.
-        changed: a row an image that only one gets right: path, truth, first, second, change.
-        directory: where it was written.
+        runs: both run directories.
+        accuracies: accuracy of each run.
+        macro_f1: macro F1 of each run.
+        differences: second minus first, by metric, with paired intervals.
+        p_value: p-value of McNemar's exact test of equal accuracy.
+        agreement: number of images by which of the two runs is correct.
+        changed: path, y_true, first, second and change; one row per image for which exactly one
+            run is correct.
+        directory: where the comparison was written, if it was.
     """
 
     runs: tuple[Path, Path]
@@ -46,158 +53,187 @@ class Comparison:
     macro_f1: tuple[Estimate, Estimate]
     differences: dict[str, Estimate]
     p_value: float
-    counts: dict[str, int]
+    agreement: Agreement
     changed: pd.DataFrame
     directory: Path | None = None
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """What summary.json holds."""
-        return {
-            "command": "compare",
-            "runs": [
-                {"run": str(run), "accuracy": found.as_dict(), "macro_f1": f1.as_dict()}
-                for run, found, f1 in zip(self.runs, self.accuracies, self.macro_f1, strict=True)
-            ],
-            "difference": {name: found.as_dict() for name, found in self.differences.items()},
-            "mcnemar_p": self.p_value,
-            "images": self.counts,
-        }
+    def summary(self) -> ComparisonSummary:
+        """The content of summary.json."""
+        first, second = (
+            ComparedRun(
+                run=str(run), accuracy=record_estimate(accuracy), macro_f1=record_estimate(f1)
+            )
+            for run, accuracy, f1 in zip(self.runs, self.accuracies, self.macro_f1, strict=True)
+        )
+        return ComparisonSummary(
+            runs=(first, second),
+            differences={name: record_estimate(one) for name, one in self.differences.items()},
+            mcnemar_p_value=self.p_value,
+            images=self.agreement,
+        )
 
     @property
     def table(self) -> pd.DataFrame:
-        """Both runs and their difference, as a person reads them."""
+        """Metrics of both runs and their difference, in percent with 95 % intervals."""
         differences = self.differences["accuracy"], self.differences["macro_f1"]
         return pd.DataFrame(
             {
                 "": ["accuracy", "macro F1"],
-                "first": [_percent(*self.accuracies[0].with_interval), _of(self.macro_f1[0])],
-                "second": [_percent(*self.accuracies[1].with_interval), _of(self.macro_f1[1])],
-                "second - first": [_of(found, sign="+") for found in differences],
+                "first": [_format_percent(self.accuracies[0]), _format_percent(self.macro_f1[0])],
+                "second": [_format_percent(self.accuracies[1]), _format_percent(self.macro_f1[1])],
+                "second - first": [_format_percent(one, sign="+") for one in differences],
             }
         )
 
     @property
-    def verdict(self) -> str:
-        """What the test says, in words."""
-        if self.p_value > LEVEL:
-            return "these images do not tell the two apart"
+    def conclusion(self) -> str:
+        """The conclusion of McNemar's test, in words."""
+        if self.p_value > SIGNIFICANCE_LEVEL:
+            return "the two runs do not differ significantly on these images"
         better = "second" if self.differences["accuracy"].value > 0 else "first"
-        return f"the {better} is right more often"
+        return f"the {better} run is significantly more accurate"
 
     def __repr__(self) -> str:
         return f"Comparison(difference {self.differences['accuracy']}, p = {self.p_value:.3g})"
 
 
+def run_comparison(first: Path, second: Path, *, out: str | Path | None) -> Comparison:
+    """Compare two runs; with `out`, write the comparison to that new directory."""
+    if out is None:
+        return compare_runs(first, second)
+    output = choose_output_path(out, RUNS_FOLDER, "compare")
+    comparison = read_and_check_output(output, lambda: compare_runs(first, second))
+    directory = create_run_directory(output)
+    _write_comparison(directory, comparison)
+    return replace(comparison, directory=directory.path)
+
+
 def compare_runs(first: Path, second: Path) -> Comparison:
-    """Compare the winners of two runs on the test images that both opened.
+    """Compare the winners of two runs on the test images that both evaluated.
 
     Raises:
-        InputError: no finished run with a test score, or the test images differ.
+        InputError: a run is not finished or has no test score, or the test images differ.
     """
     runs = Run(first), Run(second)
-    one, other = (_test_of(run) for run in runs)
-    if fault := _difference(one, other):
-        raise InputError(fault)
-    names = tuple(sorted({*one.classes, *other.classes}))
-    truth, before = _labels(one, names)
-    order = _order(one, other)
-    after = _labels(other, names)[1][order]
-    seed, classes = seed_of(runs[0].directory), len(names)
-    found = (
-        estimate_averaged_metrics(truth, predicted, classes=classes, seed=seed)
-        for predicted in (before, after)
+    one, other = (_load_test_predictions(run) for run in runs)
+    if error := _describe_differences(one, other):
+        raise InputError(error)
+    names = sorted({*one.classes, *other.classes})
+    y_true = _map_labels(one.y_true, one.classes, names)
+    y_pred = (
+        _map_labels(one.y_pred, one.classes, names),
+        _map_labels(other.y_pred[_find_matching_rows(one, other)], other.classes, names),
     )
-    hits = before == truth, after == truth
+    correct = y_pred[0] == y_true, y_pred[1] == y_true
+    seed, classes = load_seed(runs[0].directory), len(names)
+    averages = [
+        estimate_averaged_metrics(y_true, labels, classes=classes, seed=seed) for labels in y_pred
+    ]
+    label = np.array(names, dtype=object)
     table = pd.DataFrame(
         {
             "path": one.paths,
-            "truth": np.array(names, dtype=object)[truth],
-            "first": np.array(names, dtype=object)[before],
-            "second": np.array(names, dtype=object)[after],
-            "change": np.where(hits[1], "gained", "lost"),
+            "y_true": label[y_true],
+            "first": label[y_pred[0]],
+            "second": label[y_pred[1]],
+            "change": np.where(correct[1], "gained", "lost"),
         }
     )
-    first_f1, second_f1 = (figures["macro_f1"] for figures in found)
     return Comparison(
         (first, second),
-        (estimate_accuracy(truth, before), estimate_accuracy(truth, after)),
-        (first_f1, second_f1),
-        estimate_paired_differences(truth, before, after, classes=classes, seed=seed),
-        compute_mcnemar_p_value(*hits),
-        {
-            "both_right": int((hits[0] & hits[1]).sum()),
-            "only_first": int((hits[0] & ~hits[1]).sum()),
-            "only_second": int((~hits[0] & hits[1]).sum()),
-            "both_wrong": int((~hits[0] & ~hits[1]).sum()),
-        },
-        table[hits[0] != hits[1]].sort_values(
-            ["change", "truth", "path"], kind="stable", ignore_index=True
+        (estimate_accuracy(y_true, y_pred[0]), estimate_accuracy(y_true, y_pred[1])),
+        (averages[0]["macro_f1"], averages[1]["macro_f1"]),
+        estimate_paired_differences(y_true, *y_pred, classes=classes, seed=seed),
+        compute_mcnemar_p_value(*correct),
+        _count_agreement(*correct),
+        table[correct[0] != correct[1]].sort_values(
+            ["change", "y_true", "path"], kind="stable", ignore_index=True
         ),
     )
 
 
-def write_comparison(place: Place, comparison: Comparison) -> Comparison:
-    """changed.csv and summary.json in a new directory."""
-    directory = create(place)
-    with expect_room(directory.path):
-        write_csv(directory.changed, comparison.changed)
-        write_json(directory.summary, comparison.summary)
-    return replace(comparison, directory=directory.path)
+def _write_comparison(directory: RunDirectory, comparison: Comparison) -> None:
+    """Write changed.csv and summary.json."""
+    with explain_write_errors(directory.path):
+        write_table(directory.changed, comparison.changed)
+        write_summary(directory.summary, comparison.summary)
 
 
-def _test_of(run: Run) -> LabeledPredictions:
-    if not run.summary["test"]["images"]:
+def _load_test_predictions(run: Run) -> LabeledPredictions:
+    """Return the predictions of a run on the test images.
+
+    Raises:
+        InputError: it has no test score.
+    """
+    if not run.summary.test.accuracy.images:
         raise InputError(
-            f"a comparison needs two runs with a test score; {run.directory.path} has none, as no "
-            "test image could be read: run it again on images that can be"
+            f"a comparison needs two runs with a test score; {run.directory.path} has none, "
+            "because no test image can be decoded: run it again with images that can"
         )
-    return read_test(run.directory, tuple(run.summary["classes"]))
+    return load_test_predictions(run.directory, run.summary.data.classes)
 
 
-def _keys(judged: LabeledPredictions) -> list[tuple[str, str, str]]:
-    """What an image is known by: path, content, label."""
-    labels = [judged.classes[place] for place in judged.y_true]
-    return list(zip(judged.paths, judged.digests, labels, strict=True))
-
-
-def _difference(one: LabeledPredictions, other: LabeledPredictions) -> str | None:
-    """How the test images of two runs differ, as a fault; None where they do not."""
-    first, second = _keys(one), _keys(other)
-    paths = dict(zip(one.paths, first, strict=True))
-    both = [key for key in second if key[0] in paths]
-    alone = {key[0] for key in second}
-    kinds = {
-        "in the first alone": [path for path in paths if path not in alone],
-        "in the second alone": [key[0] for key in second if key[0] not in paths],
-        "with other content": [key[0] for key in both if paths[key[0]][1] != key[1]],
-        "with another label": [key[0] for key in both if paths[key[0]][2] != key[2]],
-    }
-    told = [f"{len(found)} {kind} ({some(found)})" for kind, found in kinds.items() if found]
-    if not told:
-        return None
-    return (
-        f"two runs are compared on the same test images; of {len(first)} and {len(second)} there "
-        f"are {', '.join(told)}: give both runs the same data and seed, or a test split of its own"
+def _count_agreement(first: BoolArray, second: BoolArray) -> Agreement:
+    """Count images by which of two runs is correct."""
+    return Agreement(
+        both_correct=int((first & second).sum()),
+        only_first_correct=int((first & ~second).sum()),
+        only_second_correct=int((~first & second).sum()),
+        both_wrong=int((~first & ~second).sum()),
     )
 
 
-def _order(one: LabeledPredictions, other: LabeledPredictions) -> NDArray[np.intp]:
-    """Where each image of the first stands in the second."""
-    where = {path: place for place, path in enumerate(other.paths)}
-    return np.array([where[path] for path in one.paths], dtype=np.intp)
+def _describe_differences(first: LabeledPredictions, second: LabeledPredictions) -> str | None:
+    """Return an error message if the test images of two runs differ; None if they are the same."""
+    first_images, second_images = _describe_images(first), _describe_images(second)
+    common = [path for path in second_images if path in first_images]
+    differences = {
+        "in the first alone": [path for path in first_images if path not in second_images],
+        "in the second alone": [path for path in second_images if path not in first_images],
+        "with other content": [
+            path for path in common if first_images[path][0] != second_images[path][0]
+        ],
+        "with another label": [
+            path for path in common if first_images[path][1] != second_images[path][1]
+        ],
+    }
+    parts = [
+        f"{len(paths)} {what} ({abbreviate_names(paths)})"
+        for what, paths in differences.items()
+        if paths
+    ]
+    if not parts:
+        return None
+    return (
+        f"two runs can be compared on the same test images only; of {len(first.paths)} and "
+        f"{len(second.paths)} there are {', '.join(parts)}: give both runs the same data and seed, "
+        "or a test split of its own"
+    )
 
 
-def _labels(judged: LabeledPredictions, names: tuple[str, ...]) -> tuple[Labels, Labels]:
-    """Truth and predictions as numbers of `names`."""
-    to = np.array([names.index(name) for name in judged.classes], dtype=np.int64)
-    return to[judged.y_true], to[judged.y_pred]
+def _describe_images(predictions: LabeledPredictions) -> dict[str, tuple[str, str]]:
+    """Return digest and label of each image, by path."""
+    labels = [predictions.classes[index] for index in predictions.y_true]
+    images = zip(predictions.paths, predictions.digests, labels, strict=True)
+    return {path: (digest, label) for path, digest, label in images}
 
 
-def _of(figure: Estimate, *, sign: str = "") -> str:
-    return _percent(figure.value, figure.low, figure.high, sign=sign)
+def _find_matching_rows(first: LabeledPredictions, second: LabeledPredictions) -> IndexArray:
+    """Return for each image of the first run its row in the second, (N,)."""
+    row_by_path = {path: row for row, path in enumerate(second.paths)}
+    return np.array([row_by_path[path] for path in first.paths], dtype=np.intp)
 
 
-def _percent(value: float, low: float, high: float, *, sign: str = "") -> str:
-    shown = f"{{:{sign}.1f}} ({{:{sign}.1f}} to {{:{sign}.1f}}) %"
-    return shown.format(100 * value, 100 * low, 100 * high)
+def _map_labels(labels: IntArray, classes: Sequence[str], names: Sequence[str]) -> IntArray:
+    """Return labels, which are indices of `classes`, as indices of `names`, (N,)."""
+    positions = np.array([names.index(name) for name in classes], dtype=np.int64)
+    mapped: IntArray = positions[labels]
+    return mapped
+
+
+def _format_percent(estimate: Estimate | Accuracy, *, sign: str = "") -> str:
+    """Format an estimate with its interval in percent."""
+    numbers = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (f"{100 * number:{sign}.1f}" for number in numbers)
+    return f"{value} ({low} to {high}) %"

@@ -1,216 +1,308 @@
-"""Judging a finished run on labelled images that it never saw: figures, tables, mistakes."""
+"""Evaluate the model of a run on labeled images that it has not seen."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import pandas as pd
 
-from veduta.data.pixels import Image, Rejection
+from veduta.data.folder import read_folder
+from veduta.data.pixels import Rejection
 from veduta.data.sample import Folder, Sample
 from veduta.errors import InputError
 from veduta.evaluation.abstention import MAX_ERROR, compute_risk_coverage_curve
 from veduta.evaluation.assessment import (
     LabeledPredictions,
     estimate_metrics,
+    record_estimate,
     summarize_abstention,
     summarize_calibration,
 )
 from veduta.evaluation.calibration import Temperature, compute_reliability_diagram, softmax
 from veduta.evaluation.mistakes import select_confident_errors, tabulate_predictions
-from veduta.experiment.judgement import read_splits
-from veduta.experiment.record import write_rejected
-from veduta.inference.classifier import Classifier
+from veduta.explanation.gradcam import build_heat_map_function
+from veduta.inference.classifier import Classifier, Scores, load_classifier
 from veduta.metrics.classification import (
     Accuracy,
     compute_confusion_matrix,
     estimate_accuracy,
     estimate_class_metrics,
 )
-from veduta.results.predict import bounds_of
-from veduta.runs.directory import RunDirectory
-from veduta.runs.files import expect_room, write_json
-from veduta.runs.test_set import fingerprint, record_opening
+from veduta.reporting.pictures.media import PictureSource, select_media, write_media
+from veduta.reporting.report import write_report
+from veduta.runs.directory import (
+    RUNS_FOLDER,
+    RunDirectory,
+    choose_output_path,
+    create_run_directory,
+    read_and_check_output,
+)
+from veduta.runs.summary import (
+    Abstention,
+    Calibration,
+    EvaluationSummary,
+    Metrics,
+    TestResult,
+    TestTimeAugmentation,
+    write_summary,
+)
+from veduta.runs.tables import REJECTED, read_splits, write_confusion, write_rows, write_table
+from veduta.runs.test_set import compute_fingerprint, record_evaluation
+from veduta.runtime.disk import explain_write_errors
+from veduta.runtime.environment import open_cache
 from veduta.tracking.console import Console
-from veduta.tracking.html import facts, ranged, table
-from veduta.tracking.tables import write_csv
+from veduta.tracking.text import build_html_facts, build_html_table, format_estimate
+from veduta.types import PixelArray
 
-CLASS_FIGURES = ("precision", "recall", "f1")
+CLASS_METRICS = ("precision", "recall", "f1")
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How a classifier does on labelled images.
+    """Metrics of a model on labeled images.
 
     Attributes:
-        run: whose model it was.
-        accuracy: with its interval.
-        figures: all other figures by name, as in summary.json.
-        calibration: what the model's temperature does here.
-        abstain: coverage and error at the threshold for `max_error`.
-        tables: by name, each a file: predictions, per_class, areas, reliability, risk_coverage,
-            mistakes.
-        confusion: rows are the truth.
-        samples: the images that could be read.
-        rejected: files that could not be read.
-        seen: how many images the run trained or chose on.
-        tta: over which views of an image the logits were averaged.
-        opened_before: how often these labels were used to judge before, on this machine.
-        directory: where it was written.
+        run: run whose model was evaluated.
+        accuracy: accuracy with its interval.
+        metrics: all other metrics by name.
+        calibration: effect of the model's temperature on these images.
+        abstention: coverage and error at the confidence threshold for `max_error`.
+        predictions: path, y_true, y_pred and probability, one row per image.
+        mistakes: the incorrect predictions, the most confident first.
+        per_class: precision, recall and F1 of each class, with intervals.
+        areas: areas under the ROC and precision-recall curves of each class.
+        reliability: accuracy by confidence.
+        risk_coverage: error among accepted images for each fraction of accepted images.
+        confusion: confusion matrix; rows are the true classes.
+        samples: the images that were decoded.
+        rejected: the files that cannot be decoded.
+        images_seen_in_training: number of images on which the model was trained or selected.
+        tta: test-time augmentation.
+        previous_evaluations: how often these images and labels were evaluated before on this
+            machine.
+        directory: where the evaluation was written, if it was.
     """
 
     run: Path
     accuracy: Accuracy
-    figures: dict[str, Any]
-    calibration: dict[str, Any]
-    abstain: dict[str, Any]
-    tables: dict[str, pd.DataFrame]
+    metrics: Metrics
+    calibration: Calibration
+    abstention: Abstention
+    predictions: pd.DataFrame
+    mistakes: pd.DataFrame
+    per_class: pd.DataFrame
+    areas: pd.DataFrame
+    reliability: pd.DataFrame
+    risk_coverage: pd.DataFrame
     confusion: pd.DataFrame
     samples: tuple[Sample, ...]
     rejected: tuple[Rejection, ...]
-    seen: int
-    tta: str
-    opened_before: int
+    images_seen_in_training: int
+    tta: TestTimeAugmentation
+    previous_evaluations: int
     directory: Path | None = None
 
     @property
-    def per_class(self) -> pd.DataFrame:
-        """Precision, recall and F1 of each class, with intervals."""
-        return self.tables["per_class"]
-
-    @property
-    def predictions(self) -> pd.DataFrame:
-        """path, truth, label, probability."""
-        return self.tables["predictions"]
-
-    @property
-    def mistakes(self) -> pd.DataFrame:
-        """The images that were got wrong, the most confident first."""
-        return self.tables["mistakes"]
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What summary.json holds."""
-        openings = {"opened": 1, "opened_before": self.opened_before}
-        return {
-            "command": "evaluate",
-            "run": str(self.run),
-            "test": {**self.accuracy.as_dict(), "tta": self.tta, **openings},
-            "figures": self.figures,
-            "calibration": self.calibration,
-            "abstain": self.abstain,
-            "seen_in_training": self.seen,
-            "rejected": len(self.rejected),
-        }
+    def summary(self) -> EvaluationSummary:
+        """The content of summary.json."""
+        return EvaluationSummary(
+            run=str(self.run),
+            test=TestResult(
+                accuracy=record_estimate(self.accuracy),
+                tta=self.tta,
+                evaluations=1,
+                previous_evaluations=self.previous_evaluations,
+            ),
+            metrics=self.metrics,
+            calibration=self.calibration,
+            abstention=self.abstention,
+            images_seen_in_training=self.images_seen_in_training,
+            rejected_files=len(self.rejected),
+        )
 
     def _repr_html_(self) -> str:
-        """The evaluation as a notebook shows it: its number, and the figures of each class."""
-        told = {"accuracy": ranged(self.accuracy.as_dict()), "left out": len(self.rejected)}
+        """Return the evaluation as a notebook shows it: accuracy, and metrics of each class."""
+        accuracy = format_estimate(record_estimate(self.accuracy))
         rows = [
-            (row["class"], row["images"], *(f"{row[name]:.3f}" for name in CLASS_FIGURES))
+            (row["class"], row["images"], *(f"{row[name]:.3f}" for name in CLASS_METRICS))
             for _, row in self.per_class.iterrows()
         ]
-        columns = ["class", "images", *CLASS_FIGURES]
-        return facts("Evaluation", told) + table(columns, rows, caption="by class")
+        columns = ["class", "images", *CLASS_METRICS]
+        return build_html_facts(
+            "Evaluation", {"accuracy": accuracy, "rejected files": len(self.rejected)}
+        ) + build_html_table(columns, rows, caption="by class")
 
     def __repr__(self) -> str:
         return f"Evaluation(accuracy {self.accuracy})"
 
 
-def evaluate(
-    classifier: Classifier,
-    folder: Folder,
-    *,
-    cache: Path,
-    console: Console,
-    max_error: float = MAX_ERROR,
+def run_evaluation(
+    run: Path, data: str | Path, *, max_error: float, out: str | Path | None, console: Console
 ) -> Evaluation:
-    """Judge a classifier on the test images of a folder, or on all where it has no test split.
+    """Evaluate the model of a run, and write the evaluation and its report to a new directory.
 
     Args:
-        classifier: what is judged.
-        folder: labelled images; classes are matched by name.
-        cache: where openings of test sets are counted.
+        run: run directory.
+        data: labeled images.
+        max_error: maximum error for which abstention is evaluated.
+        out: the new directory; default `runs/evaluate-N`.
         console: shows progress.
-        max_error: whose threshold of confidence is judged too.
+    """
+    output = choose_output_path(out, RUNS_FOLDER, "evaluate")
+    classifier = read_and_check_output(output, lambda: load_classifier(run, warn=console.warn))
+    evaluation = evaluate(classifier, data, console=console, max_error=max_error)
+    directory = create_run_directory(output)
+    with explain_write_errors(directory.path):
+        _write_pictures(directory, evaluation, classifier)
+        _write_evaluation(directory, evaluation)
+    write_report(directory.path)
+    return replace(evaluation, directory=directory.path)
+
+
+def evaluate(
+    classifier: Classifier, data: str | Path, *, console: Console, max_error: float = MAX_ERROR
+) -> Evaluation:
+    """Evaluate a model on the labeled images of a folder or a CSV file.
+
+    The test split is evaluated where there is one, else all labeled images. Classes are matched by
+    name.
+
+    Args:
+        classifier: the model.
+        data: labeled images.
+        console: shows progress.
+        max_error: maximum error for which abstention is evaluated.
 
     Raises:
-        InputError: a label that the classifier does not know, or nothing that can be read.
+        InputError: the model does not know a label, or no image can be decoded.
     """
-    samples = judged(folder)
-    _expect_known(classifier, folder, samples)
-    with console.stage("evaluating", "images") as advance:
-        scores = classifier.score(samples, advance)
-    if not scores.samples:
-        raise InputError(f"an evaluation needs images that can be read; none of {len(samples)} can")
-    images = [Image(s, digest) for s, digest in zip(scores.samples, scores.digests, strict=True)]
-    classes, seen = classifier.classes, seen_by(classifier.source)
-    truth = np.array([classes.index(str(s.label)) for s in scores.samples], dtype=np.int64)
-    paths = [sample.name for sample in scores.samples]
-    at = classifier.manifest.temperature
-    found = LabeledPredictions(paths, scores.digests, truth, scores.logits, classes, at)
-    seed = classifier.manifest.settings.seed
-    figures, areas = estimate_metrics(found, seed=seed)
-    table = tabulate_predictions(paths, truth, softmax(scores.logits), classes)
+    folder = read_folder(data, classes=classifier.classes)
+    samples = _select_samples(folder)
+    _check_labels(classifier, folder, samples)
+    with open_cache(console.warn) as cache:
+        with console.stage("evaluating", "images") as advance:
+            scores = classifier.score(samples, advance)
+        if not scores.samples:
+            raise InputError(
+                f"an evaluation needs images that can be decoded; none of {len(samples)} can"
+            )
+        fingerprint = compute_fingerprint(scores.digests, [str(s.label) for s in scores.samples])
+        previous = record_evaluation(cache, fingerprint, f"evaluate {classifier.source}")
+    return _build_evaluation(classifier, scores, max_error, previous_evaluations=previous)
+
+
+def _build_evaluation(
+    classifier: Classifier, scores: Scores, max_error: float, *, previous_evaluations: int
+) -> Evaluation:
+    """Compute all metrics and tables of an evaluation from the logits."""
+    classes, manifest = classifier.classes, classifier.manifest
+    y_true = np.array([classes.index(str(s.label)) for s in scores.samples], dtype=np.int64)
+    predictions = LabeledPredictions(
+        [sample.name for sample in scores.samples],
+        scores.digests,
+        y_true,
+        scores.logits,
+        classes,
+        manifest.temperature,
+    )
+    y_pred, correct, confidence = predictions.y_pred, predictions.correct, predictions.confidence
+    seed = manifest.settings.seed
+    metrics, areas = estimate_metrics(predictions, seed=seed)
+    table = tabulate_predictions(predictions.paths, y_true, softmax(scores.logits), classes)
+    seen_in_training = _load_training_digests(classifier.source)
     return Evaluation(
-        classifier.source,
-        estimate_accuracy(truth, found.y_pred),
-        figures,
-        summarize_calibration(Temperature(at, 0), found, seed=seed),
-        summarize_abstention(bounds_of(classifier), found, max_error=max_error),
-        {
-            "predictions": table.drop(columns="probability_of_truth"),
-            "per_class": estimate_class_metrics(truth, found.y_pred, classes, seed=seed),
-            "areas": areas,
-            "reliability": compute_reliability_diagram(found.correct, found.confidence),
-            "risk_coverage": compute_risk_coverage_curve(found.correct, found.confidence),
-            "mistakes": select_confident_errors(table),
-        },
-        compute_confusion_matrix(truth, found.y_pred, classes),
-        scores.samples,
+        run=classifier.source,
+        accuracy=estimate_accuracy(y_true, y_pred),
+        metrics=metrics,
+        calibration=summarize_calibration(
+            Temperature(manifest.temperature, 0), predictions, seed=seed
+        ),
+        abstention=summarize_abstention(manifest.error_bounds, predictions, max_error=max_error),
+        predictions=table.drop(columns="probability_of_true"),
+        mistakes=select_confident_errors(table),
+        per_class=estimate_class_metrics(y_true, y_pred, classes, seed=seed),
+        areas=areas,
+        reliability=compute_reliability_diagram(correct, confidence),
+        risk_coverage=compute_risk_coverage_curve(correct, confidence),
+        confusion=compute_confusion_matrix(y_true, y_pred, classes),
+        samples=scores.samples,
         rejected=scores.rejected,
-        seen=len([digest for digest in scores.digests if digest in seen]),
-        tta=classifier.manifest.tta,
-        opened_before=record_opening(cache, fingerprint(images), f"evaluate {classifier.source}"),
+        images_seen_in_training=sum(digest in seen_in_training for digest in scores.digests),
+        tta=manifest.tta,
+        previous_evaluations=previous_evaluations,
     )
 
 
-def judged(folder: Folder) -> list[Sample]:
-    """The samples that an evaluation is about: the test split where there is one, else all."""
+def _select_samples(folder: Folder) -> list[Sample]:
+    """Return the samples of the test split; without one, all labeled samples."""
     test = [sample for sample in folder.samples if sample.split == "test"]
     return test or [sample for sample in folder.samples if sample.label is not None]
 
 
-def seen_by(run: Path) -> set[str]:
-    """Digests of the images that a run trained or chose on, as far as they are known."""
+def _check_labels(classifier: Classifier, folder: Folder, samples: Sequence[Sample]) -> None:
+    """Check that there are images and that the model knows all their labels.
+
+    Raises:
+        InputError: there are none, or it does not.
+    """
+    if not samples:
+        raise InputError(f"an evaluation needs labeled images; {folder.root} has none")
+    unknown = sorted({str(sample.label) for sample in samples} - set(classifier.classes))
+    if unknown:
+        raise InputError(
+            f"labels must be among the model's classes ({', '.join(classifier.classes)}); "
+            f"got {', '.join(map(repr, unknown))}: rename the folders, or leave them out"
+        )
+
+
+def _load_training_digests(run: Path) -> set[str]:
+    """Return the digests of the images on which a model was trained or selected.
+
+    They are empty if the model was moved away from its run.
+    """
     directory = RunDirectory(run.parent if run.name == "model" else run)
     if not directory.splits.is_file():
         return set()
-    table = read_splits(directory)
-    return set(table.loc[table["split"].isin(["train", "validation"]), "sha256"])
+    splits = read_splits(directory.splits)
+    return set(splits.loc[splits["split"].isin(["train", "validation"]), "sha256"])
 
 
-def write_evaluation(directory: RunDirectory, evaluation: Evaluation) -> Evaluation:
-    """The tables of an evaluation and summary.json, in its directory."""
-    with expect_room(directory.path):
-        for name, table in evaluation.tables.items():
-            write_csv(getattr(directory, name), table)
-        counts = evaluation.confusion.reset_index(names="truth", allow_duplicates=True)
-        write_csv(directory.confusion, counts)
-        write_rejected(directory, evaluation.rejected)
-        write_json(directory.summary, evaluation.summary)
-    return replace(evaluation, directory=directory.path)
+def _write_evaluation(directory: RunDirectory, evaluation: Evaluation) -> None:
+    """Write the tables of an evaluation and summary.json."""
+    tables = {
+        directory.predictions: evaluation.predictions,
+        directory.mistakes: evaluation.mistakes,
+        directory.per_class: evaluation.per_class,
+        directory.areas: evaluation.areas,
+        directory.reliability: evaluation.reliability,
+        directory.risk_coverage: evaluation.risk_coverage,
+    }
+    for path, table in tables.items():
+        write_table(path, table)
+    write_confusion(directory.confusion, evaluation.confusion)
+    write_rows(directory.rejected, REJECTED, map(astuple, evaluation.rejected))
+    write_summary(directory.summary, evaluation.summary)
 
 
-def _expect_known(classifier: Classifier, folder: Folder, samples: list[Sample]) -> None:
-    """There are images, and the classifier knows all of their labels."""
-    if not samples:
-        raise InputError(f"an evaluation needs labelled images; {folder.root} has none")
-    strange = sorted({str(s.label) for s in samples} - set(classifier.classes))
-    if strange:
-        raise InputError(
-            f"labels must be among the model's classes ({', '.join(classifier.classes)}); "
-            f"got {', '.join(map(repr, strange))}: rename the folders, or leave them out"
-        )
+def _write_pictures(
+    directory: RunDirectory, evaluation: Evaluation, classifier: Classifier
+) -> None:
+    """Decode the images that the report shows once more, and write their pictures."""
+    sample_by_path = {sample.name: sample for sample in evaluation.samples}
+
+    def load_pixels(paths: Sequence[str]) -> tuple[PixelArray, Sequence[str]]:
+        pixels, decoded = [], []
+        samples = [sample_by_path[path] for path in paths]
+        for image in classifier.decode(samples):
+            if not isinstance(image, Rejection):
+                pixels.append(image.pixels)
+                decoded.append(image.sample.name)
+        side = classifier.resize.size
+        return np.stack(pixels) if pixels else np.empty((0, side, side, 3), np.uint8), decoded
+
+    selection = select_media(evaluation.predictions, classifier.classes)
+    heat_maps = build_heat_map_function(classifier.backbone, classifier.head)
+    write_media(directory.media, selection, PictureSource(load_pixels, *heat_maps))

@@ -1,116 +1,117 @@
-"""What the model of a run looks at, written down: a table, pictures, and what could not be read."""
+"""Explain the predictions of the model of a run: heat maps, and a table of their targets."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import final
 
 import pandas as pd
 
 from veduta.data.folder import read_images
 from veduta.data.pixels import Rejection
-from veduta.experiment.record import write_rejected
 from veduta.inference.classifier import load_classifier
-from veduta.inference.explainer import Explained, Explainer, Question
-from veduta.runs.directory import Place, checked, create
-from veduta.runs.files import expect_room, write_json
+from veduta.inference.explainer import Explainer, ExplanationOptions, ImageExplanation
+from veduta.reporting.pictures.heat_maps import write_explanation_pictures
+from veduta.runs.directory import (
+    RUNS_FOLDER,
+    choose_output_path,
+    create_run_directory,
+    read_and_check_output,
+)
+from veduta.runs.summary import ExplanationSummary, write_summary
+from veduta.runs.tables import EXPLANATIONS, REJECTED, write_rows
+from veduta.runtime.disk import explain_write_errors
 from veduta.tracking.console import Console
-from veduta.tracking.tables import rows_to_csv
-
-COLUMNS = ("path", "label", "probability", "target", "overlay")
-
-Draw = Callable[[Path, Explainer, Iterator[Explained]], None]
-"""Draws each answer as it comes, and what belongs to all of them, into a directory."""
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a model looks at in images, and where the pictures of it are.
+    """Heat maps of images, and where they were written.
 
     Attributes:
-        run: whose model it is.
-        question: what was asked.
-        layer: the module whose maps were looked at, or None.
-        table: path, label, probability, target and overlay, a DataFrame; a row an image.
-        rejected: the files that could not be read.
-        directory: of `explain.png`, `explanations.csv` and the overlays.
+        run: run whose model is explained.
+        options: method and target of the explanation.
+        layer: module whose feature maps were used; None where none were.
+        table: path, label, probability, target and overlay, one row per image.
+        rejected: the files that cannot be decoded.
+        directory: holds `explain.png`, `explanations.csv` and the overlays.
     """
 
     run: Path
-    question: Question
+    options: ExplanationOptions
     layer: str | None
     table: pd.DataFrame
     rejected: tuple[Rejection, ...]
     directory: Path
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """What summary.json holds."""
-        return {
-            "command": "explain",
-            "run": str(self.run),
-            "method": self.question.method,
-            "target": self.question.target,
-            "layer": self.layer,
-            "images": len(self.table),
-            "rejected": len(self.rejected),
-        }
+    def summary(self) -> ExplanationSummary:
+        """The content of summary.json."""
+        return ExplanationSummary(
+            run=str(self.run),
+            method=self.options.method,
+            target=self.options.target,
+            layer=self.layer,
+            images=len(self.table),
+            rejected_files=len(self.rejected),
+        )
 
 
-def explain(
-    path: str | Path,
+def run_explanation(
+    run: Path,
     images: Sequence[str | Path],
-    question: Question,
-    place: Place,
+    options: ExplanationOptions,
     *,
-    draw: Draw,
+    out: str | Path | None,
     console: Console,
 ) -> Explanation:
-    """Ask the model of a run about every image; write down what it says in a new directory.
+    """Explain the prediction of a model for each image, and write heat maps to a new directory.
 
     Args:
-        path: the run directory.
-        images: files, or folders of images; what is given twice is answered twice.
-        question: what is asked.
-        place: where the new directory shall stand.
-        draw: what makes pictures of the answers.
+        run: run directory.
+        images: files, or folders of images; an image that is given twice is explained twice.
+        options: method and target of the explanation.
+        out: the new directory; default `runs/explain-N`.
         console: shows progress.
 
     Raises:
-        ArtefactError: no model there, or it is damaged.
-        InputError: the question does not fit the model, there are no such images, or the directory
+        ArtifactError: there is no model, or it is damaged.
+        InputError: the options do not fit the model, there are no such images, or the directory
             cannot be made.
-        VedutaError: it has no room.
+        VedutaError: the disk is full.
     """
-    explainer = checked(
-        place, lambda: Explainer(load_classifier(Path(path), warn=console.warn), question)
+    output = choose_output_path(out, RUNS_FOLDER, "explain")
+    explainer = read_and_check_output(
+        output, lambda: Explainer(load_classifier(run, warn=console.warn), options)
     )
     samples = read_images(images)
-    directory = create(place)
+    directory = create_run_directory(output)
     rows: list[tuple[object, ...]] = []
     rejected: list[Rejection] = []
 
-    def answers() -> Iterator[Explained]:
-        for done, one in enumerate(explainer.answers(samples), start=1):
-            if isinstance(one, Rejection):
-                rejected.append(one)
+    def explain_images() -> Iterator[ImageExplanation]:
+        for count, answer in enumerate(explainer.explain(samples), start=1):
+            if isinstance(answer, Rejection):
+                rejected.append(answer)
             else:
-                rows.append((one.sample.name, one.label, one.probability, one.target, one.overlay))
-                yield one
-            advance(done, len(samples))
+                label, target = answer.label, answer.target
+                rows.append((answer.sample.name, label, answer.probability, target, answer.overlay))
+                yield answer
+            advance(count, len(samples))
 
-    with expect_room(directory.path):
+    with explain_write_errors(directory.path):
         with console.stage("explaining", "images") as advance:
-            draw(directory.path, explainer, answers())
-        rows_to_csv(directory.explanations, COLUMNS, rows)
-        write_rejected(directory, rejected)
-        found = Explanation(
+            write_explanation_pictures(directory.path, explainer, explain_images())
+        write_rows(directory.explanations, EXPLANATIONS, rows)
+        write_rows(directory.rejected, REJECTED, map(astuple, rejected))
+        explanation = Explanation(
             explainer.classifier.source,
-            explainer.question,
+            explainer.options,
             explainer.layer.name if explainer.layer else None,
-            pd.DataFrame(rows, columns=list(COLUMNS)),
+            pd.DataFrame(rows, columns=list(EXPLANATIONS)),
             rejected=tuple(rejected),
             directory=directory.path,
         )
-        write_json(directory.summary, found.summary)
-    return found
+        write_summary(directory.summary, explanation.summary)
+    return explanation

@@ -1,121 +1,116 @@
 """Predict the labels of images with the model of a run, and abstain where it is not confident."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from veduta.data.folder import read_images
 from veduta.data.pixels import Rejection
 from veduta.data.sample import Sample
 from veduta.errors import InputError
-from veduta.evaluation.abstention import ThresholdBound, explain_missing_threshold, find_threshold
+from veduta.evaluation.abstention import explain_missing_threshold, find_threshold
 from veduta.evaluation.calibration import softmax
-from veduta.experiment.record import write_rejected
-from veduta.inference.classifier import Classifier, Scores
-from veduta.runs.directory import Place, create
-from veduta.runs.files import expect_room, write_json
+from veduta.inference.classifier import Classifier, Scores, load_classifier
+from veduta.runs.directory import (
+    RUNS_FOLDER,
+    RunDirectory,
+    choose_output_path,
+    create_run_directory,
+    read_and_check_output,
+)
+from veduta.runs.summary import PredictionSummary, write_summary
+from veduta.runs.tables import REJECTED, write_rows, write_table
+from veduta.runtime.disk import explain_write_errors
 from veduta.tracking.console import Console
-from veduta.tracking.tables import write_csv
-from veduta.types import FloatArray
+from veduta.types import AnyFloatArray, BoolArray, FloatArray
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Abstention:
-    """Which images are left to a person.
+class AbstentionRule:
+    """The rule by which a model abstains: its confidence is below a threshold.
 
     Attributes:
-        max_error: that was asked for.
-        threshold: of confidence, the calibrated probability of the label.
-        temperature: what logits are divided by before softmax.
+        max_error: maximum error among the other images, as requested.
+        threshold: threshold of the confidence, the calibrated probability of the predicted class.
+        temperature: number that logits are divided by before the softmax.
     """
 
     max_error: float
     threshold: float
     temperature: float
 
-    def confidence(self, logits: NDArray[Any]) -> FloatArray:
-        """The calibrated probability of the label of each image, (N,)."""
-        found: FloatArray = softmax(logits, self.temperature).max(1, initial=0.0)
-        return found
+    def compute_confidence(self, logits: AnyFloatArray) -> FloatArray:
+        """Return the calibrated probability of the predicted class of each image, (N,)."""
+        confidence: FloatArray = softmax(logits, self.temperature).max(1, initial=0.0)
+        return confidence
 
-    def abstained(self, logits: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which images are left to a person, (N,)."""
-        found: NDArray[np.bool_] = self.confidence(logits) < self.threshold
-        return found
-
-
-def bounds_of(classifier: Classifier) -> tuple[ThresholdBound, ...]:
-    """What each threshold accepted on validation, as the manifest of the model says."""
-    return tuple(ThresholdBound(**bound.model_dump()) for bound in classifier.manifest.error_bounds)
+    def abstains(self, logits: AnyFloatArray) -> BoolArray:
+        """Return whether the model abstains from each image, (N,)."""
+        below: BoolArray = self.compute_confidence(logits) < self.threshold
+        return below
 
 
-def abstention(classifier: Classifier, max_error: float | None) -> Abstention | None:
-    """The threshold for an error of at most `max_error`; None where none is asked for.
+def choose_abstention_rule(
+    classifier: Classifier, max_error: float | None
+) -> AbstentionRule | None:
+    """Choose the lowest threshold that keeps the error below `max_error`; None without one.
 
     Raises:
-        InputError: `max_error` is no share, or validation has shown no such error.
+        InputError: `max_error` is not between 0 and 1, or no threshold keeps it on validation.
     """
     if max_error is None:
         return None
     if not 0 < max_error < 1:
-        raise InputError(f"max_error must be a share between 0 and 1, like 0.02; got {max_error:g}")
-    bounds = bounds_of(classifier)
-    if not bounds:
+        raise InputError(f"max_error must be between 0 and 1; got {max_error:g}: give 0.02 or so")
+    bounds = classifier.manifest.error_bounds
+    bound = find_threshold(bounds, max_error)
+    if bound is None:
         raise InputError(
-            f"max_error needs a model that says what it errs by; {classifier.source} was trained "
-            "by a version that did not write it: train it again, or leave max_error out"
+            f"{explain_missing_threshold(bounds, max_error)}; allow a larger max_error, or "
+            "train the model with more validation images"
         )
-    found = find_threshold(bounds, max_error)
-    if found is None:
-        raise InputError(
-            f"{explain_missing_threshold(bounds, max_error)}; allow a larger max_error, or let "
-            "more images validate the model"
-        )
-    return Abstention(max_error, found.threshold, classifier.manifest.temperature)
+    return AbstentionRule(max_error, bound.threshold, classifier.manifest.temperature)
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """The most probable labels of images, and the files that could not be read."""
+    """The most probable labels of images.
 
-    run: Path  # whose model it was
-    table: pd.DataFrame  # path, label, probability, label_2, probability_2, ...
+    Attributes:
+        run: run whose model predicted them.
+        table: path, label, probability, label_2, probability_2, ..., one row per image; with an
+            abstention rule also confidence and abstained.
+        rejected: the files that cannot be decoded.
+        abstention: the rule of abstention; None where `max_error` was not given.
+        directory: where the predictions were written, if they were.
+    """
+
+    run: Path
+    table: pd.DataFrame
     rejected: tuple[Rejection, ...]
-    abstention: Abstention | None = None  # where `confidence` and `abstained` are columns too
-    directory: Path | None = None  # where they were written
+    abstention: AbstentionRule | None = None
+    directory: Path | None = None
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """What summary.json holds."""
+    def summary(self) -> PredictionSummary:
+        """The content of summary.json."""
         counts = self.table["label"].value_counts()
-        found = {
-            "command": "predict",
-            "run": str(self.run),
-            "images": len(self.table),
-            "rejected": len(self.rejected),
-            "labels": {str(label): int(count) for label, count in counts.items()},
-        }
-        if self.abstention is None:
-            return found
-        return {**found, **asdict(self.abstention), "abstained": int(self.table["abstained"].sum())}
-
-
-def top(scores: Scores, classes: Sequence[str], top_k: int) -> pd.DataFrame:
-    """The `top_k` most probable labels of each image, best first, with their probabilities."""
-    order = np.argsort(-scores.probabilities, axis=1, kind="stable")[:, :top_k]
-    columns: dict[str, Any] = {"path": [sample.name for sample in scores.samples]}
-    rows = np.arange(len(order))
-    for place in range(order.shape[1]):
-        suffix = f"_{place + 1}" if place else ""
-        chosen = order[:, place]
-        columns[f"label{suffix}"] = [classes[index] for index in chosen]
-        columns[f"probability{suffix}"] = scores.probabilities[rows, chosen].astype(float)
-    return pd.DataFrame(columns)
+        rule = self.abstention
+        return PredictionSummary(
+            run=str(self.run),
+            images=len(self.table),
+            rejected_files=len(self.rejected),
+            labels={str(label): int(count) for label, count in counts.items()},
+            max_error=rule.max_error if rule else None,
+            threshold=rule.threshold if rule else None,
+            temperature=rule.temperature if rule else None,
+            abstained=int(self.table["abstained"].sum()) if rule else None,
+        )
 
 
 def predict(
@@ -126,39 +121,80 @@ def predict(
     console: Console,
     max_error: float | None = None,
 ) -> Predictions:
-    """Label images.
+    """Predict the labels of images.
 
     Args:
-        classifier: labels them.
-        samples: the images; one that stands there twice has two rows.
-        top_k: how many labels an image.
+        classifier: the model.
+        samples: the images; an image that is given twice has two rows.
+        top_k: number of labels per image.
         console: shows progress.
-        max_error: the error that shall be left among images that are not `abstained`; the table
-            then has `confidence`, the calibrated probability of the label, and `abstained`.
+        max_error: maximum error among the images from which the model does not abstain.
 
     Raises:
         InputError: `top_k` is not between 1 and the number of classes, or no threshold of
-            confidence promises `max_error`.
+            confidence keeps `max_error`.
     """
     if not 1 <= top_k <= len(classifier.classes):
         raise InputError(
             f"top_k must be from 1 to {len(classifier.classes)}, the number of classes; got {top_k}"
         )
-    found = abstention(classifier, max_error)
+    rule = choose_abstention_rule(classifier, max_error)
     with console.stage("predicting", "images") as advance:
         scores = classifier.score(samples, advance)
-    table = top(scores, classifier.classes, top_k)
-    if found is not None:
-        table["confidence"] = found.confidence(scores.logits)
-        table["abstained"] = found.abstained(scores.logits)
-    return Predictions(classifier.source, table, scores.rejected, found)
+    table = tabulate_top_labels(scores, classifier.classes, top_k)
+    if rule is not None:
+        table["confidence"] = rule.compute_confidence(scores.logits)
+        table["abstained"] = rule.abstains(scores.logits)
+    return Predictions(classifier.source, table, scores.rejected, rule)
 
 
-def write_predictions(place: Place, predictions: Predictions) -> Predictions:
-    """predictions.csv, rejected.csv and summary.json in a new directory."""
-    directory = create(place)
-    with expect_room(directory.path):
-        write_csv(directory.predictions, predictions.table)
-        write_rejected(directory, predictions.rejected)
-        write_json(directory.summary, predictions.summary)
-    return replace(predictions, directory=directory.path)
+def tabulate_top_labels(scores: Scores, classes: Sequence[str], top_k: int) -> pd.DataFrame:
+    """Return the `top_k` most probable labels of each image, best first, with probabilities."""
+    order = np.argsort(-scores.probabilities, axis=1, kind="stable")[:, :top_k]
+    rows = np.arange(len(order))
+    columns: dict[str, Sequence[str] | FloatArray] = {
+        "path": [sample.name for sample in scores.samples]
+    }
+    for rank in range(order.shape[1]):
+        suffix = f"_{rank + 1}" if rank else ""
+        indices = order[:, rank]
+        columns[f"label{suffix}"] = [classes[index] for index in indices]
+        columns[f"probability{suffix}"] = scores.probabilities[rows, indices].astype(float)
+    return pd.DataFrame(columns)
+
+
+def run_prediction(
+    run: Path,
+    images: Sequence[str | Path],
+    *,
+    top_k: int,
+    max_error: float | None,
+    out: str | Path | None,
+    console: Console,
+) -> Predictions:
+    """Predict the labels of images, and write them to a new directory.
+
+    Args:
+        run: run directory.
+        images: files, or folders of images.
+        top_k: number of labels per image.
+        max_error: as in `predict`.
+        out: the new directory; default `runs/predict-N`.
+        console: shows progress.
+    """
+    output = choose_output_path(out, RUNS_FOLDER, "predict")
+    samples = read_and_check_output(output, lambda: read_images(images))
+    classifier = load_classifier(run, warn=console.warn)
+    predictions = predict(classifier, samples, top_k=top_k, max_error=max_error, console=console)
+    directory = create_run_directory(output)
+    predictions = replace(predictions, directory=directory.path)
+    _write_predictions(directory, predictions)
+    return predictions
+
+
+def _write_predictions(directory: RunDirectory, predictions: Predictions) -> None:
+    """Write predictions.csv, rejected.csv and summary.json."""
+    with explain_write_errors(directory.path):
+        write_table(directory.predictions, predictions.table)
+        write_rows(directory.rejected, REJECTED, map(astuple, predictions.rejected))
+        write_summary(directory.summary, predictions.summary)

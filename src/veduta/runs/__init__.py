@@ -1,1 +1,1 @@
-"""What a run leaves behind: directory, journal, model. Crash-proof, never overwritten."""
+"""The record of a run on disk: directory, journal, tables, scores, test set, model."""

@@ -8,26 +8,45 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import pydantic.dataclasses
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from veduta.config.network_specs import STRICT, Head, Preprocessing
 from veduta.config.settings import Settings
-from veduta.errors import ArtefactError
-from veduta.runs.files import replace_folder, write_atomically, write_json
-from veduta.runtime.disk import expect_head
+from veduta.errors import ArtifactError, describe_os_error
+from veduta.runs.provenance import FORMAT, describe_parse_error
+from veduta.runtime.disk import (
+    check_safetensors_header,
+    replace_folder,
+    write_atomically,
+    write_json,
+)
+
+MANIFEST = "model.json"
+TENSORS = "model.safetensors"
+OPERATIONS, CONSTANTS = "model.xml", "model.bin"
+CARD = "README.md"
+MAX_MANIFEST_BYTES = 16 * 2**20
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
 
 
+@final
 @dataclass(frozen=True)
-class Network:
-    """An intermediate representation.
+class IntermediateRepresentation:
+    """A network in the format of OpenVINO.
 
     Attributes:
-        operations: the `.xml` file, a graph of operations.
-        constants: the `.bin` file, the numbers in it.
+        operations: The `.xml` file, a graph of operations.
+        constants: The `.bin` file, its weights.
     """
 
     operations: bytes
@@ -35,72 +54,67 @@ class Network:
 
     @cached_property
     def sha256(self) -> str:
-        """Of both files, one after the other."""
+        """Return the SHA-256 of both files, one after the other."""
         return hashlib.sha256(self.operations + self.constants).hexdigest()
 
 
-FORMAT = 4  # 1 had no networks of an engine, 2 no temperature, no late normalisation, 3 no version
-MANIFEST = "model.json"
-MOST_MANIFEST_BYTES = 16 * 2**20
-MOST_LAYERS = 100
+class _Section(BaseModel):
+    """Base class of the sections of a manifest: immutable, without unknown keys."""
 
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-Positive = Annotated[float, Field(gt=0)]
-
-
-class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class File(_Part):
-    """One file of an artefact."""
+class File(_Section):
+    """One file of a model; `engine` is the one that an intermediate representation is for."""
 
     name: Name
     role: Literal["weights", "ir"]
-    engine: Literal["openvino"] | None = None  # that a network is for
-    bytes: Annotated[int, Field(ge=0)]
+    engine: Literal["openvino"] | None = None
+    bytes: Count
     sha256: Digest
 
 
-class Preprocessing(_Part):
-    """How pixels reach the network: resized to `image_size`, then (x / 255 - mean) / std."""
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
+class ErrorBound:
+    """The validation images that a confidence threshold accepts, and the error among them.
 
-    image_size: Annotated[int, Field(ge=1, le=2048)]
-    filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
-    fit: Literal["squash", "crop"]
-    mean: tuple[float, float, float]
-    std: tuple[Positive, Positive, Positive]
-
-
-class Head(_Part):
-    """The head's description; the network is built from it."""
-
-    features: Annotated[int, Field(ge=1)]
-    classes: Annotated[int, Field(ge=2)]
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=MOST_LAYERS)]
-    activation: str
-    batch_norm: bool
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    norm_first: bool = True  # older manifests do not say
-    dropout_layers: Annotated[int, Field(ge=0)] | None = None
-
-
-class ErrorBound(_Part):
-    """What a threshold of confidence accepted of the images that the model was chosen on.
-
-    `error_high` bounds the error among what it accepts; those of all thresholds hold together.
+    Attributes:
+        threshold: Threshold of the confidence.
+        images: Number of validation images.
+        accepted: Number of images with at least that confidence.
+        errors: Number of wrong predictions among them.
+        error_high: Upper bound of the error; the bounds of all thresholds hold simultaneously.
     """
 
-    threshold: Annotated[float, Field(ge=0, le=1)]
-    images: Annotated[int, Field(ge=0)]
-    accepted: Annotated[int, Field(ge=0)]
-    errors: Annotated[int, Field(ge=0)]
-    error_high: Annotated[float, Field(ge=0, le=1)]
+    threshold: Fraction
+    images: Count
+    accepted: Count
+    errors: Count
+    error_high: Fraction
 
 
-class Manifest(_Part):
-    """Everything about a model but its tensors."""
+class Manifest(_Section):
+    """Everything about a model except its tensors.
+
+    Attributes:
+        format: Version of the format.
+        veduta: Version of Veduta.
+        model: Name of the network.
+        classes: Names; the position of a name is its class index.
+        preprocessing: How an image becomes the input of the network.
+        head: Description from which the head is built.
+        engine: Engine that runs the backbone.
+        engine_version: Version of the engine that the model was evaluated with.
+        precision: Precision of the backbone.
+        tta: Test-time augmentation.
+        temperature: Divisor of the logits, fitted on validation.
+        error_bounds: Error bounds for abstention, from the lowest threshold up.
+        decoder: Library that decoded the images, with its version.
+        weights: Source of the backbone's weights, in words.
+        trial: Id of the winner.
+        settings: Settings of the winner.
+        files: Files of the model; `write_artifact` fills them in.
+    """
 
     format: Annotated[int, Field(ge=1)]
     veduta: str
@@ -109,90 +123,84 @@ class Manifest(_Part):
     preprocessing: Preprocessing
     head: Head
     engine: Literal["torch", "openvino"]
-    engine_version: str = ""  # older manifests do not say
+    engine_version: str
     precision: Literal["f32", "int8"]
-    tta: Literal["none", "flip"] = "none"  # older manifests do not say
-    temperature: Positive = 1.0  # that calibrates, fitted on validation
-    error_bounds: tuple[ErrorBound, ...] = ()  # for abstaining, from the lowest threshold up
+    tta: Literal["none", "flip"]
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    error_bounds: tuple[ErrorBound, ...] = ()
     decoder: str
-    weights: str  # where those of the backbone came from, in words
+    weights: str
     trial: str
     settings: Settings
-    files: tuple[File, ...] = ()  # filled in by `write_artefact`
+    files: tuple[File, ...] = ()
 
 
-def version_differences(manifest: Manifest, *, decoder: str, engine_version: str) -> list[str]:
-    """Return what in this installation can change the answers of a model, one message each.
+def find_version_differences(manifest: Manifest, *, decoder: str, engine_version: str) -> list[str]:
+    """Return one message per difference to this installation that can change predictions.
 
-    The decoder makes the pixels, and its versions resize differently. The engine's version counts
-    in int8 alone: float32 features agree up to rounding, on any version.
+    Decoder versions resize differently. The version of the engine matters for int8 alone: float32
+    features agree between versions up to rounding.
 
     Args:
-        manifest: of the model.
-        decoder: the decoder installed here, with its version.
-        engine_version: version of the engine that runs the model here.
+        manifest: Manifest of the model.
+        decoder: The decoder installed here, with its version.
+        engine_version: Version of the engine that runs the model here.
     """
     pairs = [("decoder", manifest.decoder, decoder)]
-    if manifest.precision == "int8" and manifest.engine_version:
+    if manifest.precision == "int8":
         pairs.append((manifest.engine, manifest.engine_version, engine_version))
     return [
-        f"a model must be used with the {part} it was trained and evaluated with, {recorded}; "
+        f"a model must be used with the {component} it was trained and evaluated with, {recorded}; "
         f"{installed} is installed and its answers can differ: install the version that the model "
         "needs, or train it again"
-        for part, recorded, installed in pairs
+        for component, recorded, installed in pairs
         if recorded != installed
     ]
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest in a file, checked.
+    """Return the validated manifest of a file.
 
     Raises:
-        ArtefactError: too large, of a newer format, or no manifest of ours.
+        ArtifactError: The file is too large, of a newer format, or no manifest of Veduta.
     """
-    if path.stat().st_size > MOST_MANIFEST_BYTES:
-        raise ArtefactError(f"{path} must be smaller than 16 MiB; it is not a manifest of ours")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise ArtifactError(
+            f"{path} must be smaller than {MAX_MANIFEST_BYTES // 2**20} MiB; it has "
+            f"{path.stat().st_size:,} bytes: restore the file"
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found = content.get("format") if isinstance(content, dict) else None
-        if isinstance(found, int) and found > FORMAT:
-            raise ArtefactError(
-                f"{path} must be of format {FORMAT} or older; it is of format {found}: "
+        version = content.get("format") if isinstance(content, dict) else None
+        if isinstance(version, int) and version > FORMAT:
+            raise ArtifactError(
+                f"{path} must be of format {FORMAT} or older; it is of format {version}: "
                 "update veduta"
             )
-        return Manifest.model_validate_json(json.dumps(content))
+        return Manifest.model_validate(content)
     except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        reason = f"the file: {error}"
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            reason = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
-        raise ArtefactError(
-            f"{path} must be a manifest of a Veduta model; {' '.join(reason.split())[:200]}; train "
-            "it again or restore the file"
+        raise ArtifactError(
+            f"{path} must be a manifest of a Veduta model; {describe_parse_error(error)}: restore "
+            "the file, or train the model again"
         ) from error
 
 
-TENSORS = "model.safetensors"
-OPERATIONS, CONSTANTS = "model.xml", "model.bin"
-CARD = "README.md"
-
-
-def write_artefact(
+def write_artifact(
     folder: Path,
     manifest: Manifest,
     tensors: dict[str, Tensor],
     *,
-    network: Network | None = None,
+    network: IntermediateRepresentation | None = None,
     card: str = "",
 ) -> None:
-    """Write a model, in place of one that is there; `manifest.files` is filled in.
+    """Write a model in place of an existing one; `manifest.files` is filled in.
 
     Args:
-        folder: where; its parent is there.
-        manifest: everything but tensors and files.
-        tensors: weights of backbone and head, by name.
-        network: the backbone as its engine runs it, where weights do not give that.
-        card: for people, as README.md; the manifest does not list it, so that it may be edited.
+        folder: Folder of the model, whose parent exists.
+        manifest: Everything except tensors and files.
+        tensors: Weights of backbone and head, by name.
+        network: The quantized backbone, which cannot be derived from its weights.
+        card: Text of README.md; the manifest does not list that file, so that it may be edited.
     """
     with replace_folder(folder) as building:
         _write_files(building, manifest, tensors, network)
@@ -201,131 +209,143 @@ def write_artefact(
 
 
 def _write_files(
-    building: Path, manifest: Manifest, tensors: dict[str, Tensor], network: Network | None
+    building: Path,
+    manifest: Manifest,
+    tensors: dict[str, Tensor],
+    network: IntermediateRepresentation | None,
 ) -> None:
-    weights = save({n: t.detach().contiguous() for n, t in tensors.items()})
+    """Write all files of a model into an empty folder."""
+    weights = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()})
     files = [_write_file(building / TENSORS, weights, role="weights")]
     if network:
         files.append(_write_file(building / OPERATIONS, network.operations, role="ir"))
         files.append(_write_file(building / CONSTANTS, network.constants, role="ir"))
-    full = manifest.model_copy(update={"files": tuple(files)})
-    write_json(building / MANIFEST, full.model_dump(mode="json"))
+    complete = manifest.model_copy(update={"files": tuple(files)})
+    write_json(building / MANIFEST, complete.model_dump(mode="json"))
 
 
 def _write_file(path: Path, content: bytes, *, role: Literal["weights", "ir"]) -> File:
+    """Write a file and return its entry in the manifest."""
     write_atomically(path, content)
     engine: Literal["openvino"] | None = "openvino" if role == "ir" else None
     digest = sha256(content).hexdigest()
     return File(name=path.name, role=role, engine=engine, bytes=len(content), sha256=digest)
 
 
-def read_artefact(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
-    """Manifest and tensors of a run directory, or of its `model` folder, checked.
+def read_artifact(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
+    """Return manifest and tensors of a run directory or of its `model` folder, verified.
 
     Raises:
-        ArtefactError: nothing there, a newer format, a file that is missing, cut or altered.
+        ArtifactError: There is no model, its format is newer, or a file is missing or damaged.
     """
-    with _readable(path):
-        folder = _folder(path)
+    with _explain_read_errors(path):
+        folder = _find_model_folder(path)
         if not (folder / MANIFEST).is_file():
-            raise ArtefactError(
+            raise ArtifactError(
                 f"a run directory with a finished model (model/{MANIFEST}) is needed; {path} has "
                 "none: give the directory that `veduta search` or `veduta train` named at its end"
             )
         manifest = read_manifest(folder / MANIFEST)
         weights = [file for file in manifest.files if file.role == "weights"]
         if len(weights) != 1:
-            raise ArtefactError(
+            raise ArtifactError(
                 f"{folder / MANIFEST} must list one file of weights; it lists {len(weights)}: "
                 "restore the file"
             )
-        return manifest, _tensors(folder, weights[0])
+        return manifest, _read_tensors(folder, weights[0])
 
 
-def read_network(path: Path, manifest: Manifest) -> Network | None:
-    """The network that the model of `manifest` in `path` brings, checked; None in float32.
+def read_intermediate_representation(
+    path: Path, manifest: Manifest
+) -> IntermediateRepresentation | None:
+    """Return the quantized backbone of a model, verified; None if its precision is float32.
 
     Raises:
-        ArtefactError: a file is not listed, missing, cut or altered; a model in float32 lists one.
+        ArtifactError: A file is not listed, missing or damaged, or a float32 model lists one.
     """
-    folder = _folder(path)
+    folder = _find_model_folder(path)
     listed = {file.name: file for file in manifest.files if file.role == "ir"}
     if manifest.precision != "int8":
         if listed:
-            raise ArtefactError(
+            raise ArtifactError(
                 f"{folder / MANIFEST} must list no network where the precision is f32; it lists "
                 f"{', '.join(sorted(listed))}: restore the file"
             )
         return None
     if set(listed) != {OPERATIONS, CONSTANTS}:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{folder / MANIFEST} must list {OPERATIONS} and {CONSTANTS}, the network in int8; it "
             f"lists {', '.join(sorted(listed)) or 'neither'}: restore the file"
         )
-    with _readable(path):
-        operations, constants = (_sized(folder, listed[name]) for name in (OPERATIONS, CONSTANTS))
-        return Network(
-            _content(operations, listed[OPERATIONS]), _content(constants, listed[CONSTANTS])
+    with _explain_read_errors(path):
+        return IntermediateRepresentation(
+            _read_file(folder, listed[OPERATIONS]), _read_file(folder, listed[CONSTANTS])
         )
 
 
-def standing(path: Path) -> Manifest | None:
-    """The manifest of a model that stands whole in a run directory, all its files; else None."""
+def find_model(path: Path) -> Manifest | None:
+    """Return the manifest of a run's model if all its files are intact, else None."""
     try:
-        manifest, _ = read_artefact(path)
-        read_network(path, manifest)
-    except ArtefactError:
+        manifest, _ = read_artifact(path)
+        read_intermediate_representation(path, manifest)
+    except ArtifactError:
         return None
     return manifest
 
 
-def _folder(path: Path) -> Path:
+def _find_model_folder(path: Path) -> Path:
+    """Return the `model` folder of a run directory, or the path itself."""
     return path / "model" if (path / "model" / MANIFEST).is_file() else path
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn the errors of a file system into one line that says what is needed."""
+def _explain_read_errors(path: Path) -> Iterator[None]:
+    """Turn a file system error inside the block into an error that names the path and the cure."""
     try:
         yield
     except OSError as error:
-        raise ArtefactError(
-            f"a run directory must be readable; {path}: {error.strerror or error}: check the path "
+        raise ArtifactError(
+            f"a run directory must be readable; {path}: {describe_os_error(error)}: check the path "
             "and its permissions"
         ) from error
 
 
-def _tensors(folder: Path, file: File) -> dict[str, Tensor]:
-    """The tensors of a file, once it is known to be the one that was written."""
-    path = _sized(folder, file)
+def _read_tensors(folder: Path, file: File) -> dict[str, Tensor]:
+    """Return the tensors of a file after verifying it."""
+    path = folder / file.name
+    _check_size(path, file)
     try:
-        expect_head(path)
-        tensors: dict[str, Tensor] = load(_content(path, file))
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:  # a hash vouches for it
-        reason = " ".join(str(error).split())[:200]
-        raise ArtefactError(
-            f"{path} must be a safetensors file; {reason}: restore the model, or train it again"
+        check_safetensors_header(path)  # before a whole foreign file is read
+        tensors: dict[str, Tensor] = load(_read_file(folder, file))
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise ArtifactError(
+            f"{path} must be a safetensors file; {describe_parse_error(error)}: restore the file, "
+            "or train the model again"
         ) from error
     return tensors
 
 
-def _sized(folder: Path, file: File) -> Path:
-    """Where a file is, once it is known to have the size that it should."""
-    path = folder / file.name
+def _check_size(path: Path, file: File) -> None:
+    """Check that a file exists and has its recorded size.
+
+    Raises:
+        ArtifactError: It does not.
+    """
     size = path.stat().st_size if path.is_file() else None
     if size != file.bytes:
-        came = "it is missing" if size is None else f"it has {size}"
-        raise ArtefactError(
-            f"{path} must have {file.bytes} bytes, as its manifest says; {came}: restore the file"
+        actual = "it is missing" if size is None else f"it has {size}"
+        raise ArtifactError(
+            f"{path} must have {file.bytes} bytes, as its manifest says; {actual}: restore the file"
         )
-    return path
 
 
-def _content(path: Path, file: File) -> bytes:
-    """A file's bytes, once they are known to be those that were written."""
+def _read_file(folder: Path, file: File) -> bytes:
+    """Return the content of a file after verifying its size and SHA-256."""
+    path = folder / file.name
+    _check_size(path, file)
     data = path.read_bytes()
     if sha256(data).hexdigest() != file.sha256:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{path} must have the SHA-256 that its manifest names; it was altered or damaged: "
             "restore the file"
         )

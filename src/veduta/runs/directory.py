@@ -2,28 +2,29 @@
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, final
 
-from veduta.errors import InputError
-from veduta.runs.files import expect_room
-from veduta.runtime.disk import restore_folder, sync
+from veduta.errors import InputError, describe_os_error
+from veduta.runtime.disk import explain_write_errors, restore_folder, sync
 
-Read = TypeVar("Read")
+Content = TypeVar("Content")
 
-RUNS = Path("runs")
-"""Where a run stands that nobody gave a place."""
+RUNS_FOLDER = Path("runs")
+"""Folder of run directories whose path the user does not give."""
 
-LONGEST_NAME = 200  # bytes; file systems take 255, and some files beside it have longer names
+MAX_NAME_BYTES = 200  # file systems allow 255, and temporary files have longer names
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """The places in a run directory, by name."""
+    """The paths of all files in the directory of a run."""
 
     path: Path
 
@@ -34,131 +35,148 @@ class RunDirectory:
 
     @property
     def journal(self) -> Path:
-        """The truth: every event of the run."""
+        """Every event of the run; the tables and the summary are derived from it."""
         return self.path / "journal.jsonl"
 
     @property
-    def crash(self) -> Path:
-        """What a crash of native code leaves; there is none while all is well."""
+    def crash_log(self) -> Path:
+        """Stack traces of a crash in native code; it exists only after one."""
         return self.path / "crash.log"
 
     @property
     def epochs(self) -> Path:
-        """One row an epoch of a trial."""
+        """One row per epoch of a trial."""
         return self.path / "epochs.csv"
 
     @property
     def trials(self) -> Path:
-        """One row a trial."""
+        """One row per trial."""
         return self.path / "trials.csv"
 
     @property
     def summary(self) -> Path:
-        """The winner, its validation score, the one test score."""
+        """Result of the command, such as the winner with its validation and test accuracy."""
         return self.path / "summary.json"
 
     @property
     def rejected(self) -> Path:
-        """The files left out, each with the reason."""
+        """Files that were left out, each with the reason."""
         return self.path / "rejected.csv"
 
     @property
     def splits(self) -> Path:
-        """Which image served for what."""
+        """One row per image: its split."""
         return self.path / "splits.csv"
 
     @property
     def predictions(self) -> Path:
-        """One row an image: its most probable labels."""
+        """One row per image: its most probable labels."""
         return self.path / "predictions.csv"
 
     @property
     def explanations(self) -> Path:
-        """One row an image: its label, the class its heat map is for, and the picture of it."""
+        """One row per image: its predicted label, the explained class and the picture."""
         return self.path / "explanations.csv"
 
     @property
     def per_class(self) -> Path:
-        """One row a class: precision, recall, F1."""
+        """One row per class: precision, recall and F1."""
         return self.path / "per_class.csv"
 
     @property
     def confusion(self) -> Path:
-        """How often each class was taken for each; rows are the truth."""
+        """The confusion matrix; rows are the true classes."""
         return self.path / "confusion.csv"
 
     @property
     def areas(self) -> Path:
-        """One row a class: areas below its ROC and precision-recall curves."""
+        """One row per class: areas under the ROC and the precision-recall curve."""
         return self.path / "areas.csv"
 
     @property
     def reliability(self) -> Path:
-        """One row a bin of confidence: how often it was right."""
+        """One row per bin of confidence: the accuracy in the bin."""
         return self.path / "reliability.csv"
 
     @property
     def risk_coverage(self) -> Path:
-        """The error that is left at every share of images accepted."""
+        """One row per threshold: the fraction of accepted images, and the error among them."""
         return self.path / "risk_coverage.csv"
 
     @property
     def mistakes(self) -> Path:
-        """The images that were got wrong, the most confident first."""
+        """Wrongly classified images, the most confident first."""
         return self.path / "mistakes.csv"
 
     @property
     def label_issues(self) -> Path:
-        """Every image that judged out of fold, the most doubtful label first."""
+        """Images with out-of-fold predictions, the most suspicious label first."""
         return self.path / "label_issues.csv"
 
     @property
     def media(self) -> Path:
-        """Pictures that the report shows, and index.json, which says what each is of."""
+        """Pictures of the report, and `index.json`, which describes them."""
         return self.path / "media"
 
     @property
     def report(self) -> Path:
-        """The page that shows all of it."""
+        """The report page."""
         return self.path / "report.html"
 
     @property
     def changed(self) -> Path:
-        """The images that one of two runs gets right and the other wrong."""
+        """Images that one of two compared runs classifies correctly and the other does not."""
         return self.path / "changed.csv"
 
     @property
     def tensorboard(self) -> Path:
-        """One folder a trial."""
+        """One folder per trial."""
         return self.path / "tensorboard"
 
     @property
     def model(self) -> Path:
-        """The winner, ready to predict."""
+        """The model of the winner."""
         return self.path / "model"
 
     @property
     def scores(self) -> Path:
-        """Logits and correctness of every trial, and the weights of the best."""
+        """Predictions of every trial, and the weights of the best ones."""
         return self.path / "scores"
 
     @property
     def checkpoints(self) -> Path:
-        """Where trainings of networks stand, so that they go on after any death."""
+        """Checkpoints of trials that are being trained."""
         return self.path / "checkpoints"
 
     @property
-    def test(self) -> Path:
-        """Truth and logits of the test images, written when the test was opened."""
+    def test_scores(self) -> Path:
+        """Predictions of the winner for the test images."""
         return self.scores / "test.npz"
 
+    def validation_scores(self, trial: str) -> Path:
+        """Return the path of a trial's predictions for the validation images."""
+        return self.scores / f"{trial}.npz"
 
+
+def format_resume_command(command: str, directory: Path) -> str:
+    """Return the command that resumes a run.
+
+    >>> format_resume_command("search", Path("runs/search 1"))
+    "veduta search --resume 'runs/search 1'"
+    """
+    return f"veduta {command} --resume {shlex.quote(str(directory))}"
+
+
+@final
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a run directory shall stand.
+class OutputPath:
+    """The path at which a run directory is created or continued.
 
-    `numbered` says that nobody asked for this very name: where another run is quicker to take it,
-    the next number will do. `resumed` says that it stands there already, and its run goes on.
+    Attributes:
+        path: The directory.
+        numbered: Whether the user gave no path: the next number is taken if another run creates
+            this directory first.
+        resumed: Whether the directory exists and its run is continued.
     """
 
     path: Path
@@ -166,98 +184,108 @@ class Place:
     resumed: bool = False
 
 
-def place_for(out: str | Path | None, folder: Path, stem: str) -> Place:
-    """The place a user asked for, or the next free number of `stem` in `folder`."""
-    return Place(Path(out)) if out else Place(next_free(folder, stem), numbered=True)
+def choose_output_path(out: str | Path | None, folder: Path, stem: str) -> OutputPath:
+    """Return the path that the user gave, or the next free number of `stem` in `folder`."""
+    return OutputPath(Path(out)) if out else OutputPath(find_free_path(folder, stem), numbered=True)
 
 
-def create(place: Place) -> RunDirectory:
-    """Make a new run directory.
+def create_run_directory(output: OutputPath) -> RunDirectory:
+    """Create a new run directory.
 
     Raises:
-        InputError: something stands there already, or the place cannot be written.
+        InputError: The path exists already, or cannot be written.
     """
-    path = place.path
+    path = output.path
     try:
-        missing = [parent for parent in path.absolute().parents if not _there(parent)]
+        missing = [parent for parent in path.absolute().parents if not _exists(parent)]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
     except OSError as error:
-        if isinstance(error, FileExistsError) and place.numbered and path.parent.is_dir():
+        if isinstance(error, FileExistsError) and output.numbered and path.parent.is_dir():
             stem = path.name.rpartition("-")[0]
-            return create(Place(next_free(path.parent, stem), numbered=True))
-        faults = new_directory_faults(path)
-        raise InputError(*faults or [_not_writable(path, error.strerror or "")]) from error
-    with expect_room(path), suppress(PermissionError):  # a folder may be written and not read
-        for made in (path.absolute(), *missing):
-            sync(made.parent)
+            return create_run_directory(
+                OutputPath(find_free_path(path.parent, stem), numbered=True)
+            )
+        errors = find_output_errors(path)
+        raise InputError(*errors or [_not_writable(path, describe_os_error(error))]) from error
+    with explain_write_errors(path), suppress(PermissionError):  # a folder may be write-only
+        for created in (path.absolute(), *missing):
+            sync(created.parent)
     return RunDirectory(path)
 
 
-def new_directory_faults(path: Path) -> list[str]:
-    """What speaks against making a run directory at `path`, before any work is done."""
+def find_output_errors(path: Path) -> list[str]:
+    """Return the reasons why a run directory cannot be created at `path`, before any work."""
     if os.path.lexists(path):
-        free = next_free(path.parent, path.name)
+        free = find_free_path(path.parent, path.name)
         rule = "--out must name a new directory, so that no run is overwritten"
         return [f"{rule}; {path} exists: choose another name, such as {free}"]
-    if len(os.fsencode(path.name)) > LONGEST_NAME:
-        return [f"--out must have a name of at most {LONGEST_NAME} bytes; choose a shorter one"]
+    if (size := len(os.fsencode(path.name))) > MAX_NAME_BYTES:
+        return [f"--out must have at most {MAX_NAME_BYTES} bytes; got {size}: choose another name"]
     if os.fsencode(path) != str(path).encode(errors="replace"):
         return [f"--out must be a name in UTF-8, which TensorBoard needs; got {str(path)!r}"]
-    above = next(parent for parent in path.absolute().parents if _there(parent))
-    if not above.is_dir():
-        return [_not_writable(path, f"{above} is a file")]
+    existing = next(parent for parent in path.absolute().parents if _exists(parent))
+    if not existing.is_dir():
+        return [_not_writable(path, f"{existing} is a file")]
     effective = os.access in os.supports_effective_ids
-    if not os.access(above, os.W_OK | os.X_OK, effective_ids=effective):
-        return [_not_writable(path, f"{above} is not writable")]
+    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=effective):
+        return [_not_writable(path, f"{existing} is not writable")]
     return []
 
 
-def checked(place: Place, read: Callable[[], Read]) -> Read:
-    """What `read` gives, where the new directory can be made too; else the faults of both."""
-    faults = new_directory_faults(place.path)
+def read_and_check_output(output: OutputPath, read: Callable[[], Content]) -> Content:
+    """Return what `read` returns after checking that the run directory can be created.
+
+    Raises:
+        InputError: Either fails; it lists the errors of both.
+    """
+    errors = find_output_errors(output.path)
     try:
-        found = read()
+        content = read()
     except InputError as error:
-        raise InputError(*faults, *error.faults) from error
-    if faults:
-        raise InputError(*faults)
-    return found
+        raise InputError(*errors, *error.faults) from error
+    if errors:
+        raise InputError(*errors)
+    return content
 
 
-def _there(path: Path) -> bool:
-    """Whether something is there that can be seen; not so in a folder that may not be entered."""
-    return os.path.exists(path)  # noqa: PTH110 - the method raises where it may not look
+def _exists(path: Path) -> bool:
+    """Return whether a path exists; False where a parent folder may not be entered."""
+    return os.path.exists(path)  # noqa: PTH110 - the method raises an error in that case
 
 
 def _not_writable(path: Path, reason: str) -> str:
-    return f"--out must be in a directory that can be written; {path}: {reason}; choose another"
+    """Return the message that a run directory cannot be created."""
+    return (
+        f"--out must be in a directory that can be written; {path}: {reason}: choose another "
+        "directory"
+    )
 
 
-def next_free(parent: Path, stem: str) -> Path:
-    """`parent/stem-1`, or the next number that is free."""
+def find_free_path(parent: Path, stem: str) -> Path:
+    """Return `parent/stem-1`, or the first number that does not exist yet."""
     number = 1
     while os.path.lexists(path := parent / f"{stem}-{number}"):
         number += 1
     return path
 
 
-SCRATCH = re.compile(
+TEMPORARY_NAME = re.compile(
     r"\.(.+\.(csv|html|json|yaml|md|npz|safetensors|checkpoint)|model|media)\.[a-z0-9_]{8}"
 )
-"""Names of what a process that was killed was about to put in place."""
+"""Names of files and folders that a killed process was writing."""
 
 
-def tidy(directory: RunDirectory) -> None:
-    """Remove what a process that was killed was about to put in place.
+def remove_temporary_files(directory: RunDirectory) -> None:
+    """Remove the files that a killed process was writing.
 
-    A folder that it had moved away to do so is put back.
+    A folder that was being replaced is restored.
     """
     folders = (directory.path, directory.model, directory.scores, directory.checkpoints)
     for path in (path for folder in folders for path in folder.glob(".*")):
-        found = SCRATCH.fullmatch(path.name)
-        if found and path.is_dir():
-            restore_folder(path, path.with_name(found[1]))
+        match = TEMPORARY_NAME.fullmatch(path.name)
+        if match and path.is_dir():
+            restore_folder(path, path.with_name(match[1]))
             shutil.rmtree(path)
-        elif found:
+        elif match:
             path.unlink()

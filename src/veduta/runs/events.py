@@ -1,11 +1,10 @@
-"""The events of a run's journal: one class per kind, told apart by the field `event`.
+"""The events of a run's journal: one class per kind, distinguished by the field `event`.
 
-Everything that a run derives from its journal (tables, curves, summary) is computed from these
-objects, filtered by class with `events_of_type`. `runs.lines` adds the checksum and reads lines.
+Everything that is derived from a journal (tables, curves, summary) is computed from these objects,
+filtered by class with `events_of_type`. `runs.journal` reads and writes the lines of the file.
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, TypeAlias, TypeVar
 
@@ -13,10 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from veduta.errors import InputError
-from veduta.runs.provenance import Configuration, Provenance, Record, SettingValue
+from veduta.runs.provenance import FORMAT, Configuration, Provenance, Record, SettingValue
 from veduta.runs.summary import Summary
-
-FORMAT: Literal[1] = 1
 
 Hyperparameters = dict[str, SettingValue]
 
@@ -34,7 +31,7 @@ class TrialEvent(JournalEvent):
 
 
 class RunStarted(JournalEvent):
-    """The first event of every run; `data_path` is the path that the user gave, absolute."""
+    """The first event of every run; `data_path` is the absolute path that the user gave."""
 
     event: Literal["run_started"] = "run_started"
     format: int = FORMAT
@@ -45,7 +42,7 @@ class RunStarted(JournalEvent):
 
 
 class RunResumed(JournalEvent):
-    """A later process continues the run; `configuration` is None where it did not change."""
+    """A later process continues the run; `configuration` is None if it did not change."""
 
     event: Literal["run_resumed"] = "run_resumed"
     format: int = FORMAT
@@ -56,7 +53,7 @@ class RunResumed(JournalEvent):
 
 
 class ImageListsWritten(JournalEvent):
-    """Content of `splits.csv` and `rejected.csv`; repeated only where it changed."""
+    """Content of `splits.csv` and `rejected.csv`; written again only if it changed."""
 
     event: Literal["image_lists_written"] = "image_lists_written"
     files: dict[str, str]
@@ -65,8 +62,8 @@ class ImageListsWritten(JournalEvent):
 class MemoryPlanned(JournalEvent):
     """Memory that training is expected to take, in bytes.
 
-    `in_use` is that of the process before training, `planned` that of the `concurrent_tiles` and
-    of all results kept, `allowed` the limit for all tiles.
+    `in_use` is the memory of the process before training, `planned` that of the concurrent tiles
+    and of all results, `allowed` the limit for all tiles.
     """
 
     event: Literal["memory_planned"] = "memory_planned"
@@ -93,7 +90,7 @@ class ExecutionConfigured(JournalEvent):
 
 
 class RunFinished(JournalEvent):
-    """The run reached its end; `summary` is the content of `summary.json`."""
+    """The run finished; `summary` is the content of `summary.json`."""
 
     event: Literal["run_finished"] = "run_finished"
     summary: Summary
@@ -116,14 +113,14 @@ class SearchPlanned(JournalEvent):
 
 
 class TilesPlanned(JournalEvent):
-    """New tiles: trials that train together as one fused tile, or alone."""
+    """New tiles: each lists the trials that train together, or one that trains alone."""
 
     event: Literal["tiles_planned"] = "tiles_planned"
     tiles: list[list[str]]
 
 
 class TrialStarted(TrialEvent):
-    """A trial starts, or starts again from its first epoch or its checkpoint."""
+    """A trial starts, or starts again from its first epoch or its last checkpoint."""
 
     event: Literal["trial_started"] = "trial_started"
     hyperparameters: Hyperparameters
@@ -145,9 +142,9 @@ class EpochFinished(TrialEvent):
     Attributes:
         epoch: number of the epoch, from 1.
         current_lr: learning rate of the last step.
-        seconds: duration of the epoch; of a fused tile the share of one trial.
+        seconds: duration of the epoch; for a fused tile, the share of one trial.
         gradient_norm: mean over the steps; None in the fused executor.
-        weight_histograms: by layer; None where the head alone trains.
+        weight_histograms: by layer; None if only the head is trained.
         time: seconds since 1970.
     """
 
@@ -165,13 +162,13 @@ class EpochFinished(TrialEvent):
 
 
 class TrialPaused(TrialEvent):
-    """A trial reached the end of a round of successive halving; it may continue later."""
+    """A trial ended its round of successive halving; it may continue in the next round."""
 
     event: Literal["trial_paused"] = "trial_paused"
 
 
 class TileCompacted(JournalEvent):
-    """Trials that ended were removed from a fused tile; `trials` are those that remain."""
+    """Trials that ended were removed from a fused tile; `trials` are the remaining ones."""
 
     event: Literal["tile_compacted"] = "tile_compacted"
     epoch: int
@@ -194,7 +191,7 @@ class TrialFinished(TrialEnded):
         seconds: sum over the epochs.
         cost: trained parameters times epochs; breaks ties.
         val_correct, val_images: correct predictions at the best epoch, of how many images.
-        weights_sha256: of its file of weights; None where it was not the best trial so far.
+        weights_sha256: SHA-256 of its weights file; None if it was not the best trial so far.
     """
 
     event: Literal["trial_finished"] = "trial_finished"
@@ -213,7 +210,7 @@ class TrialFinished(TrialEnded):
 
 
 class TrialFailed(TrialEnded):
-    """A trial failed: `cause` is one of `tuning.failures`, `reason` the message for people."""
+    """A trial failed: `cause` is the kind of failure, `reason` the message for people."""
 
     event: Literal["trial_failed"] = "trial_failed"
     cause: Literal["diverged", "memory", "hung", "raised", "crashed"]
@@ -221,7 +218,7 @@ class TrialFailed(TrialEnded):
 
 
 class HalvingRoundFinished(JournalEvent):
-    """A round of successive halving: of `candidates` trials those in `promoted` continue."""
+    """A round of successive halving: `promoted` lists the trials of `candidates` that continue."""
 
     event: Literal["halving_round_finished"] = "halving_round_finished"
     round: int
@@ -308,7 +305,7 @@ def parse_event_json(text: bytes) -> Event:
     except ValidationError as error:
         if error.errors(include_url=False)[0]["type"] != "json_invalid":
             raise
-        return parse_event(json.loads(text))  # a file name that is not UTF-8, or no JSON at all
+        return parse_event(json.loads(text))  # a file name that is not UTF-8, or no JSON
 
 
 def event_to_json(event: JournalEvent) -> str:
@@ -320,19 +317,8 @@ def event_to_json(event: JournalEvent) -> str:
     try:
         return event.model_dump_json(exclude_none=True)
     except PydanticSerializationError:
-        content = event.model_dump(mode="json", exclude_none=True)
-        return json.dumps(_with_text(content), separators=(",", ":"), allow_nan=False)
-
-
-def _with_text(value: object) -> object:
-    """Return JSON content in which NaN and infinity are strings, as pydantic writes them."""
-    if isinstance(value, dict):
-        return {name: _with_text(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_text(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+        content = event.to_json_content(exclude_none=True)
+        return json.dumps(content, separators=(",", ":"), allow_nan=False)
 
 
 def events_of_type(events: Iterable[JournalEvent], kind: type[Kind]) -> list[Kind]:
@@ -356,11 +342,11 @@ def latest_attempts(events: Sequence[Event]) -> list[Event]:
     >>> len(latest_attempts([start, TrialPaused(trial="t"), start, TrialPaused(trial="t")]))
     2
     """
-    starts = {e.trial: place for place, e in enumerate(events) if isinstance(e, TrialStarted)}
+    starts = {event.trial: n for n, event in enumerate(events) if isinstance(event, TrialStarted)}
     return [
         event
-        for place, event in enumerate(events)
-        if not isinstance(event, TrialEvent) or place >= starts.get(event.trial, 0)
+        for n, event in enumerate(events)
+        if not isinstance(event, TrialEvent) or n >= starts.get(event.trial, 0)
     ]
 
 
@@ -368,31 +354,33 @@ def run_start(events: Sequence[Event]) -> RunStarted:
     """Return the first event of a run.
 
     Raises:
-        InputError: the run ended before it was written.
+        InputError: the process ended before it was written.
     """
     if not events or not isinstance(events[0], RunStarted):
-        raise InputError("a journal must begin with the start of a run; it does not: start anew")
+        raise InputError(
+            "a journal must begin with the start of a run; it does not: start a new run"
+        )
     return events[0]
 
 
 def has_finished(events: Sequence[Event]) -> bool:
-    """Return whether the last attempt of a run reached its end; an extension may not have."""
+    """Return whether the run finished and was not extended or continued since."""
     return bool(events) and isinstance(events[-1], RunFinished)
 
 
 def final_summary(events: Sequence[Event]) -> Summary | None:
-    """Return the summary of the last time that the run reached its end, or None."""
+    """Return the summary of the last time that the run finished, or None."""
     finished = last_event(events, RunFinished)
     return finished.summary if finished else None
 
 
 def configurations(events: Iterable[Event]) -> list[Configuration]:
-    """Return the configuration that a run began with, and that of each extension."""
-    found = (e.configuration for e in events if isinstance(e, (RunStarted, RunResumed)))
-    return [configuration for configuration in found if configuration is not None]
+    """Return the configuration of the start of a run, and that of each extension."""
+    starts = (event for event in events if isinstance(event, (RunStarted, RunResumed)))
+    return [start.configuration for start in starts if start.configuration is not None]
 
 
 def planned_trials(events: Sequence[Event]) -> list[str]:
-    """Return the ids of the last plan in canonical order; none before the search is planned."""
+    """Return the trial ids of the last plan in canonical order; empty before the first plan."""
     plan = last_event(events, SearchPlanned)
     return plan.trials if plan else []

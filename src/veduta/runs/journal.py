@@ -1,6 +1,9 @@
-"""The journal of a run: one checked line per event, appended and never rewritten."""
+"""The journal of a run: one line of JSON with a checksum per event, appended and never rewritten.
 
-import fcntl
+A process that is killed, or a power cut, can leave an incomplete last line: it is cut off when the
+run is resumed. Damage anywhere else is refused with the number of the line.
+"""
+
 import io
 import json
 import os
@@ -12,19 +15,29 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from shlex import quote
-from typing import Any, BinaryIO, Self, final
+from typing import BinaryIO, Self, final
 
-from veduta.errors import InputError, VedutaError
+from pydantic import ValidationError
+
+from veduta.errors import InputError, VedutaError, describe_os_error
+from veduta.runs.events import (
+    EpochFinished,
+    Event,
+    RunResumed,
+    RunStarted,
+    event_to_json,
+    parse_event_json,
+)
+from veduta.runs.provenance import FORMAT, describe_parse_error
 from veduta.runtime.disk import sync
+from veduta.runtime.locks import lock_open_file
 
-Event = dict[str, Any]
+CHECKSUM = ',"crc32":"%08x"}\n'
+CHECKSUM_LENGTH = len(CHECKSUM % 0)
+LINE_START = b'{"event":"'
 
-FORMAT = 1
-"""What the events say and how lines are checked; an event that says nothing is of the first."""
-
-CHECK = ',"crc32":"%08x"}\n'
-CHECK_LENGTH = len(CHECK % 0)
-BEGINS = b'{"event":"'
+SYNC_INTERVAL = 1.0
+"""Seconds between two syncs of epochs: what a power cut may cost; a killed process loses none."""
 
 
 class JournalError(InputError):
@@ -33,44 +46,52 @@ class JournalError(InputError):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Reading:
+class JournalContent:
     """The content of a journal.
 
     Attributes:
-        events: The events of all whole lines.
-        torn: Number of bytes after the last whole line.
+        events: The events of all complete lines.
+        torn_bytes: Number of bytes after the last complete line.
     """
 
     events: list[Event]
-    torn: int = 0
+    torn_bytes: int = 0
 
-    def warnings(self) -> list[str]:
-        """Return what was left out, in words."""
-        if not self.torn:
+    def list_warnings(self) -> list[str]:
+        """Return a warning about an incomplete last line, if there is one."""
+        if not self.torn_bytes:
             return []
-        return [f"the end of the journal is torn; its last {self.torn} bytes are left out"]
+        return [
+            f"the end of the journal is incomplete; its last {self.torn_bytes} bytes are ignored"
+        ]
 
 
-def encode(event: Event) -> bytes:
-    r"""Encode one event as a checked line.
+def encode_event(event: Event) -> bytes:
+    r"""Encode one event as a line with a checksum.
 
-    >>> encode({"event": "start"})
-    b'{"event":"start","crc32":"3dcbb82c"}\n'
+    >>> from veduta.runs.events import TrialPaused
+    >>> encode_event(TrialPaused(trial="t1"))
+    b'{"event":"trial_paused","trial":"t1","crc32":"c06be5c7"}\n'
     """
-    body = json.dumps(event, separators=(",", ":"), allow_nan=False)[:-1].encode()
-    return body + (CHECK % zlib.crc32(body)).encode()
+    body = event_to_json(event)[:-1].encode()
+    return body + (CHECKSUM % zlib.crc32(body)).encode()
 
 
-def decode(line: bytes) -> Event | None:
-    """Return the event of a line, or None if the line is torn or its check fails."""
-    body, check = line[:-CHECK_LENGTH], line[-CHECK_LENGTH:]
-    if check != (CHECK % zlib.crc32(body)).encode():
+def decode_line(line: bytes) -> Event | None:
+    """Return the event of a line, or None if the line is incomplete or its checksum differs.
+
+    Raises:
+        ValidationError: The line is complete, but it is no event of this version.
+    """
+    body, checksum = line[:-CHECKSUM_LENGTH], line[-CHECKSUM_LENGTH:]
+    if checksum != (CHECKSUM % zlib.crc32(body)).encode():
         return None
     try:
-        event: Event = json.loads(body + b"}")
-    except (ValueError, RecursionError):
+        return parse_event_json(body + b"}")
+    except ValidationError:
+        raise
+    except (ValueError, RecursionError):  # no JSON
         return None
-    return event
 
 
 def split_lines(data: bytes) -> list[bytes]:
@@ -78,7 +99,7 @@ def split_lines(data: bytes) -> list[bytes]:
     return io.BytesIO(data).readlines()
 
 
-def read_lines(data: bytes, path: Path) -> Reading:
+def read_lines(data: bytes, path: Path) -> JournalContent:
     """Decode the bytes of a journal.
 
     Args:
@@ -86,24 +107,37 @@ def read_lines(data: bytes, path: Path) -> Reading:
         path: The file, for error messages.
 
     Raises:
-        JournalError: A line before the last whole one is damaged, a line is no event, or a line
-            was written by a newer version.
+        JournalError: A line before the last complete one is damaged, a line is no event, or a
+            line was written by a newer version.
     """
     lines = split_lines(data)
-    _expect_known(lines, path)
-    decoded = [decode(line) for line in lines]
-    whole = [number for number, event in enumerate(decoded, 1) if event is not None]
-    end = whole[-1] if whole else 0
-    if not whole and not _may_be_torn(data):
-        raise JournalError(_damage(1, path))
+    _check_format(lines, path)
+    decoded = [_decode_numbered(line, number, path) for number, line in enumerate(lines, 1)]
+    complete = [number for number, event in enumerate(decoded, 1) if event is not None]
+    end = complete[-1] if complete else 0
+    if not complete and not _may_be_torn(data):
+        raise JournalError(_describe_damage(1, path))
     events = list[Event]()
     for number, event in enumerate(decoded[:end], 1):
         if event is None:
-            raise JournalError(_damage(number, path))
-        if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-            raise JournalError(f"a line of a journal is an event; {path}, line {number} is none")
+            raise JournalError(_describe_damage(number, path))
         events.append(event)
-    return Reading(events, sum(map(len, lines[end:])))
+    return JournalContent(events, sum(map(len, lines[end:])))
+
+
+def _decode_numbered(line: bytes, number: int, path: Path) -> Event | None:
+    """Return the event of a line as `decode_line` does.
+
+    Raises:
+        JournalError: The line is complete, but it is no event of this version.
+    """
+    try:
+        return decode_line(line)
+    except ValidationError as error:
+        raise JournalError(
+            f"every line of a journal must be an event; {path}, line {number} is none "
+            f"({describe_parse_error(error)}): restore the file, or start a new run"
+        ) from error
 
 
 def lines_before_damage(data: bytes, path: Path) -> bytes:
@@ -117,27 +151,35 @@ def lines_before_damage(data: bytes, path: Path) -> bytes:
         JournalError: The first line is damaged, or a line was written by a newer version.
     """
     lines = split_lines(data)
-    _expect_known(lines, path)
-    kept = b"".join(line for line in takewhile(decode, lines))
-    if not kept:
+    _check_format(lines, path)
+    intact = list(takewhile(_is_event, lines))
+    if not intact:
         raise JournalError(
             f"a journal is copied up to its first damaged line; {path}, line 1 is damaged: restore "
             "the file, or start a new run"
         )
-    return kept
+    return b"".join(intact)
 
 
-def _expect_known(lines: Sequence[bytes], path: Path) -> None:
-    """Check that no line is of a newer version, whether its check is ours or not.
+def _is_event(line: bytes) -> bool:
+    """Return whether a line is a complete event of this version."""
+    try:
+        return decode_line(line) is not None
+    except ValidationError:
+        return False
+
+
+def _check_format(lines: Sequence[bytes], path: Path) -> None:
+    """Check that no line was written by a newer version, whose checksum may differ, too.
 
     Raises:
-        JournalError: One is; a newer version may say more, so nothing of it is changed.
+        JournalError: A line was; nothing of such a journal is changed.
     """
     for number, line in enumerate(lines, 1):
         if b'"format":' not in line:
             continue
         try:
-            version = json.loads(line).get("format", 1)
+            version = json.loads(line).get("format")
         except (ValueError, RecursionError, AttributeError):
             continue
         if isinstance(version, int) and version > FORMAT:
@@ -147,128 +189,124 @@ def _expect_known(lines: Sequence[bytes], path: Path) -> None:
             )
 
 
-def _damage(number: int, path: Path) -> str:
+def _describe_damage(number: int, path: Path) -> str:
     """Return the message about a damaged line."""
     command = f"veduta rebuild {quote(str(path.parent))} --repair COPY"
     return (
-        f"every line of a journal but the last must be whole; {path}, line {number} is not: "
+        f"every line of a journal but the last must be complete; {path}, line {number} is not: "
         f"restore the file, or let `{command}` copy the run up to that line"
     )
 
 
 def _may_be_torn(data: bytes) -> bool:
-    """Return whether these may be the first bytes of a first line that was being written."""
-    return b"\n" not in data and BEGINS.startswith(data[: len(BEGINS)])
-
-
-SYNC_EVERY = 1.0  # seconds: what a power cut may cost; a killed process loses nothing
+    """Return whether these may be the first bytes of an incomplete first line."""
+    return b"\n" not in data and LINE_START.startswith(data[: len(LINE_START)])
 
 
 def read_journal(path: Path) -> list[Event]:
-    """All events of a journal; a torn end is left out.
+    """Return all events of a journal; an incomplete last line is ignored.
 
     Raises:
-        JournalError: it is damaged elsewhere, or of a newer version.
+        JournalError: The journal is damaged elsewhere, or was written by a newer version.
     """
     return read_lines(path.read_bytes(), path).events
 
 
-def latest_attempts(events: Sequence[Event]) -> list[Event]:
-    """Events without those of trials that were begun anew: of each trial, its last attempt.
-
-    >>> first, again = {"event": "trial started", "trial": "t"}, {"event": "trial started"}
-    >>> epoch = {"event": "epoch", "trial": "t"}
-    >>> len(latest_attempts([first, epoch, first, epoch]))
-    2
-    """
-    begun = {e["trial"]: place for place, e in enumerate(events) if e["event"] == "trial started"}
-    return [e for place, e in enumerate(events) if place >= begun.get(e.get("trial", ""), 0)]
-
-
 @contextmanager
-def locked(path: Path, *, writable: bool = False) -> Iterator[bytes]:
-    """The bytes of a journal, which nobody writes as long as they are looked at.
+def lock_journal(path: Path, *, writable: bool = False) -> Iterator[bytes]:
+    """Yield the bytes of a journal while no other process can write it.
 
     Args:
-        path: where it is.
-        writable: whether it must be a file that may be written.
+        path: The file.
+        writable: Whether the file must be writable.
 
     Raises:
-        InputError: another process is writing it.
-        OSError: it cannot be opened.
+        InputError: Another process is writing it.
+        OSError: It cannot be opened.
     """
     with path.open("r+b" if writable else "rb") as file:
         _lock(file, path)
         yield path.read_bytes()
 
 
+@final
 class Journal:
     """The journal of one run, open for appending and locked. A context manager.
 
     Args:
-        path: a file that is not there yet; `Journal.reopened` goes on with one that is.
+        path: A file that does not exist yet; `Journal.reopen` opens an existing one.
 
     Attributes:
-        events: all there are, those of earlier attempts first.
-        torn: bytes of a torn end that were cut off when it was reopened.
+        path: The file.
+        events: All events, those of earlier processes first.
+        torn_bytes: Length of the incomplete last line that was cut off when it was reopened.
     """
+
+    path: Path
+    events: list[Event]
+    torn_bytes: int
 
     def __init__(self, path: Path) -> None:
         self._start(path, path.open("xb", buffering=0))
         sync(path.parent)
 
     @classmethod
-    def reopened(cls, path: Path) -> Self:
-        """Go on with a journal; a torn end is cut off.
+    def reopen(cls, path: Path) -> Self:
+        """Open an existing journal for appending; an incomplete last line is cut off.
 
         Raises:
-            InputError: another process is writing it.
-            JournalError: it is damaged elsewhere, or of a newer version; it stays as it is.
+            InputError: Another process is writing it.
+            JournalError: The journal is damaged elsewhere, or was written by a newer version; it
+                is not changed.
         """
         journal = cls.__new__(cls)
         journal._start(path, path.open("r+b", buffering=0))
         try:
-            reading = read_lines(path.read_bytes(), path)
-            journal.events, journal.torn = reading.events, reading.torn
-            journal._file.truncate(journal._file.seek(-journal.torn, os.SEEK_END))
+            content = read_lines(path.read_bytes(), path)
+            journal.events, journal.torn_bytes = content.events, content.torn_bytes
+            journal._file.truncate(journal._file.seek(-content.torn_bytes, os.SEEK_END))
         except BaseException:
             journal._file.close()
             raise
         return journal
 
     def _start(self, path: Path, file: BinaryIO) -> None:
+        """Lock the open file; the journal has no events yet."""
         self._file = file
         self._synced = time.monotonic()
         self.path = path
-        self.torn = 0
-        self.events: list[Event] = []
+        self.torn_bytes = 0
+        self.events = []
         try:
             _lock(file, path)
         except InputError:
             file.close()
             raise
 
-    def append(self, event: str, **fields: object) -> None:
-        """Add one event. Epochs are made durable once a second, everything else at once.
+    def append(self, event: Event) -> None:
+        """Append one event. Epochs are synced once a second, all other events at once.
 
         Raises:
-            VedutaError: the disk is full, or somebody removed the file.
-            OSError: it cannot be written.
+            VedutaError: The disk is full, or the file was removed.
+            OSError: The event cannot be written.
         """
-        entry = {"event": event, **fields}
-        line = encode(entry)
+        line = encode_event(event)
         written = self._file.write(line)
         if written != len(line):
             self._file.seek(self._file.truncate(self._file.tell() - written))
-            raise VedutaError(f"{self.path}: an event was not written whole; is the disk full?")
-        self.events.append(entry)
-        if event != "epoch" or time.monotonic() - self._synced > SYNC_EVERY:
+            raise VedutaError(
+                f"a journal must have room to grow; {self.path}: an event could not be written "
+                "completely: make room on the disk, then resume the run"
+            )
+        self.events.append(event)
+        elapsed = time.monotonic() - self._synced
+        if not isinstance(event, EpochFinished) or elapsed > SYNC_INTERVAL:
             os.fsync(self._file.fileno())
             self._synced = time.monotonic()
             if not self.path.exists():  # what is written into a removed file is lost
                 raise VedutaError(
-                    f"a run keeps its directory until it is done; {self.path} was removed while "
-                    "it went on: nothing more is saved; start it anew"
+                    f"a run needs its directory until it ends; {self.path} was removed during the "
+                    "run, nothing more can be saved: start the run again"
                 )
 
     def __enter__(self) -> Self:
@@ -282,30 +320,34 @@ class Journal:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Take the kernel's lock on an open journal.
+    """Lock an open journal.
+
+    The lock is on the journal itself, whose file may be read-only, and not on a lock file beside
+    it.
 
     Raises:
-        InputError: another process holds it; it says its number when it begins.
+        InputError: Another process holds the lock, or the file system has no locks.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_open_file(file)
     except BlockingIOError as error:
-        raise InputError(_is_live(path)) from error
+        raise InputError(_describe_writer(path)) from error
     except OSError as error:
         raise InputError(
-            "a run directory must be where files can be locked, so that one process at a time "
-            f"writes it; {path}: {error.strerror or error}: choose another place"
+            "a run directory must be on a file system with file locks, so that one process at a "
+            f"time writes it; {path}: {describe_os_error(error)}: choose another folder"
         ) from error
 
 
-def _is_live(path: Path) -> str:
-    """The fault of a run that another process is writing."""
+def _describe_writer(path: Path) -> str:
+    """Return the message that another process is writing the run."""
     try:
-        pids = [event["pid"] for event in read_journal(path) if "pid" in event]
-    except JournalError:  # that it is written counts, whatever it holds
-        pids = []
-    who = f"process {pids[-1]}" if pids else "another process"
+        events = read_journal(path)
+    except JournalError:  # damaged or not, it is being written
+        events = []
+    pids = [event.pid for event in events if isinstance(event, (RunStarted, RunResumed))]
+    writer = f"process {pids[-1]}" if pids else "another process"
     return (
-        f"a run is written by one process at a time; {path.parent} is being written by {who}: "
-        "wait until it is done, or end it"
+        f"a run is written by one process at a time; {path.parent} is being written by {writer}: "
+        "wait until that process has ended, or end it"
     )

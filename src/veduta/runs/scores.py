@@ -1,7 +1,7 @@
 """The scores of a run as `.npz` files: the only module that reads or writes them.
 
-`scores/TRIAL.npz` holds what a trial predicted for every validation image, `scores/test.npz` what
-the winner predicted for the test images. Validation images are in canonical order (by content, then
+`scores/TRIAL.npz` holds the predictions of a trial for every validation image, `scores/test.npz`
+those of the winner for the test images. Validation images are in canonical order (by content, then
 class), so that no file needs their names.
 """
 
@@ -15,48 +15,48 @@ from pathlib import Path
 from typing import ClassVar, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from veduta.errors import InputError
 from veduta.runs.events import TrialFinished
 from veduta.runtime.disk import write_atomically
+from veduta.types import BoolArray, Float32Array, IntArray
 
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a missing or damaged `.npz` file may raise."""
+"""Errors that reading a missing or damaged `.npz` file can raise."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ValidationScores:
-    """What a trial predicted for the N validation images.
+    """Predictions of a trial for the N validation images.
 
     Attributes:
-        logits: (N, classes) float32, at the best epoch; with folds of the fold that held out the
-            image.
+        logits: (N, classes) float32, at the best epoch; with folds, those of the fold that held
+            out the image.
         correct: (epochs, N), whether the prediction after each epoch was correct.
         best_epoch: from 1.
     """
 
-    logits: NDArray[np.float32]
-    correct: NDArray[np.bool_]
+    logits: Float32Array
+    correct: BoolArray
     best_epoch: int
 
     @property
-    def correct_at_best(self) -> NDArray[np.bool_]:
-        """(N,) whether the prediction at the best epoch was correct."""
-        correct: NDArray[np.bool_] = self.correct[self.best_epoch - 1]
+    def correct_at_best(self) -> BoolArray:
+        """Return (N,) whether the prediction at the best epoch was correct."""
+        correct: BoolArray = self.correct[self.best_epoch - 1]
         return correct
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class TestScores:
-    """What the winner predicted for the N test images.
+    """Predictions of the winner for the N test images.
 
     Attributes:
         trial: id of the winner.
-        evaluation: number of this evaluation of the test set within the run, from 1.
-        paths: of the images.
+        evaluations: number of times that the run had evaluated the test set, this one included.
+        paths: names of the images.
         y_true: (N,) class index.
         logits: (N, classes) float32, the mean over the views of test-time augmentation.
         conflicting: (N,) whether an identical image has another label.
@@ -65,16 +65,16 @@ class TestScores:
     __test__: ClassVar[bool] = False  # pytest would collect the class
 
     trial: str
-    evaluation: int
+    evaluations: int
     paths: tuple[str, ...]
-    y_true: NDArray[np.int64]
-    logits: NDArray[np.float32]
-    conflicting: NDArray[np.bool_]
+    y_true: IntArray
+    logits: Float32Array
+    conflicting: BoolArray
 
     @property
-    def correct(self) -> NDArray[np.bool_]:
-        """(N,) whether the prediction is correct."""
-        correct: NDArray[np.bool_] = self.logits.argmax(1) == self.y_true
+    def correct(self) -> BoolArray:
+        """Return (N,) whether the prediction is correct."""
+        correct: BoolArray = self.logits.argmax(1) == self.y_true
         return correct
 
 
@@ -83,9 +83,9 @@ def save_validation_scores(path: Path, scores: ValidationScores) -> None:
     content = io.BytesIO()
     np.savez_compressed(
         content,
-        val_logits=scores.logits,
+        logits=scores.logits,
         best_epoch=np.array(scores.best_epoch),
-        hits=np.packbits(scores.correct, axis=1),
+        correct=np.packbits(scores.correct, axis=1),
         images=np.array(scores.correct.shape[1]),
     )
     write_atomically(path, content.getvalue())
@@ -99,12 +99,12 @@ def load_validation_scores(path: Path) -> ValidationScores:
     """
     with _reading(path), np.load(io.BytesIO(path.read_bytes())) as arrays:
         images, best_epoch = int(arrays["images"]), int(arrays["best_epoch"])
-        correct = np.unpackbits(arrays["hits"], axis=1, count=images).view(np.bool_)
-        return ValidationScores(arrays["val_logits"], correct, best_epoch)
+        correct = np.unpackbits(arrays["correct"], axis=1, count=images).view(np.bool_)
+        return ValidationScores(arrays["logits"], correct, best_epoch)
 
 
 def find_validation_scores(path: Path, finished: TrialFinished) -> ValidationScores | None:
-    """Return the scores of a trial where they agree with its event in the journal, else None."""
+    """Return the scores of a trial, or None unless they agree with its event in the journal."""
     try:
         scores = load_validation_scores(path)
     except InputError:
@@ -122,11 +122,11 @@ def save_test_scores(path: Path, scores: TestScores) -> None:
     np.savez_compressed(
         content,
         paths=np.array(scores.paths),
-        truth=scores.y_true,
+        y_true=scores.y_true,
         logits=scores.logits,
         conflicting=scores.conflicting,
         trial=np.array(scores.trial),
-        opened=np.array(scores.evaluation),
+        evaluations=np.array(scores.evaluations),
     )
     write_atomically(path, content.getvalue())
 
@@ -140,16 +140,16 @@ def load_test_scores(path: Path) -> TestScores:
     with _reading(path), np.load(io.BytesIO(path.read_bytes())) as arrays:
         return TestScores(
             trial=str(arrays["trial"]),
-            evaluation=int(arrays["opened"]),
+            evaluations=int(arrays["evaluations"]),
             paths=tuple(map(str, arrays["paths"])),
-            y_true=arrays["truth"].astype(np.int64),
+            y_true=arrays["y_true"].astype(np.int64),
             logits=arrays["logits"],
             conflicting=arrays["conflicting"],
         )
 
 
 def find_test_scores(path: Path) -> TestScores | None:
-    """Return the same, or None where the file is missing or damaged."""
+    """Return what `load_test_scores` returns, or None if the file is missing or damaged."""
     try:
         return load_test_scores(path)
     except InputError:
@@ -158,11 +158,11 @@ def find_test_scores(path: Path) -> TestScores | None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what a damaged file raises into an InputError."""
+    """Turn the errors of a damaged file into an InputError."""
     try:
         yield
     except DAMAGED as error:
         raise InputError(
             f"the scores of a run must be as they were written; {path} cannot be read ({error}): "
-            "restore it, or run it again"
+            "restore it, or run the command again"
         ) from error

@@ -1,21 +1,26 @@
-"""What `summary.json` and `inspection.json` hold, one model per command.
+"""The content of `summary.json`, one model per command.
 
-A metric that could not be measured has the value None. The journal's last event of a run,
-`runs.events.RunFinished`, contains the same `Summary`, so `summary.json` can be written again from
-the journal alone.
+A metric that could not be measured has the value None. The last event of a finished run,
+`runs.events.RunFinished`, contains the same `Summary`, so that `summary.json` can be written again
+from the journal alone.
 """
 
 import json
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from veduta.errors import InputError
-from veduta.runs.files import write_json
-from veduta.runs.provenance import DataSummary, EngineChoice, Record, SettingValue
-
-FORMAT: Literal[1] = 1
+from veduta.runs.provenance import (
+    FORMAT,
+    DataSummary,
+    EngineChoice,
+    Record,
+    SettingValue,
+    describe_parse_error,
+)
+from veduta.runtime.disk import write_json
 
 TestTimeAugmentation = Literal["none", "flip"]
 
@@ -33,7 +38,7 @@ class Estimate(Record):
 
     @property
     def measured(self) -> bool:
-        """Whether there is a value."""
+        """Return whether there is a value."""
         return self.value is not None
 
 
@@ -70,10 +75,10 @@ class Winner(Record):
 
     Attributes:
         trial: its id.
-        hyperparameters: all of them; None where a setting has no effect on this trial.
-        varied: those in which the trials of the run differ.
-        best_epoch: epoch with the highest validation accuracy; the first of several.
-        refit: whether the model was trained again on training and validation images together.
+        hyperparameters: all hyperparameters; None if one has no effect on this trial.
+        varied: those that differ between the trials of the run.
+        best_epoch: the first epoch with the highest validation accuracy.
+        refit: whether the model was trained again on training and validation images.
     """
 
     trial: str
@@ -84,7 +89,7 @@ class Winner(Record):
 
     @property
     def trains_backbone(self) -> bool:
-        """Whether the trial trained layers of the backbone besides the head."""
+        """Return whether the trial trained layers of the backbone besides the head."""
         return self.hyperparameters["freeze"] != "all"
 
 
@@ -106,11 +111,11 @@ class TestResult(Record):
     """Result on the held-out test set.
 
     Attributes:
-        accuracy: of all test images; without value where none could be decoded.
-        accuracy_without_conflicts: of those without an identical image of another label; None
-            where there is no such conflict.
+        accuracy: accuracy on all test images; without a value if none could be decoded.
+        accuracy_without_conflicts: accuracy on the images without an identical image of another
+            label; None if there is no such conflict.
         tta: test-time augmentation.
-        evaluations: how often this run evaluated the test set; 0 where it has no images.
+        evaluations: how often this run evaluated the test set; 0 if it has no images.
         previous_evaluations: evaluations of the same images and labels by other runs on this
             machine.
     """
@@ -130,7 +135,7 @@ class Calibration(Record):
     Attributes:
         temperature: divisor of the logits.
         images: number of images it was fitted on.
-        reason: why it stayed 1; None where it was fitted.
+        reason: why the temperature is 1; None if it was fitted.
         before, after: log loss, Brier score and calibration errors on the test images at
             temperature 1 and at `temperature`; None without test images.
     """
@@ -143,14 +148,14 @@ class Calibration(Record):
 
 
 class AcceptedImages(Record):
-    """Images accepted at a confidence threshold: their fraction, and the error among them."""
+    """Fraction of images that a confidence threshold accepts, and the error among them."""
 
     coverage: Estimate
     error: Estimate
 
 
 class AcceptedOnValidation(AcceptedImages):
-    """The same on validation; `error_upper_bound` holds for all thresholds together (95 %)."""
+    """The same on validation, with an error bound (95 %) that holds for all thresholds together."""
 
     error_upper_bound: float
 
@@ -160,10 +165,10 @@ class Abstention(Record):
 
     Attributes:
         max_error: requested upper bound of the error.
-        threshold: lowest threshold that keeps it on validation; None where none does.
-        validation: what the threshold accepts of the validation images.
-        test: what it accepts of the test (or evaluated) images.
-        reason: why there is no threshold.
+        threshold: lowest threshold that keeps it on validation; None if there is none.
+        validation: coverage and error on the validation images.
+        test: coverage and error on the test images, or on the evaluated ones.
+        reason: why there is no threshold; None if there is one.
     """
 
     max_error: float
@@ -174,7 +179,7 @@ class Abstention(Record):
 
 
 class RowCounts(Record):
-    """Number of rows: decoded images, and feature vectors."""
+    """Numbers of decoded images and of feature vectors."""
 
     pixels: int
     features: int
@@ -204,18 +209,18 @@ class Summary(Record):
 
     Attributes:
         folds: number of cross-validation folds; None for one validation split.
-        validation_accuracy: of the winner at its best epoch; it selected the winner.
+        validation_accuracy: accuracy of the winner at its best epoch, by which it was selected.
         corrected_accuracy: the same corrected for the selection; None with too few images.
         tied_trials: ids of the trials that do not differ significantly from the winner.
         trial_count: number of different trials.
-        grid_cells: number of grid cells; more than trials where cells differ in unused settings.
+        grid_cells: number of grid cells; cells that differ in unused settings are one trial.
         failed_trials: number of trials that failed.
-        strict: whether data errors make the command exit with code 3.
+        strict: whether rejected files and data errors make the command exit with code 3.
         resume_count: how often the run was resumed.
         metrics: further metrics on the test images; None without test images.
         label_issue_count: suspicious labels found by cross-validation; None without folds.
-        engine_agreement: None where the engine is the reference, or no feature was computed.
-        rows_from_cache, rows_computed: of decoded images and features.
+        engine_agreement: None if the engine is the reference, or no feature was computed.
+        rows_from_cache, rows_computed: numbers of decoded images and features.
     """
 
     format: Literal[1] = FORMAT
@@ -318,7 +323,7 @@ class ExplanationSummary(Record):
 
 
 class SuggestedRates(Record):
-    """Learning rates to try: of the steepest descent, and a tenth of that of the lowest loss."""
+    """Learning rates to try: that of the steepest descent, a tenth of that of the lowest loss."""
 
     steepest: float
     tenth_of_minimum: float
@@ -348,7 +353,7 @@ _ANY: TypeAdapter[AnySummary] = TypeAdapter(Annotated[AnySummary, Field(discrimi
 
 def write_summary(path: Path, summary: Record) -> None:
     """Write a summary as indented JSON, in the order of its fields."""
-    write_json(path, summary.model_dump(mode="json"))
+    write_json(path, summary.to_json_content())
 
 
 def read_summary(path: Path) -> AnySummary:
@@ -362,12 +367,16 @@ def read_summary(path: Path) -> AnySummary:
     except (OSError, ValueError, RecursionError) as error:  # a ValidationError is a ValueError
         raise InputError(
             f"a finished directory must have the summary.json that was written there; {path}: "
-            f"{_reason(error)}: restore it, or let `veduta rebuild` write it again"
+            f"{describe_parse_error(error)}: restore it, or let `veduta rebuild` write it again"
         ) from error
 
 
 def read_run_summary(path: Path) -> Summary:
-    """Return the summary of a search or a training. Raises as `read_summary`."""
+    """Return the summary of a search or a training.
+
+    Raises:
+        InputError: As `read_summary`, or the directory was written by another command.
+    """
     summary = read_summary(path)
     if not isinstance(summary, Summary):
         raise InputError(
@@ -375,11 +384,3 @@ def read_run_summary(path: Path) -> Summary:
             f"`veduta {summary.command}`: give the directory of a run"
         )
     return summary
-
-
-def _reason(error: Exception) -> str:
-    """Return the first fault of a validation with its location, or any other error's message."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
-    return " ".join(str(error).split())[:200]

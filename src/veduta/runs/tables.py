@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from veduta.config.settings import OF_A_TRIAL, Settings
+from veduta.config.settings import TRIAL_SETTINGS, Settings
 from veduta.errors import InputError
 from veduta.runtime.disk import write_atomically
 
@@ -21,15 +21,16 @@ REJECTED = ("path", "problem", "detail", "action")
 EXPLANATIONS = ("path", "label", "probability", "target", "overlay")
 
 TEXT_SETTINGS = frozenset(
-    {name for name in OF_A_TRIAL if Settings.model_fields[name].annotation is str}
+    {name for name in TRIAL_SETTINGS if Settings.model_fields[name].annotation is str}
     | {"channels", "pooling", "hidden", "betas", "patience", "views", "augment"}
 )
 """Hyperparameters that are read as text: words, lists, and counts that may be missing."""
 
 TEXT = frozenset(
     {
-        *("path", "label", "split", "sha256", "fold", "trial", "status", "class", "truth"),
-        *("problem", "detail", "action", "target", "overlay", "suggested", "first", "second"),
+        *("path", "label", "split", "sha256", "fold", "trial", "status", "class"),
+        *("y_true", "y_pred"),
+        *("problem", "detail", "action", "target", "overlay", "suggested_label", "first", "second"),
         *("change",),
     }
     | TEXT_SETTINGS
@@ -86,15 +87,15 @@ def read_confusion(path: Path) -> pd.DataFrame:
     Raises:
         InputError: it is missing or damaged.
     """
-    table = _read(path, text=("truth",), missing=[""])
-    counts = table.set_index("truth").astype(np.int64)
-    counts.columns = counts.index  # a class may be named truth, too
+    table = _read(path, text=("y_true",), missing=[""])
+    counts = table.set_index("y_true").astype(np.int64)
+    counts.columns = counts.index  # a class may be named y_true, too
     return counts
 
 
 def write_confusion(path: Path, counts: pd.DataFrame) -> None:
     """Write counts as `confusion.csv`."""
-    write_table(path, counts.reset_index(names="truth", allow_duplicates=True))
+    write_table(path, counts.reset_index(names="y_true", allow_duplicates=True))
 
 
 def _read(path: Path, *, text: Collection[str], missing: list[str]) -> pd.DataFrame:

@@ -1,1 +1,1 @@
-"""The machine underneath: environment, process settings, randomness. The only readers of both."""
+"""Access to the machine: environment, memory, file system, signals, locks and random numbers."""

@@ -1,25 +1,28 @@
-"""Durable writes to the file system, and the check of a safetensors header."""
+"""Durable, atomic writes to the file system, and the check of a safetensors header."""
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-WAITING = 8  # files at a time: a file system joins what is waited for together, 300 files in 1/30
+from veduta.errors import VedutaError, describe_os_error
+
+SYNC_THREADS = 8  # a file system joins concurrent syncs: 300 files take a thirtieth of the time
 
 FORMER = "former"
-"""Where the folder that is being replaced stands for a moment, in the scratch folder."""
+"""Name of the replaced folder inside the scratch folder, until the new one is in its place."""
 
 
 def write_atomically(path: Path, content: bytes | str, *more: bytes) -> None:
-    """Write `content`, and `more` behind it, beside `path`; make it durable, put it in place.
+    """Write `content` and `more` to a new file, make it durable and rename it to `path`.
 
-    The file's mode follows the umask; on any error the old file stays and the error is raised.
+    The mode of the file follows the umask; on any error the old file stays and the error is raised.
     """
     first = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     name = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}"
@@ -31,7 +34,7 @@ def write_atomically(path: Path, content: bytes | str, *more: bytes) -> None:
             os.fsync(file.fileno())
         name.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):  # what went wrong first is what is reported
+        with contextlib.suppress(OSError):  # the first error is the one to report
             name.unlink()
         raise
     sync(path.parent)
@@ -39,10 +42,10 @@ def write_atomically(path: Path, content: bytes | str, *more: bytes) -> None:
 
 @contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Yields a new folder to be filled; then it is made durable and stands in place of `folder`.
+    """Yield an empty folder to be filled; then make it durable and replace `folder` by it.
 
-    On any error what stood there stays. A process that is killed between the two renames leaves the
-    former folder beside its place, where `restore_folder` finds it.
+    On any error the former folder stays. A process that is killed between the two renames leaves
+    the former folder in the scratch folder beside it, from where `restore_folder` restores it.
     """
     with tempfile.TemporaryDirectory(
         dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True
@@ -62,14 +65,14 @@ def replace_folder(folder: Path) -> Iterator[Path]:
 
 
 def restore_folder(scratch: Path, folder: Path) -> None:
-    """Put back what `replace_folder` had moved away, where nothing stands in its place."""
+    """Restore the folder that `replace_folder` had moved away, unless it has been replaced."""
     if (scratch / FORMER).is_dir() and not folder.exists():
         (scratch / FORMER).rename(folder)
         sync(folder.parent)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, durably, unless it is there; its parent is."""
+    """Make a folder durably, unless it exists; its parent must exist."""
     try:
         path.mkdir()
     except FileExistsError:
@@ -80,9 +83,9 @@ def make_folder(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until all files in a folder, its own folders and their names are on the disk."""
+    """Wait until a folder is on the disk, with all its files and subfolders and their names."""
     walked = [(Path(parent), names) for parent, _, names in os.walk(folder)]
-    with ThreadPoolExecutor(WAITING) as pool:
+    with ThreadPoolExecutor(SYNC_THREADS) as pool:
         list(pool.map(sync, [parent / name for parent, names in walked for name in names]))
         list(pool.map(sync, [parent for parent, _ in walked]))
 
@@ -96,34 +99,60 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def mode_of_files() -> int:
-    """The mode of a new file: what the umask leaves of reading and writing for all."""
+def get_file_mode() -> int:
+    """Return the mode of a new file: read and write permission for all, less the umask."""
     umask = os.umask(0)
     os.umask(umask)
     return 0o666 & ~umask
 
 
-def digest_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+def compute_digest(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-LENGTH = 8  # bytes, little endian, that say how long the header is
-MOST = 4 * 2**20  # bytes of header; those of the largest networks of timm have a tenth
+LENGTH_BYTES = 8  # hold the length of the header, little endian
+MAX_HEADER_BYTES = 4 * 2**20  # ten times the header of the largest networks of timm
 
 
-def expect_head(path: Path) -> None:
-    """Do nothing where a file begins as a safetensors file of its size does.
+def check_safetensors_header(path: Path) -> None:
+    """Check that a file begins like a safetensors file of its size.
 
     Raises:
-        ValueError: it does not; the reason, for people.
+        ValueError: it does not; the message is the reason.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        start = file.read(LENGTH + 1)
-    length = int.from_bytes(start[:LENGTH], "little")
-    if len(start) <= LENGTH or start[LENGTH:] != b"{":
+        start = file.read(LENGTH_BYTES + 1)
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    if len(start) <= LENGTH_BYTES or start[LENGTH_BYTES:] != b"{":
         raise ValueError("it does not begin with the length of a header, and the header")
-    if length > min(MOST, size - LENGTH):
+    if length > min(MAX_HEADER_BYTES, size - LENGTH_BYTES):
         raise ValueError(f"its header says that it has {length:,} bytes, too many for such a file")
+
+
+@contextmanager
+def explain_write_errors(folder: Path) -> Iterator[None]:
+    """Turn a file system error inside the block into an error that names the folder and the cure.
+
+    Raises:
+        VedutaError: A file could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise VedutaError(
+            f"{folder} must be writable and have room until the work is done; "
+            f"{describe_os_error(error)}: make room, or choose another folder"
+        ) from error
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a mapping as JSON."""
+    write_atomically(path, encode_json(content))
+
+
+def encode_json(content: Mapping[str, object]) -> bytes:
+    """Encode a mapping as indented JSON, in its own order."""
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()

@@ -1,79 +1,86 @@
-"""What the environment says: where the cache is, what is installed. Nothing else reads it."""
+"""Environment of the process: cache folder, CPU cores, installed packages."""
 
 import os
 import platform
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
-from veduta.errors import InputError
+from platformdirs import user_cache_path
+
+from veduta.errors import InputError, describe_os_error
+
+CONTENT_FOLDER: Final = "v1"
+"""Folder in the cache for content that can be computed again; a new format gets a new name."""
 
 
-def cache_folder() -> Path:
-    """Where decoded pixels, features and converted weights are kept between runs.
+def get_cache_folder() -> Path:
+    """Return the folder for files that are kept between runs.
 
-    `VEDUTA_CACHE` if it is set, else the user's cache folder of the platform.
+    It is the value of `VEDUTA_CACHE` or the user's cache folder on this platform.
 
     Raises:
         InputError: the user has no home folder.
     """
     try:
-        return _cache_folder().absolute()
+        chosen = os.environ.get("VEDUTA_CACHE")
+        folder = Path(chosen) if chosen else user_cache_path("veduta", appauthor=False)
+        return folder.expanduser().absolute()
     except RuntimeError as error:
         raise InputError(
-            f"a cache folder is needed, by default in the user's home; {error}: set VEDUTA_CACHE "
-            "to a folder that can be written"
+            f"a cache folder is needed, by default in the user's home folder; {error}: set "
+            "VEDUTA_CACHE to a writable folder"
         ) from error
 
 
+def get_content_folder(cache: Path) -> Path:
+    """Return the folder in the cache for pixels, features and quantized networks.
+
+    Downloaded weights and the ledger of test evaluations are kept outside it: they do not depend
+    on the format of the content, and the ledger cannot be computed again.
+    """
+    return cache / CONTENT_FOLDER
+
+
 @contextmanager
-def usable_cache(warn: Callable[[str], None]) -> Iterator[Path]:
-    """The cache folder; where it cannot be written, one that serves this once and is removed.
+def open_cache(warn: Callable[[str], None]) -> Iterator[Path]:
+    """Yield the cache folder, or a temporary folder if the cache folder is not writable.
 
     Args:
-        warn: told so.
+        warn: receives the message that a temporary folder is used.
     """
-    folder = cache_folder()
+    folder = get_cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        with tempfile.TemporaryDirectory(prefix="veduta-") as instead:
+        with tempfile.TemporaryDirectory(prefix="veduta-") as temporary:
             warn(
-                f"the cache must be a folder that can be written; {folder}: "
-                f"{error.strerror or error}; {instead} serves this once and is removed, so nothing "
-                "is reused, and whether the test was opened before is not known: set VEDUTA_CACHE "
-                "to another folder"
+                f"the cache folder must be writable; {folder}: {describe_os_error(error)}; the "
+                f"temporary folder {temporary} is used for this run and removed afterwards, so "
+                "nothing is reused and earlier evaluations on the test set are unknown: set "
+                "VEDUTA_CACHE to another folder"
             )
-            yield Path(instead)
+            yield Path(temporary)
     else:
         yield folder
 
 
-def _cache_folder() -> Path:
-    if chosen := os.environ.get("VEDUTA_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "veduta"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "veduta"
-
-
-def processors() -> int:
-    """How many processors this process may use."""
+def count_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def installed(package: str) -> bool:
-    """Whether a package can be imported, without importing it."""
+def is_installed(package: str) -> bool:
+    """Return whether a package can be imported, without importing it."""
     return find_spec(package) is not None
 
 
 def is_x86() -> bool:
-    """Whether the processor is of the x86-64 family, where OpenVINO's f32 kernels are at home."""
+    """Return whether the CPU is of the x86-64 family, for which OpenVINO has optimized kernels."""
     return platform.machine().lower() in {"x86_64", "amd64"}

@@ -1,12 +1,12 @@
-"""What Ctrl-C, a closed terminal and SIGTERM come to; the only place where signals are handled.
+"""Handling of Ctrl-C, SIGTERM and a closed terminal; no other module handles signals.
 
-The command line installs it for the life of its process; to whoever calls Veduta from Python,
-Ctrl-C stays KeyboardInterrupt.
+The command line installs the handlers for its whole process; in a Python program that calls Veduta,
+Ctrl-C raises KeyboardInterrupt as usual.
 
-The first signal raises `Interrupted` in the main thread: what trains comes to the end of its step
-and is saved, tables are written, locks are released. A second signal, or `GRACE` seconds, end the
-process at once, wherever it is; what it has written is valid then, as after any kill. A thread
-hears of signals too, for the main one may be deep in a library that does not come back.
+The first signal raises `Interrupted` in the main thread: training ends with the current step and is
+saved, tables are written, locks are released. A second signal, or `GRACE_SECONDS` without an end,
+exits the process immediately; its files are valid then, as after any kill. A separate thread
+receives the signals too, because the main thread may be in a library call that does not return.
 """
 
 import os
@@ -22,45 +22,45 @@ from typing import Final
 from veduta.runtime.process import discard_output
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-EXIT: Final = 128
-"""Added to a signal's number it is the exit code: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP,
-which a terminal sends when it is closed."""
+EXIT_CODE_BASE: Final = 128
+"""Added to a signal's number, this gives the exit code: 130 for Ctrl-C, 143 for SIGTERM, 129 for
+SIGHUP, which a terminal sends when it is closed."""
 
-GRACE = 4.0  # seconds for saving
-SAME = 0.3  # seconds in which a second signal is the first one again: `timeout` sends it twice
-STANDARD = (1, 2)  # descriptors of output and error
+GRACE_SECONDS = 4.0  # time for saving
+DUPLICATE_SECONDS = 0.3  # a signal that follows this soon is the same one: `timeout` sends it twice
+STANDARD_STREAMS = (1, 2)  # descriptors of output and error
 SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
 
-_ways_on: list[str] = []
+_resume_commands: list[str] = []
 
 
 class Interrupted(BaseException):
-    """Somebody asked the process to end. No `Exception`: nothing that handles errors handles it."""
+    """The user asked the process to end; no `Exception`, so that no error handler catches it."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(_words(number))
-        self.exit_code = EXIT + number
+        super().__init__(_format_message(number))
+        self.exit_code = EXIT_CODE_BASE + number
 
 
 @contextmanager
-def goes_on_with(command: str) -> Iterator[None]:
-    """Say by which command the work inside can be gone on with, where it is interrupted."""
-    _ways_on.append(command)
+def announce_resume_command(command: str) -> Iterator[None]:
+    """Name the command that resumes the work inside the block, if it is interrupted."""
+    _resume_commands.append(command)
     try:
         yield
     finally:
-        _ways_on.pop()
+        _resume_commands.pop()
 
 
-def install() -> None:
-    """Handle signals as this module says, from now on.
+def install_signal_handlers() -> None:
+    """Handle signals as described in this module from now on.
 
-    What is ignored stays ignored, as nohup and a shell's background jobs ask for.
+    Ignored signals stay ignored, as `nohup` and background jobs of a shell expect.
     """
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
-    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(heard,), name="signals", daemon=True).start()
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    threading.Thread(target=_watch_signals, args=(read_end,), name="signals", daemon=True).start()
     raised = False
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -78,38 +78,39 @@ def install() -> None:
 
 def _discard_lost_output() -> None:
     """Discard output to a terminal that was closed, where every write fails."""
-    for descriptor in STANDARD:
+    for descriptor in STANDARD_STREAMS:
         try:
             os.write(descriptor, b"")
         except OSError:
             discard_output(descriptor)
 
 
-def _watch(heard: int) -> None:
-    """Wait for a signal; end the process at the next one, or when time is up."""
-    first = _next(heard)
-    since = time.monotonic()
-    while (passed := time.monotonic() - since) < GRACE:
-        if select.select([heard], [], [], GRACE - passed)[0]:
-            _next(heard)
-            if time.monotonic() - since > SAME:
+def _watch_signals(read_end: int) -> None:
+    """Wait for a signal; exit the process at the next one, or when the time for saving is over."""
+    first = _read_signal(read_end)
+    start = time.monotonic()
+    while (elapsed := time.monotonic() - start) < GRACE_SECONDS:
+        if select.select([read_end], [], [], GRACE_SECONDS - elapsed)[0]:
+            _read_signal(read_end)
+            if time.monotonic() - start > DUPLICATE_SECONDS:
                 break
     with suppress(OSError):
-        for descriptor in filter(os.isatty, STANDARD):
+        for descriptor in filter(os.isatty, STANDARD_STREAMS):
             os.write(descriptor, SHOW_CURSOR)
-        os.write(STANDARD[-1], f"{_words(first)}\n".encode(errors="backslashreplace"))
-    os._exit(EXIT + first)
+        message = f"{_format_message(first)}\n"
+        os.write(STANDARD_STREAMS[-1], message.encode(errors="backslashreplace"))
+    os._exit(EXIT_CODE_BASE + first)
 
 
-def _next(heard: int) -> int:
-    """The number of the next signal that asks the process to end."""
-    while (number := os.read(heard, 1)[0]) not in SIGNALS:
+def _read_signal(read_end: int) -> int:
+    """Read the number of the next signal that asks the process to end."""
+    while (number := os.read(read_end, 1)[0]) not in SIGNALS:
         pass
     return number
 
 
-def _words(number: int) -> str:
-    """What a user is told."""
+def _format_message(number: int) -> str:
+    """Return the message for the user: the signal and the command that resumes the work."""
     name = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
-    cure = f"go on with: {_ways_on[-1]}" if _ways_on else "run the same command again"
+    cure = f"resume with: {_resume_commands[-1]}" if _resume_commands else "run the command again"
     return f"interrupted{name}; {cure}"

@@ -1,57 +1,66 @@
-"""Kernel locks on files: any death of the process releases them, so none is ever stale."""
+"""File locks held by the kernel: they are released whenever the process ends, even if killed."""
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+from filelock import BaseFileLock, FileLock, Timeout
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold the lock, waiting for whoever has it; its folder is made where it is missing.
+def acquire_lock(path: Path) -> Iterator[None]:
+    """Hold the lock at `path`, after waiting for the process that has it; make its folder.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: the lock file cannot be created.
     """
-    while True:
+    lock = _make_lock(path)
+    while not lock.is_locked:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _opened(path) as descriptor:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _stands(descriptor, path):  # its folder may have been removed while we waited
-                yield
-                return
+        try:
+            lock.acquire()
+        except FileNotFoundError:  # another process removed the folder while this one waited
+            continue
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
-def attempt(path: Path) -> Iterator[bool]:
-    """Hold the lock if nobody else does; whether it is held.
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold the lock at `path` if no other process does, without waiting; yield whether it is held.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: the lock file cannot be created.
     """
-    with _opened(path) as descriptor:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
-        except BlockingIOError:
-            held = False
-        yield held
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, FLAGS, 0o666)
+    lock = _make_lock(path)
     try:
-        yield descriptor
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
-def _stands(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+def lock_open_file(file: BinaryIO) -> None:
+    """Lock an open file until it is closed, without waiting.
+
+    `filelock` opens the path that it locks for writing; here the open file itself is locked, which
+    may be read-only, and no lock file is left beside it.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+        OSError: the file system has no locks.
+    """
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _make_lock(path: Path) -> BaseFileLock:
+    # without flock, the library would create files that outlive a killed process: refuse instead
+    return FileLock(path, fallback_to_soft=False)

@@ -1,4 +1,4 @@
-"""Process settings that must be made before torch is loaded, crash logs and hang detection."""
+"""Process settings to be made before torch is loaded, thread counts, crash logs, idle timers."""
 
 import ctypes
 import faulthandler
@@ -13,24 +13,24 @@ from pathlib import Path
 from typing import Never, final
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # names from glibc's malloc.h
-KEEP = 2**31 - 1
-PAD = 256 * 2**20
+TRIM_THRESHOLD = 2**31 - 1  # bytes: memory is never returned to the system
+TOP_PAD = 256 * 2**20  # bytes by which the heap grows
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
-TILE = "tile"  # the name of a thread that trains
+TILE_THREAD = "tile"  # name of the threads that train
 
-TRACING = threading.RLock()
+TRACING_LOCK = threading.RLock()
 """Held while `torch.jit.trace` runs: it keeps its state in global variables."""
 
-PLOTTING = threading.RLock()
+PLOTTING_LOCK = threading.RLock()
 """Held while Matplotlib draws: its parameters are global."""
 
 
 @contextmanager
-def threads_of(count: int) -> Iterator[None]:
-    """Let torch compute on so many threads.
+def use_torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with `count` threads inside the block.
 
-    How a sum is split among threads decides its last bits, and so what is trained: a run decides
-    once. Heads train on one thread, for their steps are small.
+    The split of a sum among threads determines its last bits, and therefore the trained weights: a
+    run decides once. Heads train with one thread, because their steps are small.
     """
     import torch
 
@@ -42,8 +42,8 @@ def threads_of(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def prepare() -> None:
-    """Make OpenMP threads wait passively and let malloc keep its memory. Safe to call twice."""
+def prepare_process() -> None:
+    """Let OpenMP threads wait passively and malloc keep its memory; may be called repeatedly."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
@@ -52,15 +52,15 @@ def prepare() -> None:
         libc = ctypes.CDLL(None)
         if hasattr(libc, "gnu_get_libc_version"):
             libc.mallopt(M_MMAP_MAX, 0)
-            libc.mallopt(M_TRIM_THRESHOLD, KEEP)
-            libc.mallopt(M_TOP_PAD, PAD)
+            libc.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
+            libc.mallopt(M_TOP_PAD, TOP_PAD)
 
 
-def die_with(parent: int) -> None:
-    """End when the process `parent` ends, however it does, where the system can see to that."""
+def exit_with_parent(parent: int) -> None:
+    """Let the system kill this process when the process `parent` ends; only on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before that
+        if os.getppid() != parent:  # it ended before the call
             sys.exit(1)
 
 
@@ -71,28 +71,28 @@ def discard_output(descriptor: int) -> None:
     os.close(null)
 
 
-def leave(code: int) -> Never:
-    """End the process, without waiting for threads that do not come back.
+def exit_process(code: int) -> Never:
+    """Exit the process without waiting for threads that do not return.
 
-    One that computes still, though it was given up, would end an interpreter that shuts down.
+    A thread that still computes after it was given up would crash an interpreter that shuts down.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
         except OSError:
-            discard_output(stream.fileno())  # the interpreter flushes once more when it ends
+            discard_output(stream.fileno())  # the interpreter flushes once more when it exits
     others = set(threading.enumerate()) - {threading.main_thread()}
-    if any(thread.name == TILE or (code and not thread.daemon) for thread in others):
+    if any(thread.name == TILE_THREAD or (code and not thread.daemon) for thread in others):
         os._exit(code)
     sys.exit(code)
 
 
 @contextmanager
-def crash_log(path: Path) -> Iterator[None]:
-    """Let a crash of this process inside be told of in `path`; without one no file is left.
+def log_crash(path: Path) -> Iterator[None]:
+    """Write a crash of this process inside the block to `path`; without a crash no file is left.
 
-    Where Python tells of crashes already, as under pytest, or the file cannot be written, nothing
-    changes.
+    Nothing is logged if Python's fault handler is in use already, as under pytest, or if the file
+    cannot be written.
     """
     file = None
     if not faulthandler.is_enabled():
@@ -111,44 +111,44 @@ def crash_log(path: Path) -> Iterator[None]:
                 path.unlink()
 
 
-def crash_in(path: Path) -> str:
-    """What a crash was, in words, where the file at `path` tells of one."""
+def read_crash_log(path: Path) -> str:
+    """Return the kind of crash from the log at `path`; an empty text without a log."""
     with suppress(OSError):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         return lines[0].removeprefix("Fatal Python error: ") if lines else ""
     return ""
 
 
-POLL = 1.0  # seconds between two looks
+POLL_SECONDS = 1.0  # between two measurements of idle time
 
 
 @final
-class Idle:
-    """Seconds since a count last changed, as somebody sees who looks again and again.
+class IdleTimer:
+    """Measures the seconds since a count last changed.
 
-    Time in which nobody looked is not counted: a process that was stopped, and goes on, has not
-    hung.
+    Time between two measurements counts for at most twice `POLL_SECONDS`: a process that was
+    suspended has not hung.
 
     Args:
-        clock: gives seconds.
+        clock: returns the time in seconds.
 
     >>> times = iter([0.0, 1.0, 2.0, 500.0, 501.0])
-    >>> idle = Idle(lambda: next(times))
-    >>> [idle.seconds(count) for count in (7, 7, 7, 8)]
+    >>> timer = IdleTimer(lambda: next(times))
+    >>> [timer.measure(count) for count in (7, 7, 7, 8)]
     [0.0, 1.0, 3.0, 0.0]
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._looked = clock()
+        self._measured_at = clock()
         self._count: int | None = None
         self._seconds = 0.0
 
-    def seconds(self, count: int) -> float:
-        """Look: how long the count has been what it is now."""
+    def measure(self, count: int) -> float:
+        """Return the seconds since the count last changed; `count` is its value now."""
         now = self._clock()
-        self._seconds += min(now - self._looked, 2 * POLL)
-        self._looked = now
+        self._seconds += min(now - self._measured_at, 2 * POLL_SECONDS)
+        self._measured_at = now
         if count != self._count:
             self._count, self._seconds = count, 0.0
         return self._seconds

@@ -1,1 +1,1 @@
-"""What people look at while a run goes on and after it: tables, curves, progress."""
+"""Output while a command runs and after it: console, leaderboard, tables, TensorBoard, text."""

@@ -1,7 +1,7 @@
-"""What a person sees while work goes on: bars on a terminal, plain lines elsewhere."""
+"""Output for people while a command runs: progress bars on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pandas as pd
@@ -11,61 +11,61 @@ from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from veduta.runtime.process import discard_output
-from veduta.tracking.html import visible
 from veduta.tracking.leaderboard import Leaderboard
+from veduta.tracking.text import make_visible
+from veduta.types import Progress
 
-Advance = Callable[[int, int], None]
-"""(done, total): how far a stage is."""
-
-REDRAWN = 4  # times a second
-LINE_EVERY = 15.0  # seconds between lines of progress where there is no terminal
-WIDE = 200  # columns where there is no terminal
-BESIDE, EDGE = 3, 1  # characters that a table draws beside each column, and at its edge
+REFRESH_RATE = 4  # times per second
+LINE_INTERVAL = 15.0  # seconds between lines of progress without a terminal
+WIDTH = 200  # characters per line without a terminal
+COLUMN_PADDING, TABLE_EDGE = 3, 1  # characters that a table draws beside each column, at its edge
 
 
 class _Terminal(RichConsole):
-    """A rich console whose reader may go away, as in `veduta search | head`."""
+    """A rich console whose reader may close the pipe, as in `veduta search | head`."""
 
     def on_broken_pipe(self) -> None:
-        """Discard what is printed from now on; the work goes on."""
+        """Discard all further output; the command continues."""
         discard_output(self.file.fileno())
 
 
 class _Rate(ProgressColumn):
-    """Units a second."""
+    """The column of the number of units per second."""
 
     def render(self, task: Task) -> Text:
+        """Return the rate, empty below 1 per second."""
         speed = task.finished_speed or task.speed or 0
         return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed >= 1 else "")
 
 
-class _Bars(Progress):
-    """Bars, and above them the leaderboard of the stage that has one."""
+class _Bars(Bars):
+    """Progress bars, and above them the leaderboard of the stage that has one."""
 
     board: Leaderboard | None = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        if self.board is not None and self.board.best(1):
-            yield self.board.table()
+        """Yield the leaderboard and the bars."""
+        if self.board is not None and self.board.list_best(1):
+            yield self.board.build_table()
         yield from super().get_renderables()
 
 
 class Console:
-    """Prints to standard output, or to standard error where standard output is for a machine.
+    """Prints to standard output, or to standard error where a program reads standard output.
 
     Args:
-        stderr: print to standard error.
-        quiet: print nothing but warnings.
+        stderr: Whether to print to standard error.
+        quiet: Whether to print nothing but warnings.
     """
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
@@ -73,67 +73,66 @@ class Console:
             stderr=stderr, quiet=quiet, highlight=False, emoji=False, soft_wrap=True
         )
         if not self._rich.is_terminal:
-            self._rich.width = WIDE
+            self._rich.width = WIDTH
         self._warnings = _Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         self._bars: _Bars | None = None
 
     def say(self, text: str) -> None:
-        """One line of plain text."""
-        self._rich.print(Text("\n".join(map(visible, text.split("\n")))))
+        """Print plain text."""
+        self._rich.print(Text("\n".join(map(make_visible, text.split("\n")))))
 
     def warn(self, text: str) -> None:
-        """One line that must not be missed."""
-        self._warnings.print(Text.assemble(("warning: ", "yellow"), visible(text)))
+        """Print a warning to standard error."""
+        self._warnings.print(Text.assemble(("warning: ", "yellow"), make_visible(text)))
 
     def table(self, table: pd.DataFrame, title: str) -> None:
-        """A table, numbers to the right.
+        """Print a table, numbers aligned to the right.
 
-        Where it is too wide, nothing is cut: the columns that do not fit stand below, beside the
-        first one again. A text that is too wide by itself takes several lines.
+        Nothing of a table that is too wide is cut: the columns that do not fit are printed below
+        as another table that repeats the first column. A cell that is too wide is wrapped.
         """
-        head = Text(visible(title)) if title else None
-        for places in _fitting(table, self._rich.width):
-            drawn = Table(title=head, title_justify="left", box=box.SIMPLE_HEAD)
-            for place in places:
-                number = pd.api.types.is_numeric_dtype(table.iloc[:, place])
-                drawn.add_column(
-                    _cell(table.columns[place]),
-                    justify="right" if number else "left",
+        heading = Text(make_visible(title)) if title else None
+        for columns in _split_columns(table, self._rich.width):
+            block = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD)
+            for column in columns:
+                is_number = pd.api.types.is_numeric_dtype(table.iloc[:, column])
+                block.add_column(
+                    _format_cell(table.columns[column]),
+                    justify="right" if is_number else "left",
                     overflow="fold",
                 )
-            for row in table.iloc[:, places].itertuples(index=False):
-                drawn.add_row(*map(_cell, row))
-            self._rich.print(drawn)
-            head = None
+            for row in table.iloc[:, columns].itertuples(index=False):
+                block.add_row(*map(_format_cell, row))
+            self._rich.print(block)
+            heading = None
 
     @contextmanager
-    def stage(self, label: str, unit: str, board: Leaderboard | None = None) -> Iterator[Advance]:
-        """A long piece of work: yields the callable that tells how far it is. May be nested.
+    def stage(self, label: str, unit: str, board: Leaderboard | None = None) -> Iterator[Progress]:
+        """Show the progress of long work; yields the function that reports it. May be nested.
 
         Args:
-            label: what is done.
-            unit: of what its progress counts.
-            board: shown as long as the work goes on.
+            label: Name of the work.
+            unit: Unit of its progress, such as images.
+            board: Leaderboard shown during the work.
         """
         started = time.monotonic()
         done = total = 0
-        shown = self._bar if self._rich.is_terminal else self._lines
-        with shown(label, unit, board) as show:
+        show_progress = self._show_bar if self._rich.is_terminal else self._print_lines
+        with show_progress(label, unit, board) as show:
 
-            def advance(now_done: int, now_total: int) -> None:
+            def report_progress(units_done: int, units_total: int, /) -> None:
                 nonlocal done, total
-                done, total = now_done, now_total
+                done, total = units_done, units_total
                 show(done, total)
 
-            yield advance
+            yield report_progress
         seconds = time.monotonic() - started
         if total:
-            rate = done / seconds if seconds > 0.1 else 0
-            often = f", {rate:,.0f}/s" if rate >= 1 else ""
-            self.say(f"{label}: {done:,} {unit} in {seconds:.1f} s{often}")
+            rate = _format_rate(done / seconds if seconds > 0.1 else 0)
+            self.say(f"{label}: {done:,} {unit} in {seconds:.1f} s{rate}")
 
     @contextmanager
-    def _bar(self, label: str, unit: str, board: Leaderboard | None) -> Iterator[Advance]:
+    def _show_bar(self, label: str, unit: str, board: Leaderboard | None) -> Iterator[Progress]:
         outermost = self._bars is None
         bars = self._bars or _Bars(
             TextColumn("{task.description}"),
@@ -143,62 +142,68 @@ class Console:
             TimeRemainingColumn(),
             console=self._rich,
             transient=True,
-            refresh_per_second=REDRAWN,
+            refresh_per_second=REFRESH_RATE,
         )
         if outermost:
             self._bars = bars
             bars.start()
-        before, bars.board = bars.board, board or bars.board
+        previous_board, bars.board = bars.board, board or bars.board
         task = bars.add_task(label, total=None, unit=unit)
         try:
             yield lambda done, total: bars.update(task, completed=done, total=total)
         finally:
             bars.remove_task(task)
-            bars.board = before
+            bars.board = previous_board
             if outermost:
                 bars.stop()
                 self._bars = None
 
     @contextmanager
-    def _lines(self, label: str, unit: str, board: Leaderboard | None) -> Iterator[Advance]:
+    def _print_lines(self, label: str, unit: str, board: Leaderboard | None) -> Iterator[Progress]:
         started = last = time.monotonic()
 
-        def show(done: int, total: int) -> None:
+        def show(done: int, total: int, /) -> None:
             nonlocal last
             now = time.monotonic()
-            if now - last >= LINE_EVERY and 0 < done < total:
+            if now - last >= LINE_INTERVAL and 0 < done < total:
                 last = now
-                left = (now - started) * (total - done) / done
-                more = f"; {board.line()}" if board else ""
-                rate = done / (now - started)
-                often = f", {rate:,.0f}/s" if rate >= 1 else ""
+                remaining = (now - started) * (total - done) / done
+                leader = f"; {board.format_line()}" if board else ""
+                rate = _format_rate(done / (now - started))
                 self.say(
-                    f"{label}: {done:,} of {total:,} {unit}{often}, about {left:.0f} s left{more}"
+                    f"{label}: {done:,} of {total:,} {unit}{rate}, "
+                    f"about {remaining:.0f} s left{leader}"
                 )
 
         yield show
 
 
-def _fitting(table: pd.DataFrame, width: int) -> Iterator[list[int]]:
-    """Numbers of the columns that stand side by side in `width` characters, the first in each."""
-    taken = [
-        BESIDE
-        + max(_cell(value).cell_len for value in (table.columns[place], *table.iloc[:, place]))
-        for place in range(table.shape[1])
+def _format_rate(rate: float) -> str:
+    """Return the number of units per second as text, empty below 1."""
+    return f", {rate:,.0f}/s" if rate >= 1 else ""
+
+
+def _split_columns(table: pd.DataFrame, width: int) -> Iterator[list[int]]:
+    """Yield the columns that fit side by side into `width` characters, each time with the first."""
+    widths = [
+        COLUMN_PADDING
+        + max(_format_cell(value).cell_len for value in (name, *table.iloc[:, column]))
+        for column, name in enumerate(table.columns)
     ]
-    together = [0]
-    for place in range(1, len(taken)):
-        if len(together) > 1 and EDGE + sum(taken[one] for one in (*together, place)) > width:
-            yield together
-            together = [0]
-        together.append(place)
-    yield together
+    block = [0]
+    for column in range(1, len(widths)):
+        needed = TABLE_EDGE + sum(widths[other] for other in (*block, column))
+        if len(block) > 1 and needed > width:
+            yield block
+            block = [0]
+        block.append(column)
+    yield block
 
 
-def _cell(value: object) -> Text:
-    """A value as one line of plain text: markup is text, and no name can move the cursor."""
-    if value is None or value is pd.NA or value is pd.NaT or value != value:  # noqa: PLR0124 - nan
+def _format_cell(value: object) -> Text:
+    """Return a value as one line of plain text, without markup and control characters."""
+    if value is None or value is pd.NA or value is pd.NaT or value != value:  # noqa: PLR0124 - NaN
         return Text("")
     if isinstance(value, float):
         return Text(f"{value:.4g}")
-    return Text(visible(value))
+    return Text(make_visible(value))

@@ -1,150 +1,168 @@
-"""TensorBoard: one run a trial, with its curves, its row of the HParams table, and pictures."""
+"""TensorBoard runs, one per trial: curves, a row of the HParams table, pictures."""
 
 import io
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard
 
-import numpy as np
-from numpy.typing import NDArray
-
-from veduta.config.settings import as_text
-from veduta.data.decode import calm
-from veduta.runs.journal import Event
-from veduta.runtime.process import TRACING
+from veduta.config.parsing import format_value
+from veduta.data.decode import filter_pillow_warnings
+from veduta.runs.events import (
+    EpochFinished,
+    Histogram,
+    TrialEvent,
+    TrialFinished,
+    events_of_type,
+)
+from veduta.runtime.process import TRACING_LOCK
+from veduta.types import Float32Array
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.utils.tensorboard import SummaryWriter
 
 PICTURES = ".pictures"
-"""How the file of pictures ends, which are made from the images, not from the journal."""
+"""Suffix of the file of pictures, which is made from the images, not from the journal."""
 
-SCALARS = {
-    "train/loss": "train_loss",
-    "train/accuracy": "train_accuracy",
-    "val/loss": "val_loss",
-    "val/accuracy": "val_accuracy",
-    "lr": "lr_now",
-    "gradient_norm": "gradient_norm",
-}
-"""By tag: the figure of an epoch."""
-
-BEST = ("val_accuracy", "val_loss", "train_accuracy", "best_epoch")
-"""Figures of a finished trial that its row of the HParams table shows."""
+BEST_METRICS = ("val_accuracy", "val_loss", "train_accuracy", "best_epoch")
+"""Results of a finished trial in its row of the HParams table."""
 
 
-def hyper_parameters(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The hyper-parameters of all trials, each with one type throughout and never None.
+def unify_hyperparameter_types(
+    trials: Sequence[Mapping[str, object]],
+) -> list[dict[str, float | str]]:
+    """Return the hyperparameters of all trials, each with one type throughout and never None.
 
     The HParams table drops a column that is a number in one trial and missing in another.
 
-    >>> hyper_parameters([{"lr": 0.1, "patience": None}, {"lr": 1, "patience": 3}])
+    >>> unify_hyperparameter_types([{"lr": 0.1, "patience": None}, {"lr": 1, "patience": 3}])
     [{'lr': 0.1, 'patience': 'none'}, {'lr': 1.0, 'patience': '3'}]
     """
-    numeric = {
-        name
-        for name in trials[0]
-        if all(isinstance(t[name], (int, float)) and not isinstance(t[name], bool) for t in trials)
-    }
-    return [{n: float(v) if n in numeric else as_text(v) for n, v in t.items()} for t in trials]
+    numeric = {name for name in trials[0] if all(_is_number(trial[name]) for trial in trials)}
+    return [
+        {
+            name: float(value) if name in numeric and _is_number(value) else format_value(value)
+            for name, value in trial.items()
+        }
+        for trial in trials
+    ]
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def write_trial(
     folder: Path,
-    parameters: Mapping[str, Any],
-    events: Sequence[Event],
+    hyperparameters: Mapping[str, float | str],
+    events: Sequence[TrialEvent],
     *,
     keep_pictures: bool = False,
 ) -> None:
     """Write one trial as one TensorBoard run: curves by epoch, and its row of the HParams table.
 
-    What an earlier attempt wrote is replaced.
+    Files of an earlier attempt are replaced.
 
     Args:
         folder: Directory of the TensorBoard run.
-        parameters: Hyper-parameters of the trial, as `hyper_parameters` gives them.
+        hyperparameters: Hyperparameters of the trial, from `unify_hyperparameter_types`.
         events: Events of the trial, in the order of the journal; it may still be running.
-        keep_pictures: Whether only curves are replaced.
+        keep_pictures: Whether the file of pictures is kept.
     """
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
-    earlier = _curve_files(folder) if keep_pictures else [*filter(Path.is_file, folder.glob("*"))]
-    finished = events[-1] if events[-1]["event"] == "trial finished" else {}
-    best = {f"best/{name}": float(finished[name]) for name in BEST if name in finished}
+    earlier = _list_curve_files(folder) if keep_pictures else _list_files(folder)
+    finished = events[-1] if isinstance(events[-1], TrialFinished) else None
+    best = {}
+    if finished:
+        metrics = finished.model_dump(include=set(BEST_METRICS))
+        best = {f"best/{name}": float(metrics[name]) for name in BEST_METRICS}
     # with the default queue of 10, every event waits for the thread that writes
     with SummaryWriter(str(folder), max_queue=1000) as writer:
         # add_hparams would write a run of its own
-        for summary in hparams(dict(parameters), dict(best)):  # type: ignore[no-untyped-call]
+        for summary in hparams(dict(hyperparameters), dict(best)):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary, 0)
-        for event in events:
-            if event["event"] == "epoch":
-                _add_epoch(writer, event)
-        for tag, value in best.items():
-            writer.add_scalar(tag, value, finished["best_epoch"], finished["time"])
+        for epoch in events_of_type(events, EpochFinished):
+            _add_epoch(writer, epoch)
+        if finished:
+            for tag, value in best.items():
+                writer.add_scalar(tag, value, finished.best_epoch, finished.time)
     for path in earlier:
         path.unlink()
 
 
 def has_curves(folder: Path) -> bool:
     """Return whether a TensorBoard run has a file of curves."""
-    return bool(_curve_files(folder))
+    return bool(_list_curve_files(folder))
 
 
-def _curve_files(folder: Path) -> list[Path]:
-    """Return the event files in a folder, those of pictures excepted."""
-    return [path for path in folder.glob("*") if path.is_file() and path.suffix != PICTURES]
+def _list_files(folder: Path) -> list[Path]:
+    """Return the files in a folder, which may be missing."""
+    return [path for path in folder.glob("*") if path.is_file()]
 
 
-def _add_epoch(writer: "SummaryWriter", event: Event) -> None:
-    """Add the figures of one epoch and the histograms of its weights."""
-    epoch, time = event["epoch"], event["time"]
-    for layer, histogram in event.get("weights", {}).items():
-        _add_histogram(writer, f"weights/{layer}", histogram, epoch, time)
-    for tag, name in SCALARS.items():
-        if name in event:
-            writer.add_scalar(tag, event[name], epoch, time)
+def _list_curve_files(folder: Path) -> list[Path]:
+    """Return the event files in a folder except those of pictures."""
+    return [path for path in _list_files(folder) if path.suffix != PICTURES]
+
+
+def _add_epoch(writer: "SummaryWriter", epoch: EpochFinished) -> None:
+    """Add the metrics of one epoch and the histograms of its weights."""
+    for layer, histogram in (epoch.weight_histograms or {}).items():
+        _add_histogram(writer, f"weights/{layer}", histogram, epoch)
+    scalars = {
+        "train/loss": epoch.train_loss,
+        "train/accuracy": epoch.train_accuracy,
+        "val/loss": epoch.val_loss,
+        "val/accuracy": epoch.val_accuracy,
+        "lr": epoch.current_lr,
+        "gradient_norm": epoch.gradient_norm,
+    }
+    for tag, value in scalars.items():
+        if value is not None:
+            writer.add_scalar(tag, value, epoch.epoch, epoch.time)
 
 
 def _add_histogram(
-    writer: "SummaryWriter", tag: str, histogram: Mapping[str, Any], epoch: int, time: float
+    writer: "SummaryWriter", tag: str, histogram: Histogram, epoch: EpochFinished
 ) -> None:
     """Add one histogram; the buckets between `low` and `high` have equal widths."""
-    low, high, counts = histogram["low"], histogram["high"], histogram["counts"]
+    low, high, counts = histogram.low, histogram.high, histogram.counts
     width = (high - low if high > low else 1.0) / len(counts)
     writer.add_histogram_raw(
         tag,
         min=low,
         max=high,
         num=sum(counts),
-        sum=histogram["total"],
-        sum_squares=histogram["squares"],
+        sum=histogram.sum,
+        sum_squares=histogram.sum_of_squares,
         bucket_limits=[low + width * number for number in range(1, len(counts) + 1)],
         bucket_counts=counts,
-        global_step=epoch,
-        walltime=time,
+        global_step=epoch.epoch,
+        walltime=epoch.time,
     )
 
 
 def write_pictures(
     folder: Path,
-    pictures: Mapping[str, NDArray[np.float32]],
+    pictures: Mapping[str, Float32Array],
     network: "nn.Module",
     example: "Tensor",
 ) -> str | None:
-    """Add pictures, and the graph of a network, to the run of a trial that has ended.
+    """Add pictures and the graph of a network to the TensorBoard run of a finished trial.
 
     Args:
-        folder: of the run.
-        pictures: by tag, each several images, (n, H, W, 3) from 0 to 1.
-        network: whose graph is drawn.
-        example: what it takes.
+        folder: Directory of the TensorBoard run.
+        pictures: Images by tag, (n, H, W, 3) from 0 to 1.
+        network: The network whose graph is written.
+        example: Its input.
 
     Returns:
-        Why the graph could not be drawn; None where it was.
+        The reason why the graph could not be traced, or None.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -152,9 +170,14 @@ def write_pictures(
         for tag, images in pictures.items():
             writer.add_images(tag, images, dataformats="NHWC")
         try:
-            # tracing prints faults; inside calm(), no other thread changes the warning filters
-            with TRACING, redirect_stdout(io.StringIO()), calm(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of tracing: a size that is no number any more
+            # tracing prints errors; the third context keeps other threads from changing filters
+            with (
+                TRACING_LOCK,
+                redirect_stdout(io.StringIO()),
+                filter_pillow_warnings(),
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore")  # of tracing: sizes become constants
                 writer.add_graph(network, example)
         except RuntimeError as error:
             return " ".join(str(error).split())

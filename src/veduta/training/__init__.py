@@ -1,1 +1,1 @@
-"""Training: what it works on, one step, the loop over epochs, and when to stop."""
+"""Training: examples, loss, a single step, the loop over epochs, and folds."""

@@ -3,11 +3,10 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from veduta.config.settings import Settings
@@ -15,41 +14,50 @@ from veduta.networks.heads import HeadNetwork
 from veduta.optim.averaging import create_weight_average
 from veduta.optim.optimizers import build_optimizer, set_learning_rate
 from veduta.optim.schedules import build_schedule
-from veduta.runtime.streams import order, stream
-from veduta.training.loss import technique_of
-from veduta.training.state import Examples
+from veduta.runtime.streams import derive_key, shuffle
+from veduta.training.examples import Examples
+from veduta.training.loss import build_step_options
 from veduta.training.step import (
-    dropout_noise,
-    evaluation_batch,
-    failed_epoch,
-    logits_of,
-    loss_and_accuracy,
+    compute_logits,
+    compute_loss_and_accuracy,
+    create_dropout_noise,
+    create_epoch_error,
+    get_evaluation_batch_size,
     train_step,
 )
+from veduta.types import IndexArray
 
 BUCKETS = 20
+MAX_MEASURED_IMAGES = 1000
+"""Number of training images that training accuracy is measured on, if stages are trained."""
+
+StepListener = Callable[[int], None]
+"""Called with the number of images of each training step, and with 0 for each evaluation step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Numbers in buckets of equal width from `low` to `high`.
+    """Histogram with buckets of equal width from `low` to `high`.
 
     Attributes:
-        counts: of each bucket.
-        total, squares: the sum of the numbers, and of their squares.
+        low: smallest number.
+        high: largest number.
+        counts: number of values in each bucket.
+        sum: sum of the numbers.
+        sum_of_squares: sum of their squares.
     """
 
     low: float
     high: float
     counts: list[int]
-    total: float
-    squares: float
+    sum: float
+    sum_of_squares: float
 
     @classmethod
-    def of(cls, numbers: torch.Tensor) -> "Histogram":
-        """The histogram of a tensor.
+    def from_tensor(cls, numbers: torch.Tensor) -> "Histogram":
+        """Compute the histogram of a tensor.
 
-        >>> Histogram.of(torch.tensor([0.0, 1.0, 1.0])).counts[-1]
+        >>> Histogram.from_tensor(torch.tensor([0.0, 1.0, 1.0])).counts[-1]
         2
         """
         exact = numbers.detach().double().flatten()
@@ -59,29 +67,31 @@ class Histogram:
         return cls(low, high, counts.long().tolist(), total, squares)
 
 
-def histograms(network: nn.Module) -> dict[str, dict[str, Any]]:
-    """The histogram of every matrix and kernel of a network, as plain values by its name."""
-    found = ((n, p) for n, p in network.named_parameters() if p.dim() > 1)
-    return {name: as_plain(Histogram.of(parameter)) for name, parameter in found}
-
-
-def as_plain(histogram: Histogram) -> dict[str, Any]:
-    """As the journal keeps it."""
-    return {name: getattr(histogram, name) for name in Histogram.__slots__}
-
-
-MEASURED = 1000
-"""Training images whose accuracy is measured, where that takes a pass through a network."""
-
-Pulse = Callable[[int], None]
-"""Told after every step how many images it was made on; 0 for a step that learns nothing."""
+def compute_histograms(network: nn.Module) -> dict[str, Histogram]:
+    """Compute the histograms of all matrices and kernels of a network, by parameter name."""
+    return {
+        name: Histogram.from_tensor(parameter)
+        for name, parameter in network.named_parameters()
+        if parameter.dim() > 1
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch came to: measured after it, in evaluation mode, on plain images.
+    """Results of one epoch, measured after it in evaluation mode on plain images.
 
-    Training figures are those of all images, or of `MEASURED` of them where stages train.
+    Attributes:
+        number: number of the epoch, from 1.
+        train_loss: loss on the training images, in nats; on `MAX_MEASURED_IMAGES` of them if stages
+            are trained.
+        train_accuracy: accuracy on the same images.
+        val_loss: loss on the validation images, in nats.
+        val_accuracy: accuracy on the validation images.
+        current_lr: learning rate of the last step.
+        seconds: duration of the training steps.
+        val_logits: (validation images, classes) float32.
+        gradient_norm: mean over the steps; None in the fused executor.
+        weights: histograms of the weights by parameter name; None if only the head is trained.
     """
 
     number: int
@@ -89,17 +99,19 @@ class Epoch:
     train_accuracy: float
     val_loss: float
     val_accuracy: float
-    lr_now: float
+    current_lr: float
     seconds: float
-    val_logits: Tensor  # (validation images, classes) float32
-    gradient_norm: float | None = None  # mean over the steps; the fused executor has none
-    weights: Mapping[str, Any] | None = None  # their histograms, where more than a head trains
+    val_logits: Tensor
+    gradient_norm: float | None = None
+    weights: Mapping[str, Histogram] | None = None
 
 
-def batches(count: int, batch_size: int) -> list[slice]:
-    """Slices of `batch_size` that cover `count` images; a last image alone joins the batch before.
+def split_into_batches(count: int, batch_size: int) -> list[slice]:
+    """Return slices of `batch_size` that cover `count` images.
 
-    >>> batches(7, 3)
+    A single image at the end joins the previous batch.
+
+    >>> split_into_batches(7, 3)
     [slice(0, 3, None), slice(3, 7, None)]
     """
     starts = list(range(0, count, batch_size))
@@ -108,45 +120,55 @@ def batches(count: int, batch_size: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]
 
 
-def shuffled(train: Examples, seed: int, epoch: int) -> NDArray[np.intp]:
-    """The order of an epoch (report, section 4.6): a pure function of seed, epoch and content."""
-    return order(stream(seed, "order", epoch), train.keys)
+def shuffle_examples(train: Examples, seed: int, epoch: int) -> IndexArray:
+    """Return the order of an epoch (report, section 4.6), a function of seed, epoch and content."""
+    return shuffle(derive_key(seed, "order", epoch), train.keys)
 
 
-def sample_of(train: Examples, seed: int) -> Examples:
-    """The training images that are measured: all, or a fixed draw where they are maps or pixels."""
-    if len(train.shape) == 1 or len(train) <= MEASURED:
+def select_measured_examples(train: Examples, seed: int) -> Examples:
+    """Select the training images that are measured: all, or a fixed sample of maps or pixels."""
+    if len(train.shape) == 1 or len(train) <= MAX_MEASURED_IMAGES:
         return train
-    return train.among(np.sort(order(stream(seed, "measured"), train.keys)[:MEASURED]))
+    order = shuffle(derive_key(seed, "measured"), train.keys)
+    return train.select(np.sort(order[:MAX_MEASURED_IMAGES]))
 
 
 @dataclass(slots=True)
-class Clock:
-    """Seconds of the epoch under way, those before a resume included."""
+class EpochClock:
+    """Measures the duration of an epoch, including its steps before a resume.
 
-    before: float = 0.0
+    Attributes:
+        previous_seconds: seconds before the resume.
+        started: time at which the clock was started; None if it does not run.
+    """
+
+    previous_seconds: float = 0.0
     started: float | None = None
 
     def start(self) -> None:
-        """Go on counting, where it does not count yet."""
+        """Start the clock unless it runs."""
         self.started = self.started or time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """So far."""
-        return self.before + (time.perf_counter() - self.started if self.started else 0.0)
+        """Duration of the epoch so far."""
+        elapsed = time.perf_counter() - self.started if self.started else 0.0
+        return self.previous_seconds + elapsed
 
 
 class Training:
-    """A network on its way: all that its steps change, and where it stands.
+    """The state of a training: everything that its steps change.
 
     Attributes:
-        network: it, in training.
-        average: the moving average of its weights, where one is kept.
-        optimizer: over its parameters.
-        epoch, step: the epoch under way, from 1, and how many of its steps are made.
-        lengths: sum over these steps of the gradient's length.
-        clock: how long they took.
+        network: the network that is trained.
+        train: training examples.
+        settings: settings of the trial.
+        average: moving average of the weights; None without one.
+        optimizer: optimizer of the parameters of the network.
+        epoch: number of the current epoch, from 1.
+        step: number of steps of the current epoch that are done.
+        gradient_norm_sum: sum of the gradient norms of these steps.
+        clock: measures the duration of these steps.
     """
 
     def __init__(
@@ -158,106 +180,119 @@ class Training:
         autocast: torch.dtype | None = None,
     ) -> None:
         self.network, self.train, self.settings = network, train, settings
-        self.optimizer = build_optimizer(network.groups(settings.backbone_lr_scale), settings)
-        self.average = create_weight_average(network, settings.ema) if settings.ema else None
-        self.epoch, self.step, self.lengths = 1, 0, 0.0
-        self.clock = Clock()
-        self._batches = batches(len(train), settings.batch_size)
+        groups = network.group_parameters(settings.backbone_lr_scale)
+        self.optimizer = build_optimizer(groups, settings)
+        self.average = (
+            create_weight_average(network, settings.ema) if settings.averages_weights else None
+        )
+        self.epoch, self.step, self.gradient_norm_sum = 1, 0, 0.0
+        self.clock = EpochClock()
+        self._batches = split_into_batches(len(train), settings.batch_size)
         self._schedule = build_schedule(settings, len(self._batches))
-        self._technique = technique_of(
+        self._options = build_step_options(
             settings, train.labels, classes=network.head.classes, autocast=autocast
         )
 
     @property
-    def measured(self) -> HeadNetwork:
-        """What is measured and kept: the average, where there is one."""
-        found = self.average.module if self.average else self.network
-        assert isinstance(found, HeadNetwork), "an average is of the network's kind"  # noqa: S101
-        return found
+    def evaluated_network(self) -> HeadNetwork:
+        """The network that is evaluated and saved: the average if there is one."""
+        if self.average is None:
+            return self.network
+        return cast("HeadNetwork", self.average.module)
 
     @property
-    def mean_length(self) -> float:
-        """Of the gradient, over the steps of the epoch so far."""
-        return self.lengths / max(self.step, 1)
+    def mean_gradient_norm(self) -> float:
+        """Mean gradient norm of the steps of the current epoch."""
+        return self.gradient_norm_sum / max(self.step, 1)
 
-    def finish_epoch(self, pulse: Pulse = lambda _: None) -> float:
-        """Make what is left of the steps of the epoch under way; the rate of the last one.
+    def finish_epoch(self, on_step: StepListener = lambda _: None) -> float:
+        """Run the remaining steps of the current epoch.
+
+        Args:
+            on_step: called after each step with the number of its images.
+
+        Returns:
+            The learning rate of the last step.
 
         Raises:
-            NotFiniteError: the loss of a step, or its gradient, is not a finite number.
+            NotFiniteError: the loss of a step or its gradient norm is not finite.
         """
-        settings, number = self.settings, self.epoch
+        settings, epoch = self.settings, self.epoch
         self.clock.start()
-        self.network.open(number > settings.freeze_epochs)
+        self.network.set_tail_trainable(epoch > settings.freeze_epochs)
         self.network.train()
-        indices, see = shuffled(self.train, settings.seed, number), self.train.seen_in(number)
-        first = (number - 1) * len(self._batches)
+        order = shuffle_examples(self.train, settings.seed, epoch)
+        get_batch = self.train.get_batch_source(epoch)
+        previous_steps = (epoch - 1) * len(self._batches)
         while self.step < len(self._batches):
-            chosen = indices[self._batches[self.step]]
-            set_learning_rate(self.optimizer, settings.lr * self._schedule(first + self.step))
-            noise = dropout_noise(settings.seed, number, self.train.keys[chosen])
-            made = train_step(
+            indices = order[self._batches[self.step]]
+            factor = self._schedule(previous_steps + self.step)
+            set_learning_rate(self.optimizer, settings.lr * factor)
+            noise = create_dropout_noise(settings.seed, epoch, self.train.keys[indices])
+            step = train_step(
                 self.network,
                 self.optimizer,
-                see(chosen),
+                get_batch(indices),
                 noise=noise if settings.dropout else None,
-                technique=self._technique,
+                options=self._options,
             )
             if self.average:
                 self.average.update_parameters(self.network)
             self.step += 1
-            self.lengths += made.gradient_norm
-            pulse(len(chosen))
-        return settings.lr * self._schedule(first + self.step - 1)
+            self.gradient_norm_sum += step.gradient_norm
+            on_step(len(indices))
+        return settings.lr * self._schedule(previous_steps + self.step - 1)
 
-    def next_epoch(self) -> None:
-        """Stand at the start of the next epoch."""
-        self.epoch, self.step, self.lengths = self.epoch + 1, 0, 0.0
-        self.clock = Clock()
+    def start_next_epoch(self) -> None:
+        """Move to the start of the next epoch."""
+        self.epoch, self.step, self.gradient_norm_sum = self.epoch + 1, 0, 0.0
+        self.clock = EpochClock()
 
 
-def fit(training: Training, validation: Examples, pulse: Pulse = lambda _: None) -> Iterator[Epoch]:
-    """Train on, one yielded `Epoch` after another, up to the last of the settings.
+def fit(
+    training: Training, validation: Examples, on_step: StepListener = lambda _: None
+) -> Iterator[Epoch]:
+    """Continue a training up to the last epoch of its settings, and yield each epoch.
 
-    When an epoch is yielded the training stands at the start of the next one.
+    When an epoch is yielded, the training is at the start of the next one.
 
     Args:
-        training: where it stands; it goes on from there.
-        validation: what its epochs are measured on.
-        pulse: told of every step.
+        training: state of the training.
+        validation: examples that each epoch is evaluated on.
+        on_step: called after each step.
 
     Raises:
-        NotFiniteError: a loss is not a finite number.
+        NotFiniteError: a loss is not finite.
     """
     settings = training.settings
-    sample = sample_of(training.train, settings.seed)
+    measured = select_measured_examples(training.train, settings.seed)
     while training.epoch <= settings.epochs:
-        lr_now = training.finish_epoch(pulse)
-        network, number = training.measured, training.epoch
-        train_logits = logits_of(network, _told(sample, pulse))
-        train_loss, train_accuracy = loss_and_accuracy(train_logits, sample.labels)
-        logits = logits_of(network, _told(validation, pulse))
-        val_loss, val_accuracy = loss_and_accuracy(logits, validation.labels)
+        current_lr = training.finish_epoch(on_step)
+        network, number = training.evaluated_network, training.epoch
+        train_logits = compute_logits(network, _iterate_batches(measured, on_step))
+        train_loss, train_accuracy = compute_loss_and_accuracy(train_logits, measured.labels)
+        val_logits = compute_logits(network, _iterate_batches(validation, on_step))
+        val_loss, val_accuracy = compute_loss_and_accuracy(val_logits, validation.labels)
         if not np.isfinite(train_loss + val_loss):
-            raise failed_epoch(number, train_loss, val_loss)
+            raise create_epoch_error(number, train_loss, val_loss)
         epoch = Epoch(
             number,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             val_loss=val_loss,
             val_accuracy=val_accuracy,
-            lr_now=lr_now,
+            current_lr=current_lr,
             seconds=training.clock.seconds,
-            val_logits=logits,
-            gradient_norm=training.mean_length,
-            weights=histograms(network) if len(sample.shape) > 1 else None,
+            val_logits=val_logits,
+            gradient_norm=training.mean_gradient_norm,
+            weights=compute_histograms(network) if len(measured.shape) > 1 else None,
         )
-        training.next_epoch()
+        training.start_next_epoch()
         yield epoch
 
 
-def _told(examples: Examples, pulse: Pulse) -> Iterator[Tensor]:
-    """The parts that are measured one by one; `pulse` is told before each."""
-    for part in examples.parts(evaluation_batch(examples.shape)):
-        pulse(0)
+def _iterate_batches(examples: Examples, on_step: StepListener) -> Iterator[Tensor]:
+    """Yield the features of the evaluation batches, and call `on_step` with 0 before each."""
+    for part in examples.iterate_parts(get_evaluation_batch_size(examples.shape)):
+        on_step(0)
         yield part

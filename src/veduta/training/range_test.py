@@ -1,8 +1,11 @@
-"""The learning-rate range test: a short training at rates from far too low to far too high.
+"""The learning-rate range test: a short training with a learning rate that increases exponentially.
 
-The loss falls once the rate is high enough to learn, fastest where steps are long and still safe,
-and climbs once they are too long. Source: Smith, "Cyclical learning rates for training neural
-networks", 2015 (arXiv 1506.01186); the smoothing is fastai's.
+The loss falls when the learning rate is large enough, fastest near a good value, and rises when it
+is too large. Source: Smith, "Cyclical learning rates for training neural networks", 2015
+(arXiv 1506.01186); the smoothing is that of fastai.
+
+This is own code because existing implementations (torch-lr-finder, fastai) bring their own training
+loop, and the test must use the steps, batches and random streams of `training.loop`.
 """
 
 import math
@@ -16,20 +19,28 @@ import numpy as np
 from veduta.config.settings import Settings
 from veduta.networks.heads import HeadNetwork, Noise
 from veduta.optim.optimizers import build_optimizer, set_learning_rate
-from veduta.training.loop import batches, shuffled
-from veduta.training.loss import Batch, technique_of
-from veduta.training.state import Examples
-from veduta.training.step import NotFiniteError, dropout_noise, train_step
+from veduta.runs.summary import SuggestedRates
+from veduta.training.examples import Examples
+from veduta.training.loop import shuffle_examples, split_into_batches
+from veduta.training.loss import Batch, build_step_options
+from veduta.training.step import NotFiniteError, create_dropout_noise, train_step
 
 LOW, HIGH, STEPS = 1e-7, 10.0, 100
-MEMORY = 0.9  # of the smoothed loss, a step
-SETTLED = 10  # steps after which the mean has forgotten how it started
-DIVERGED = 4.0  # times the best smoothed loss: no higher rate will do
+SMOOTHING = 0.9  # decay of the moving average of the loss
+SETTLED_STEPS = 10  # steps until the moving average no longer depends on its start
+DIVERGENCE_FACTOR = 4.0  # the test ends when the smoothed loss exceeds its minimum by this factor
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """One step of the test: its number from 1, its rate, the loss before it, and that smoothed."""
+class RangeStep:
+    """One step of the test.
+
+    Attributes:
+        step: number of the step, from 1.
+        lr: learning rate.
+        loss: loss before the update, in nats.
+        smoothed: moving average of the loss.
+    """
 
     step: int
     lr: float
@@ -37,15 +48,7 @@ class Rate:
     smoothed: float
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """Learning rates to try: where the loss fell fastest, and a tenth of where it was lowest."""
-
-    steepest: float
-    tenth: float
-
-
-def range_test(
+def run_range_test(
     network: HeadNetwork,
     examples: Examples,
     settings: Settings,
@@ -53,62 +56,69 @@ def range_test(
     low: float = LOW,
     high: float = HIGH,
     steps: int = STEPS,
-) -> Iterator[Rate]:
-    """Train `network` in place, at rates from `low` to `high` in equal ratios, until it diverges.
+) -> Iterator[RangeStep]:
+    """Train `network` in place with learning rates that form a geometric sequence.
 
-    It ends early once the smoothed loss exceeds 4 times its lowest value, or is not finite.
+    The test ends early if the smoothed loss exceeds 4 times its minimum or is not finite.
 
     Args:
-        network: of a trial; of no use afterwards.
-        examples: training images; in the order of the training proper, over again where they are
-            few.
-        settings: of the trial; schedule and learning rate are left aside.
-        low: the first rate.
-        high: the last rate.
-        steps: how many rates.
+        network: network of a trial, which is not usable afterwards.
+        examples: training examples; their order is that of a training, epoch after epoch.
+        settings: settings of the trial; schedule and learning rate are ignored.
+        low: first learning rate.
+        high: last learning rate.
+        steps: number of steps.
     """
-    optimizer = build_optimizer(network.groups(settings.backbone_lr_scale), settings)
-    technique = technique_of(settings, examples.labels, classes=network.head.classes)
-    mean, best = 0.0, math.inf
+    optimizer = build_optimizer(network.group_parameters(settings.backbone_lr_scale), settings)
+    options = build_step_options(settings, examples.labels, classes=network.head.classes)
+    mean, minimum = 0.0, math.inf
     network.train()
     rates = np.geomspace(low, high, steps).tolist()
-    shown = islice(_batches(examples, settings), steps)
+    batches = islice(_iterate_batches(examples, settings), steps)
     with suppress(NotFiniteError):
-        for step, (lr, (batch, noise)) in enumerate(zip(rates, shown, strict=True), start=1):
+        for number, (lr, (batch, noise)) in enumerate(zip(rates, batches, strict=True), start=1):
             set_learning_rate(optimizer, lr)
-            made = train_step(network, optimizer, batch, noise=noise, technique=technique)
-            mean = MEMORY * mean + (1 - MEMORY) * made.loss
-            smoothed = mean / (1 - MEMORY**step)
-            best = min(best, smoothed)
-            yield Rate(step, lr, made.loss, smoothed)
-            if smoothed > DIVERGED * best:
+            step = train_step(network, optimizer, batch, noise=noise, options=options)
+            mean = SMOOTHING * mean + (1 - SMOOTHING) * step.loss
+            smoothed = mean / (1 - SMOOTHING**number)
+            minimum = min(minimum, smoothed)
+            yield RangeStep(number, lr, step.loss, smoothed)
+            if smoothed > DIVERGENCE_FACTOR * minimum:
                 return
 
 
-def _batches(examples: Examples, settings: Settings) -> Iterator[tuple[Batch, Noise | None]]:
-    """What each step learns from, epoch after epoch, for ever."""
+def _iterate_batches(
+    examples: Examples, settings: Settings
+) -> Iterator[tuple[Batch, Noise | None]]:
+    """Yield the batch and the dropout noise of each step, epoch after epoch, without end."""
     for epoch in count(1):
-        order, see = shuffled(examples, settings.seed, epoch), examples.seen_in(epoch)
-        for part in batches(len(examples), settings.batch_size):
-            chosen = order[part]
-            noise = dropout_noise(settings.seed, epoch, examples.keys[chosen])
-            yield see(chosen), noise if settings.dropout else None
+        order = shuffle_examples(examples, settings.seed, epoch)
+        get_batch = examples.get_batch_source(epoch)
+        for part in split_into_batches(len(examples), settings.batch_size):
+            indices = order[part]
+            noise = create_dropout_noise(settings.seed, epoch, examples.keys[indices])
+            yield get_batch(indices), noise if settings.dropout else None
 
 
-def suggestion(rates: Sequence[Rate]) -> Suggestion | None:
-    """What a test suggests; None where the loss did not fall, or by no more than it scatters.
+def suggest_learning_rates(steps: Sequence[RangeStep]) -> SuggestedRates | None:
+    """Suggest learning rates from the steps of a range test.
 
-    The first steps are left out: the mean has not settled. The slope is that of the smoothed loss
-    against ln lr, by central differences, up to the minimum; the scatter is the standard deviation
-    of the losses of the first steps.
+    The first steps are ignored because the moving average has not settled. The slope is that of the
+    smoothed loss against ln lr, by central differences, up to the minimum. The noise is the
+    standard deviation of the losses of the first steps.
+
+    Returns:
+        The suggestion; None if the loss did not decrease by more than the noise.
     """
-    if len(rates) < SETTLED + 3:
+    if len(steps) < SETTLED_STEPS + 3:
         return None
-    scatter = np.std([rate.loss for rate in rates[:SETTLED]])
-    smoothed = np.array([rate.smoothed for rate in rates[SETTLED:]])
-    lr = np.array([rate.lr for rate in rates[SETTLED:]])
+    noise = np.std([step.loss for step in steps[:SETTLED_STEPS]])
+    smoothed = np.array([step.smoothed for step in steps[SETTLED_STEPS:]])
+    lr = np.array([step.lr for step in steps[SETTLED_STEPS:]])
     lowest = int(smoothed.argmin())
-    if smoothed[0] - smoothed[lowest] <= scatter:
+    if smoothed[0] - smoothed[lowest] <= noise:
         return None
     slopes = np.gradient(smoothed, np.log(lr))[: lowest + 1]
-    return Suggestion(float(lr[slopes.argmin()]), float(lr[lowest] / 10))
+    return SuggestedRates(
+        steepest=float(lr[slopes.argmin()]), tenth_of_minimum=float(lr[lowest] / 10)
+    )

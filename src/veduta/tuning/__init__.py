@@ -1,1 +1,1 @@
-"""The package tuning."""
+"""Hyperparameter search: trials, their executors, and the study that trains them."""

@@ -1,8 +1,8 @@
-r"""Successive halving: all trials a little, the best of them longer, the best of these to the end.
+r"""Successive halving: all trials train for a few epochs, the best of them for more, and so on.
 
-The report's own advice (section 5): short trials first, then the chosen one trained longer. A trial
-is the same at whatever rung it is looked at: its schedule spans all of its epochs, and it goes on
-from where it paused, so one that is promoted equals one that was never paused.
+The report gives the same advice (section 5): short trials first, then the best one trained longer.
+The schedule of a trial spans all of its epochs, and a promoted trial continues from where it
+paused, so it equals a trial that was never paused.
 
 Source: K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter
 optimization", 2016 (arXiv 1502.07943).
@@ -15,57 +15,66 @@ from veduta.tuning.trials.space import Trial
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """One round.
+class HalvingRound:
+    """One round of successive halving.
 
     Attributes:
-        number: from 0.
-        share: the epochs of a trial are divided by this, rounded down; 1 in the last round.
-        keep: of so many trials one goes on to the next round; None after the last.
+        number: number of the round, from 0.
+        divisor: a trial trains up to its number of epochs divided by this, rounded down.
+        reduction_factor: one of this number of trials is promoted to the next round; None in the
+            last round.
     """
 
     number: int
-    share: int = 1
-    keep: int | None = None
+    divisor: int = 1
+    reduction_factor: int | None = None
 
-    def epochs(self, trial: Trial) -> int:
-        """How many epochs a trial has by the end of the round."""
-        return trial.settings.epochs // self.share
+    def find_last_epoch(self, trial: Trial) -> int:
+        """Return the epoch after which a trial ends the round."""
+        return trial.settings.epochs // self.divisor
 
-    def promoted(self, count: int) -> int:
-        """How many of `count` trials go on; one at least.
+    def count_promoted(self, candidates: int) -> int:
+        """Return how many of `candidates` trials are promoted, rounded up.
 
-        >>> Rung(0, share=9, keep=3).promoted(10)
+        >>> HalvingRound(0, divisor=9, reduction_factor=3).count_promoted(10)
         4
         """
-        return count if self.keep is None else -(-count // self.keep)
+        if self.reduction_factor is None:
+            return candidates
+        return -(-candidates // self.reduction_factor)
 
 
-def rungs(trials: Sequence[Trial], factor: int | None) -> list[Rung]:
-    """The rounds of a search: as many as trials and epochs allow, one without halving.
+def plan_halving_rounds(
+    trials: Sequence[Trial], reduction_factor: int | None
+) -> list[HalvingRound]:
+    """Return the rounds of a search; a single one without halving.
 
-    Of n trials of E epochs, round k of s has E / factor^(s - k) epochs; s is the largest number
-    with factor^s <= n and factor^s <= E.
+    With n trials of E epochs and reduction factor f, round k of s ends after E / f^(s - k) epochs,
+    where s is the largest number with f^s <= n and f^s <= E.
 
     Args:
-        trials: of the search.
-        factor: of so many trials one goes on, to so many times the epochs; None: all go on.
+        trials: all trials of the search.
+        reduction_factor: reduction factor of successive halving; None disables halving.
     """
-    if factor is None:
-        return [Rung(0)]
-    least = min(len(trials), *(trial.settings.epochs for trial in trials))
-    count = 0
-    while factor ** (count + 1) <= least:
-        count += 1
-    steps = [Rung(k, share=factor ** (count - k), keep=factor) for k in range(count)]
-    return [*steps, Rung(count)]
+    if reduction_factor is None:
+        return [HalvingRound(0)]
+    limit = min(len(trials), *(trial.settings.epochs for trial in trials))
+    last = 0
+    while reduction_factor ** (last + 1) <= limit:
+        last += 1
+    rounds = [
+        HalvingRound(number, reduction_factor ** (last - number), reduction_factor)
+        for number in range(last)
+    ]
+    return [*rounds, HalvingRound(last)]
 
 
-def most_epochs(trials: Sequence[Trial], factor: int | None) -> int:
-    """How many epochs a search trains at most, over all its trials."""
-    total, alive, before = 0, len(trials), {trial.id: 0 for trial in trials}
-    for rung in rungs(trials, factor):
-        upto = {trial.id: rung.epochs(trial) for trial in trials}
-        total += sum(sorted((upto[name] - n for name, n in before.items()), reverse=True)[:alive])
-        alive, before = rung.promoted(alive), upto
+def count_max_epochs(trials: Sequence[Trial], reduction_factor: int | None) -> int:
+    """Return the maximum number of epochs that a search trains, summed over all its trials."""
+    total, count, trained = 0, len(trials), {trial.id: 0 for trial in trials}
+    for halving_round in plan_halving_rounds(trials, reduction_factor):
+        last_epochs = {trial.id: halving_round.find_last_epoch(trial) for trial in trials}
+        new_epochs = [last_epochs[trial] - epochs for trial, epochs in trained.items()]
+        total += sum(sorted(new_epochs, reverse=True)[:count])
+        count, trained = halving_round.count_promoted(count), last_epochs
     return total

@@ -1,4 +1,4 @@
-"""Memory that trials need while they train, and how many tiles fit side by side."""
+"""Estimates of the memory that trials need while they train, and how many tiles may run at once."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,91 +9,94 @@ from rich.filesize import decimal
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from veduta.networks.backbones import headless, preprocessing_of
+from veduta.config.network_specs import Head
+from veduta.networks.backbones import build_headless_network, build_preprocessing
 from veduta.networks.catalogue.model import Model
-from veduta.networks.catalogue.registry import model_of
-from veduta.networks.freezing import Stages, frozen_stages
-from veduta.networks.heads import Head, head_of
+from veduta.networks.catalogue.registry import resolve_model
+from veduta.networks.freezing import Stages
+from veduta.networks.heads import describe_head
 from veduta.optim.rules import RULES
+from veduta.runs.events import MemoryPlanned
 from veduta.runs.journal import Journal
-from veduta.runtime.environment import processors
-from veduta.runtime.memory import anonymous_memory, free_memory
+from veduta.runtime.environment import count_cores
+from veduta.runtime.memory import measure_anonymous_memory, measure_free_memory
 from veduta.tracking.console import Console
 from veduta.training.folds import Fold
-from veduta.training.step import EVALUATION_BATCH, EVALUATION_MAPS
-from veduta.tuning.trials.groups import Tile, groups, tiles
+from veduta.training.step import EVALUATION_BATCH_SIZE, EVALUATION_BATCH_SIZE_OF_MAPS
+from veduta.tuning.trials.groups import Tile, group_trials, plan_tiles
 from veduta.tuning.trials.space import Trial
 
-GRADIENTS = 3  # maps as large as the largest that the backward pass has at a time
+UNITS = {"MB": 10**6, "GB": 10**9}
+FLOAT32_BYTES, FLOAT64_BYTES = 4, 8
+HEAP_FACTOR = 1.2  # bytes taken from the system per byte in use, because of fragmentation
+BACKWARD_MAPS = 3  # feature maps of the largest size that the backward pass holds at a time
+CHECKPOINT_COPIES = 2  # copies of all tensors while a checkpoint is written
+HIDDEN_TENSORS = 3  # of the widest hidden layer, held at a time in evaluation
+LOGIT_TENSORS = 4  # held at a time in training and evaluation
 
 
 @dataclass(frozen=True, slots=True)
-class TailCost:
-    """Numbers in memory for the stages behind the cut.
+class TailSize:
+    """Size of the backbone stages that train, in numbers.
 
     Attributes:
-        numbers: weights, and statistics of batch norm.
-        kept: of a training image: what goes in, and what every layer gives, for the backward pass.
-        widest: the most that one layer gives of an image.
+        weights: weights, and statistics of batch normalization.
+        activations: per training image, the input and the output of every layer, which the backward
+            pass needs.
+        largest_activation: the largest output of a layer per image.
     """
 
-    numbers: int
-    kept: int
-    widest: int
+    weights: int
+    activations: int
+    largest_activation: int
 
-    def passing(self, batch: int) -> int:
-        """Bytes of activations: of a training step or of a part in evaluation, the larger."""
-        step = batch * (self.kept + GRADIENTS * self.widest)
-        return NUMBER * max(step, EVALUATION_MAPS * GRADIENTS * self.widest)
+    def estimate_activation_bytes(self, batch_size: int) -> int:
+        """Return the bytes of activations in a training step or in evaluation, the larger."""
+        backward = BACKWARD_MAPS * self.largest_activation
+        training = batch_size * (self.activations + backward)
+        return FLOAT32_BYTES * max(training, EVALUATION_BATCH_SIZE_OF_MAPS * backward)
 
 
 @cache
-def tail_cost(model: Model, image_size: int | None, frozen: int) -> TailCost:
-    """The cost of the stages of `model` behind the first `frozen`; of all of it behind 0.
+def measure_tail(model: Model, image_size: int | None, frozen_stages: int) -> TailSize:
+    """Return the size of the stages of `model` behind the first `frozen_stages`.
 
     Args:
-        model: its registry entry.
-        image_size: pixels a side; None for that of the model.
-        frozen: how many stages do not train.
+        model: entry of the model catalogue.
+        image_size: image size in pixels; None for that of the model.
+        frozen_stages: number of stages that do not train; 0 where all train.
     """
-    network = tail = headless(model)
-    size = preprocessing_of(model, image_size).image_size
+    network = tail = build_headless_network(model)
+    size = build_preprocessing(model, image_size).image_size
     maps = torch.empty((1, 3, size, size), device="meta")
-    if frozen:
-        maps = _on_meta(Stages(network, model.stages[:frozen]), maps)
-        tail = Stages(network, model.stages[frozen:])
-    given = [0]
+    if frozen_stages:
+        maps = _run_on_meta(Stages(network, model.stages[:frozen_stages]), maps)
+        tail = Stages(network, model.stages[frozen_stages:])
+    output_sizes = [0]
 
-    def note(_module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        if out is not inputs[0]:  # what works in place keeps nothing of its own
-            given.append(out.numel())
+    def record_output(_module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        if out is not inputs[0]:  # a layer that works in place keeps no output of its own
+            output_sizes.append(out.numel())
 
     layers = [m for m in tail.modules() if isinstance(m, nn.BatchNorm2d) or not list(m.children())]
-    hooks = [layer.register_forward_hook(note) for layer in layers]
-    _on_meta(tail, maps)
+    hooks = [layer.register_forward_hook(record_output) for layer in layers]
+    _run_on_meta(tail, maps)
     for hook in hooks:
         hook.remove()
-    numbers = sum(tensor.numel() for tensor in tail.state_dict().values())
-    return TailCost(numbers, maps.numel() + sum(given), max(given))
+    weights = sum(tensor.numel() for tensor in tail.state_dict().values())
+    return TailSize(weights, maps.numel() + sum(output_sizes), max(output_sizes))
 
 
-def _on_meta(network: nn.Module, x: Tensor) -> Tensor:
-    """What a network gives, in evaluation mode: its shape alone."""
-    shapes = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
-    found: Tensor = functional_call(network.eval(), shapes, x)
-    return found
-
-
-UNITS = {"MB": 10**6, "GB": 10**9}
-NUMBER, EXACT = 4, 8  # bytes: float32; float64, 64-bit integers
-HEAP = 1.2  # bytes from the system for each in use: blocks of many sizes leave holes between them
-COPIES = 2  # of a checkpoint, while it is made
-BLOCK, OUTPUT = 3, 4  # tensors alive of the widest hidden layer in evaluation, of logits always
+def _run_on_meta(network: nn.Module, x: Tensor) -> Tensor:
+    """Return the output of a network in evaluation mode on the meta device: its shape alone."""
+    state = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
+    output: Tensor = functional_call(network.eval(), state, x)
+    return output
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """How many images train (in a fold) and choose (in all folds), classes, and folds."""
+class DataSizes:
+    """Number of training images (of one fold), validation images (of all folds), classes, folds."""
 
     train: int
     validation: int
@@ -101,133 +104,150 @@ class Sizes:
     folds: int = 1
 
 
-def sizes_of(folds: Sequence[Fold], classes: int) -> Sizes:
-    """The sizes of what trials train on."""
+def measure_data(folds: Sequence[Fold], classes: int) -> DataSizes:
+    """Return the sizes of the data that trials train on."""
     train = max(len(fold.train) for fold in folds)
-    return Sizes(train, sum(len(fold.validation) for fold in folds), classes, len(folds))
+    validation = sum(len(fold.validation) for fold in folds)
+    return DataSizes(train, validation, classes, len(folds))
 
 
 @dataclass(frozen=True, slots=True)
-class Residency:
-    """What will be in memory while trials train.
+class MemoryPlan:
+    """Memory that training is expected to take.
 
     Attributes:
-        trials, groups, tiles: how many there are.
-        side_by_side: tiles that run at the same time, where most do.
-        planned: bytes of these tiles, and of what is kept of trials that have ended.
-        largest: bytes of the largest tile.
-        allowed: bytes that tiles may take.
+        trials, groups, tiles: number of each.
+        concurrent_tiles: number of tiles at a time in the group that takes the most memory.
+        planned: bytes of these tiles, and of the results of all trials.
+        largest_tile: bytes of the largest of them.
+        allowed: maximum number of bytes for all tiles.
     """
 
     trials: int
     groups: int
     tiles: int
-    side_by_side: int
+    concurrent_tiles: int
     planned: int
-    largest: int
+    largest_tile: int
     allowed: int
 
 
-def allowed_bytes(memory: str | None = None) -> int:
-    """What tiles may take: as the setting says, else half of what is free now.
+def find_memory_limit(memory: str | None = None) -> int:
+    """Return the number of bytes of the setting `memory`; by default half of the free memory.
 
-    >>> allowed_bytes("1.5GB")
+    >>> find_memory_limit("1.5GB")
     1500000000
     """
     if memory is None:
-        return free_memory() // 2
+        return measure_free_memory() // 2
     return int(float(memory[:-2]) * UNITS[memory[-2:]])
 
 
-def tile_bytes(tile: Tile, head: Head, sizes: Sizes) -> int:
-    """The most that a tile takes while it trains.
+def estimate_tile_memory(tile: Tile, head: Head, sizes: DataSizes) -> int:
+    """Return the maximum number of bytes that a tile takes while it trains.
 
     Args:
         tile: trials of one group.
-        head: of each of them.
-        sizes: of the data.
+        head: head of each of them.
+        sizes: sizes of the data.
     """
     settings = tile[0].settings
-    trials, count = len(tile), sizes.validation
+    trials, images = len(tile), sizes.validation
     epochs = max(trial.settings.epochs for trial in tile)
-    own = (2 + RULES[settings.optimizer].moments + (settings.ema > 0)) * sizes.folds
-    learned = (own + 1) * head.parameters * NUMBER
-    logits = (3 if sizes.folds == 1 else 5) * sizes.classes * count * NUMBER
-    hits = count * (epochs // 8 + epochs + 2)
-    order = 5 * EXACT * sizes.train
-    if settings.freeze != "all":
-        tail = tail_cost(model_of(settings), settings.image_size, frozen_stages(settings))
-        learned += (own + 1) * tail.numbers * NUMBER
-        held = (own + 1 - sizes.folds) * (head.parameters + tail.numbers) * NUMBER  # no gradients
-        passing = max(tail.passing(settings.batch_size), COPIES * held)
+    moments = RULES[settings.optimizer].moments
+    # per fold: weights, gradients, moments, moving average; besides, the weights of the best epoch
+    copies = (2 + moments + settings.averages_weights) * sizes.folds + 1
+    weights = head.parameters
+    logits = (3 if sizes.folds == 1 else 5) * sizes.classes * images * FLOAT32_BYTES
+    correct = images * (epochs // 8 + epochs + 2)
+    order = 5 * FLOAT64_BYTES * sizes.train
+    if (frozen_stages := settings.frozen_stages) is None:
+        activations = _estimate_head_activations(tile, head)
     else:
-        passing = _passing(tile, head)
-    return int(HEAP * (trials * (learned + logits + hits) + order + passing))
+        tail = measure_tail(resolve_model(settings), settings.image_size, frozen_stages)
+        weights += tail.weights
+        saved = (copies - sizes.folds) * weights * FLOAT32_BYTES  # a checkpoint has no gradients
+        training = tail.estimate_activation_bytes(settings.batch_size)
+        activations = max(training, CHECKPOINT_COPIES * saved)
+    per_trial = copies * weights * FLOAT32_BYTES + logits + correct
+    return int(HEAP_FACTOR * (trials * per_trial + order + activations))
 
 
-def _passing(tile: Tile, head: Head) -> int:
-    """Activations: of a training step or of a block of evaluation, whichever is more."""
-    trials, batch = len(tile), tile[0].settings.batch_size
+def _estimate_head_activations(tile: Tile, head: Head) -> int:
+    """Return the bytes of activations in a training step or in evaluation, the larger."""
+    trials, batch_size = len(tile), tile[0].settings.batch_size
     rates = {trial.settings.dropout for trial in tile}
-    widest, inputs = max(head.hidden, default=0), head.features * NUMBER
+    widest, input_bytes = max(head.hidden, default=0), head.features * FLOAT32_BYTES
     outputs = trials * head.classes
-    kept = 2 + head.batch_norm + 2 * any(rates)  # z, a; normalised z; scale and out of dropout
-    back = 2 + head.batch_norm + (len(head.hidden) > 1)  # delta, slope; centred; the delta before
-    layers = trials * ((sum(head.hidden) * kept + widest * back) * NUMBER + widest)  # and a mask
-    step = batch * (inputs + layers + outputs * OUTPUT * NUMBER)
+    # z and a, the normalized z, scale and output of dropout
+    forward = 2 + head.batch_norm + 2 * any(rates)
+    # delta and slope, the centered delta, the delta of the layer before
+    backward = 2 + head.batch_norm + (len(head.hidden) > 1)
+    layer_bytes = (sum(head.hidden) * forward + widest * backward) * FLOAT32_BYTES
+    layer_bytes += widest  # a boolean mask
+    training = input_bytes + trials * layer_bytes + outputs * LOGIT_TENSORS * FLOAT32_BYTES
     if any(rates):
-        copies = 0 if head.hidden else len(rates) * head.features * NUMBER
-        step += batch * (3 * (widest or head.features) * EXACT + copies)
-    block = inputs + trials * widest * BLOCK * NUMBER + outputs * OUTPUT * EXACT
-    return max(step, EVALUATION_BATCH * block)
+        dropped = 0 if head.hidden else len(rates) * head.features * FLOAT32_BYTES
+        training += 3 * (widest or head.features) * FLOAT64_BYTES + dropped
+    evaluation = input_bytes + trials * widest * HIDDEN_TENSORS * FLOAT32_BYTES
+    evaluation += outputs * LOGIT_TENSORS * FLOAT64_BYTES
+    return max(batch_size * training, EVALUATION_BATCH_SIZE * evaluation)
 
 
-def side_by_side_of(cut: Sequence[Tile], bytes_each: int, allowed: int) -> int:
-    """How many tiles may run at the same time: one a processor, as far as memory goes, never none.
-
-    Args:
-        cut: the tiles of a group.
-        bytes_each: of the largest of them.
-        allowed: bytes for all.
-    """
-    return max(1, min(processors(), len(cut), allowed // bytes_each))
-
-
-def residency(
-    trials: Sequence[Trial], sizes: Sizes, allowed: int, *, apart: bool = False
-) -> Residency:
-    """The plan of a whole search: what the groups, one after the other, will take at most.
+def count_concurrent_tiles(tiles: Sequence[Tile], tile_bytes: int, limit: int) -> int:
+    """Return how many tiles may run at a time: one per core within the limit, at least one.
 
     Args:
-        trials: of the search.
-        sizes: of the data.
-        allowed: bytes for all.
-        apart: whether each trial is a tile of its own, as where trials are halved.
+        tiles: tiles of a group.
+        tile_bytes: bytes of the largest of them.
+        limit: maximum number of bytes for all.
     """
-    cut, most = [], (0, 0, 0)
-    for group in groups(trials):
-        head = head_of(group[0].settings, model_of(group[0].settings).features, sizes.classes)
-        mine = [(trial,) for trial in group] if apart else tiles(group, head.parameters)
-        each = max(tile_bytes(tile, head, sizes) for tile in mine)
-        workers = side_by_side_of(mine, each, allowed)
-        cut.append(len(mine))
-        most = max(most, (workers * each, workers, each))
-    kept = len(trials) * sizes.validation  # what the best epoch of each got right
-    return Residency(len(trials), len(cut), sum(cut), most[1], most[0] + kept, most[2], allowed)
+    return max(1, min(count_cores(), len(tiles), limit // tile_bytes))
 
 
-def announce(resident: Residency, journal: Journal, console: Console) -> None:
-    """Say and journal what is going to be in memory, on top of what is there now."""
-    now = anonymous_memory()
-    journal.append("residency", in_use=now, **asdict(resident))
-    console.say(
-        f"memory      groups {resident.groups}, tiles {resident.tiles}, "
-        f"side by side {resident.side_by_side}: {decimal(resident.planned)} of the "
-        f"{decimal(resident.allowed)} allowed, besides {decimal(now)} in use"
+def plan_memory(trials: Sequence[Trial], sizes: DataSizes, limit: int) -> MemoryPlan:
+    """Return the memory of a whole search, whose groups run one after the other.
+
+    Args:
+        trials: all trials of the search.
+        sizes: sizes of the data.
+        limit: maximum number of bytes for all tiles.
+    """
+    groups = group_trials(trials)
+    tile_count, largest = 0, (0, 0, 0)
+    for group in groups:
+        settings = group[0].settings
+        head = describe_head(settings, resolve_model(settings).features, sizes.classes)
+        tiles = plan_tiles(group, head.parameters)
+        tile_bytes = max(estimate_tile_memory(tile, head, sizes) for tile in tiles)
+        workers = count_concurrent_tiles(tiles, tile_bytes, limit)
+        tile_count += len(tiles)
+        largest = max(largest, (workers * tile_bytes, workers, tile_bytes))
+    planned, concurrent_tiles, largest_tile = largest
+    results = len(trials) * sizes.validation  # correctness of every trial at its best epoch
+    return MemoryPlan(
+        len(trials),
+        len(groups),
+        tile_count,
+        concurrent_tiles=concurrent_tiles,
+        planned=planned + results,
+        largest_tile=largest_tile,
+        allowed=limit,
     )
-    if resident.largest > resident.allowed:
+
+
+def announce_memory_plan(plan: MemoryPlan, journal: Journal, console: Console) -> None:
+    """Print and journal how much memory training will take, besides what is in use now."""
+    in_use = measure_anonymous_memory()
+    journal.append(MemoryPlanned(in_use=in_use, **asdict(plan)))
+    console.say(
+        f"memory      groups {plan.groups}, tiles {plan.tiles}, concurrent tiles "
+        f"{plan.concurrent_tiles}: {decimal(plan.planned)} of the {decimal(plan.allowed)} allowed, "
+        f"besides {decimal(in_use)} in use"
+    )
+    if plan.largest_tile > plan.allowed:
         console.warn(
             f"a tile of trials should fit in --memory; the largest takes "
-            f"{decimal(resident.largest)} of {decimal(resident.allowed)} allowed, and is tried all "
-            "the same: allow more, or give the head fewer or narrower hidden layers"
+            f"{decimal(plan.largest_tile)} of {decimal(plan.allowed)} allowed, and is trained "
+            "nevertheless: allow more, or give the head fewer or narrower hidden layers"
         )

@@ -1,142 +1,185 @@
-"""What earlier attempts of a run left, so that it can go on: tiles cut, trials ended, the best one.
+"""Trials that earlier attempts of a run finished, so that a resumed run does not repeat them.
 
-A tile gives the same bits whenever it is run. So one whose trials have all ended is taken over from
-the journal and the files beside it, and any other is run again whole. Of trials that failed,
-those have ended that would fail again; the others are tried again, until the run has come to its
-end: after that its rows stay as they are.
+A tile gives the same results whenever it runs. So a tile whose trials have all ended is taken over
+from the journal and the files beside it, and any other tile runs again as a whole. Failed trials
+whose cause would occur again count as ended; others run again, until the run has finished: after
+that its results do not change.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
-from veduta.config.settings import plain
-from veduta.runs.journal import Event, latest_attempts
+from veduta.config.parsing import to_json
+from veduta.runs.events import (
+    Event,
+    ProcessCrashed,
+    RunFinished,
+    TilesPlanned,
+    TrialFailed,
+    TrialFinished,
+    TrialStarted,
+    events_of_type,
+    latest_attempts,
+)
+from veduta.runs.scores import find_validation_scores
+from veduta.tuning.trials.failures import PERMANENT_CAUSES
 from veduta.tuning.trials.groups import Tile
-from veduta.tuning.trials.progress import CRASHED, DIVERGED, LASTING
-from veduta.tuning.trials.selection import Outcome, best_first
+from veduta.tuning.trials.selection import Outcome, rank_outcomes
 from veduta.tuning.trials.space import Trial
-from veduta.tuning.trials.state import HALVED, Finished
-from veduta.tuning.trials.store import read_finished, read_scores
+from veduta.tuning.trials.state import FinishedTrial
+from veduta.tuning.trials.store import load_finished_trial
 
-Names = tuple[str, ...]
-"""Of the trials of a tile."""
+TileIds: TypeAlias = tuple[str, ...]
+"""Ids of the trials of a tile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """What earlier attempts left; of a new run, nothing.
+class PreviousTrials:
+    """Results of earlier attempts of a run; empty for a new run.
 
     Attributes:
-        tiles: as they were cut; new trials stand in tiles of their own.
-        ages: by trial, with which of the run's grids it came; those that came later are not mixed
-            with earlier ones, so that what came earlier does not depend on when it was run.
-        outcomes: of the trials that need not run again, by name.
-        failed: reasons of those that failed, by name.
-        best: the best of `outcomes`, whole.
-        continued: by trial, the one that it goes on from: the same with fewer epochs.
-        crashed: whether an attempt crashed: tiles run one at a time, so that it shows at which.
+        tiles: the tiles that were planned; new trials form tiles of their own.
+        ages: by trial id, the number of the run's grids in which the trial first appeared; trials
+            of different grids are never in one tile, so that adding a grid changes no result.
+        outcomes: outcomes of the trials that need not run again, by trial id.
+        failures: messages of the failed trials that need not run again, by trial id.
+        best: the best of `outcomes`.
+        continued: by trial id, the trial with fewer epochs whose checkpoint it may continue.
+        crashed: whether an attempt crashed; tiles then run one at a time, so that a second crash
+            shows which tile causes it.
     """
 
-    tiles: Sequence[Names] = ()
+    tiles: Sequence[TileIds] = ()
     ages: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
-    failed: Mapping[str, str] = field(default_factory=dict)
-    best: Finished | None = None
+    failures: Mapping[str, str] = field(default_factory=dict)
+    best: FinishedTrial | None = None
     continued: Mapping[str, str] = field(default_factory=dict)
     crashed: bool = False
 
-    def ended(self, trials: Sequence[Trial]) -> bool:
-        """Whether none of `trials` needs to run."""
-        return all(trial.id in self.outcomes or trial.id in self.failed for trial in trials)
+    def have_ended(self, trials: Sequence[Trial]) -> bool:
+        """Return whether none of `trials` needs to run."""
+        return all(trial.id in self.outcomes or trial.id in self.failures for trial in trials)
 
-    def cut(
-        self, group: Sequence[Trial], cut: Callable[[Sequence[Trial]], list[Tile]]
+    def divide(
+        self, group: Sequence[Trial], plan: Callable[[Sequence[Trial]], list[Tile]]
     ) -> tuple[list[Tile], list[Tile]]:
-        """The tiles of a group: those of earlier attempts as they were, and fresh ones of the rest.
+        """Return the earlier tiles of a group as they were, and new tiles of its other trials.
 
         Args:
             group: trials that may run together.
-            cut: makes tiles of some of them.
+            plan: divides some of them into tiles.
         """
-        named = {trial.id: trial for trial in group}
-        old = [
-            tuple(named[name] for name in tile) for tile in self.tiles if named.keys() >= set(tile)
+        others = {trial.id: trial for trial in group}
+        earlier = [
+            tuple(others[trial_id] for trial_id in tile)
+            for tile in self.tiles
+            if others.keys() >= set(tile)
         ]
-        for trial in (trial for tile in old for trial in tile):
-            del named[trial.id]
+        for trial in (trial for tile in earlier for trial in tile):
+            del others[trial.id]
         by_age: dict[int, list[Trial]] = {}
-        for trial in named.values():
+        for trial in others.values():
             by_age.setdefault(self.ages.get(trial.id, 0), []).append(trial)
-        return old, [tile for age in sorted(by_age) for tile in cut(by_age[age])]
+        return earlier, [tile for age in sorted(by_age) for tile in plan(by_age[age])]
 
 
-def reload(
+def reload_trials(
     events: Sequence[Event], trials: Sequence[Trial], *, scores: Path, ages: Mapping[str, int]
-) -> Past:
-    """What the journal of a run and its folder of scores tell of earlier attempts.
+) -> PreviousTrials:
+    """Return the results of earlier attempts from the journal of a run and its scores.
 
     Args:
-        events: of all attempts.
-        trials: of the run now, in canonical order.
-        scores: the folder.
-        ages: as in `Past`.
+        events: events of all attempts.
+        trials: trials of the resumed run in canonical order.
+        scores: folder of scores and weights.
+        ages: as in `PreviousTrials`.
     """
-    found = [e for e in latest_attempts(events) if e["event"] == "trial finished"]
-    ends = {e["trial"]: e for e in found if e["status"] == "finished"}
-    closed = {e["trial"] for e in _closed(events) if e["event"] == "trial finished"}
-    failed = {
-        e["trial"]: str(e["reason"])
-        for e in found
-        if e["status"] == "failed" and (e.get("cause", DIVERGED) in LASTING or e["trial"] in closed)
+    latest = latest_attempts(events)
+    finished = {event.trial: event for event in events_of_type(latest, TrialFinished)}
+    all_outcomes = {
+        trial_id: outcome
+        for trial_id, event in finished.items()
+        if (outcome := _load_outcome(event, scores))
     }
-    outcomes = {name: outcome for name, e in ends.items() if (outcome := _outcome(e, scores))}
-    tiles = [tuple(tile) for e in events if e["event"] == "tiles" for tile in e["tiles"]]
-    whole = [tile for tile in tiles if all(name in outcomes or name in failed for name in tile)]
+    all_failures = _collect_failures(events, latest)
+    tiles = [tuple(tile) for event in events_of_type(events, TilesPlanned) for tile in event.tiles]
+    ended = all_outcomes.keys() | all_failures.keys()
+    ended_tiles = [tile for tile in tiles if ended >= set(tile)]
     while True:
-        taken = {name for tile in whole for name in tile}
-        left = [outcomes[t.id] for t in trials if t.id in taken and t.id in outcomes]
+        taken = {trial_id for tile in ended_tiles for trial_id in tile}
+        outcomes = {t.id: all_outcomes[t.id] for t in trials if t.id in taken & all_outcomes.keys()}
         best = None
-        if left:
-            top = best_first(left)[0]
-            best = read_finished(scores, top, ends[top.trial])
-            if best is None:  # it may win, so it must be whole: its tile is run again
-                whole = [tile for tile in whole if top.trial not in tile]
+        if outcomes:
+            winner = rank_outcomes(list(outcomes.values()))[0]
+            best = load_finished_trial(scores, winner, finished[winner.trial])
+            if best is None:  # its weights may be needed, so its tile runs again
+                ended_tiles = [tile for tile in ended_tiles if winner.trial not in tile]
                 continue
-        reasons = {name: why for name, why in failed.items() if name in taken}
-        taken_over = {outcome.trial: outcome for outcome in left}
-        crashed = any(event["event"] == CRASHED for event in events)
-        return Past(tiles, ages, taken_over, reasons, best, _continued(events, trials), crashed)
+        return PreviousTrials(
+            tiles,
+            ages,
+            outcomes,
+            failures={t: reason for t, reason in all_failures.items() if t in taken},
+            best=best,
+            continued=_find_continued(events, trials),
+            crashed=any(isinstance(event, ProcessCrashed) for event in events),
+        )
 
 
-def _closed(events: Sequence[Event]) -> Sequence[Event]:
-    """The events up to the last at which the run had come to its end."""
-    ends = [place for place, event in enumerate(events) if event["event"] == "end"]
-    return events[: ends[-1]] if ends else ()
+def _collect_failures(events: Sequence[Event], latest: Sequence[Event]) -> dict[str, str]:
+    """Return the messages of failed trials that do not run again, by trial id.
+
+    Args:
+        events: events of all attempts.
+        latest: events of the latest attempt of each trial.
+    """
+    finishes = [index for index, event in enumerate(events) if isinstance(event, RunFinished)]
+    before_finish = events[: finishes[-1]] if finishes else ()
+    closed = {
+        event.trial for event in before_finish if isinstance(event, (TrialFinished, TrialFailed))
+    }
+    return {
+        event.trial: event.reason
+        for event in events_of_type(latest, TrialFailed)
+        if event.cause in PERMANENT_CAUSES or event.trial in closed
+    }
 
 
-def _continued(events: Sequence[Event], trials: Sequence[Trial]) -> dict[str, str]:
-    """For each trial the longest of those begun before it that had fewer epochs, all else equal."""
-    begun = {e["trial"]: dict(e["parameters"]) for e in events if e["event"] == "trial started"}
-    found = {}
+def _find_continued(events: Sequence[Event], trials: Sequence[Trial]) -> dict[str, str]:
+    """Return for each trial the longest started trial that differs in having fewer epochs alone."""
+    started = {event.trial: event.hyperparameters for event in events_of_type(events, TrialStarted)}
+    continued = {}
     for trial in trials:
-        own = plain(trial.parameters)
-        shorter = {
-            known["epochs"]: name
-            for name, known in begun.items()
-            if {**known, "epochs": own["epochs"]} == own and known["epochs"] < own["epochs"]
-        }
+        own, epochs = to_json(trial.hyperparameters), trial.settings.epochs
+        shorter = dict[int, str]()
+        for trial_id, other in started.items():
+            trained = other["epochs"]
+            differs_in_epochs = {**other, "epochs": epochs} == own
+            if differs_in_epochs and isinstance(trained, int) and trained < epochs:
+                shorter[trained] = trial_id
         if shorter:
-            found[trial.id] = shorter[max(shorter)]
-    return found
+            continued[trial.id] = shorter[max(shorter)]
+    return continued
 
 
-def _outcome(event: Event, scores: Path) -> Outcome | None:
-    """What a trial came to, where its scores are there and agree."""
-    kept = read_scores(scores / f"{event['trial']}.npz", event)
-    if kept is None:
+def _load_outcome(event: TrialFinished, scores: Path) -> Outcome | None:
+    """Return the outcome of a trial; None where its scores are missing or disagree with `event`."""
+    validation = find_validation_scores(scores / f"{event.trial}.npz", event)
+    if validation is None:
         return None
-    figures = {name: event[name] for name in (*Outcome.FIGURES, "cost")}
-    stopped = event["ended_by"] == HALVED
-    hits = kept[1][event["best_epoch"] - 1]
-    return Outcome(trial=event["trial"], hits=hits, stopped=stopped, **figures)
+    return Outcome(
+        trial=event.trial,
+        best_epoch=event.best_epoch,
+        epochs_trained=event.epochs_trained,
+        cost=event.cost,
+        train_loss=event.train_loss,
+        train_accuracy=event.train_accuracy,
+        val_loss=event.val_loss,
+        val_accuracy=event.val_accuracy,
+        seconds=event.seconds,
+        correct=validation.correct_at_best,
+        stopped_by_halving=event.end_reason == "halving",
+    )

@@ -1,103 +1,115 @@
-"""The last training of a winner, on all its images: what was held back to choose it, too.
+"""The refit of the winner on training and validation images together.
 
-It is left, saved and gone on with as a trial is.
+Its training can be interrupted, saved and continued like that of a trial.
 """
 
 from contextlib import closing
 from dataclasses import dataclass
 
 from veduta.networks.heads import HeadNetwork
+from veduta.training.examples import Examples
 from veduta.training.loop import Training
-from veduta.training.state import Examples
-from veduta.tuning.executors.fused.executor import TileEpoch
-from veduta.tuning.executors.pool import Epochs, side_by_side
-from veduta.tuning.executors.serial import Way, fresh_training
-from veduta.tuning.study import Means
-from veduta.tuning.trials.checkpointing import Keeper
-from veduta.tuning.trials.progress import Beat, LeftError, Meter, unheard
+from veduta.tuning.executors.pool import run_tiles
+from veduta.tuning.executors.protocol import (
+    CancelledError,
+    Heartbeat,
+    TileEpoch,
+    TileEpochs,
+    always_continue,
+)
+from veduta.tuning.executors.serial import TrainingContext, build_training
+from veduta.tuning.recorder import ProgressMeter
+from veduta.tuning.study import ExecutionConfig
+from veduta.tuning.trials.checkpointing import Checkpointer
 from veduta.tuning.trials.space import Trial
-from veduta.tuning.trials.state import Course
+from veduta.tuning.trials.state import TrialState
 
 
 @dataclass(slots=True)
 class Refit:
-    """A training of exactly so many epochs, from a fresh start.
+    """A training for a fixed number of epochs.
 
     Attributes:
-        trial: whose settings it has; the schedule is that of the whole trial, so the epochs have
-            the learning rates that they had in it.
-        training: on its way; from where the newest checkpoint stands.
-        epochs: after how many it ends.
-        keeper: of its checkpoints.
+        trial: the trial whose settings it has; the schedule is that of the whole trial, so each
+            epoch has the learning rate that it had in the trial.
+        training: the training, continued from the newest checkpoint.
+        epochs: number of epochs.
+        checkpointer: writes and reads checkpoints.
     """
 
     trial: Trial
     training: Training
     epochs: int
-    keeper: Keeper
+    checkpointer: Checkpointer
 
-    def run(self, beat: Beat = unheard) -> Epochs:
-        """Train on; after each epoch, that it was made."""
+    def run(self, heartbeat: Heartbeat = always_continue) -> TileEpochs:
+        """Train the remaining epochs and yield after each of them, without metrics."""
         try:
             while self.training.epoch <= self.epochs:
-                self.training.finish_epoch(lambda images: self.pulse(images, beat))
-                self.training.next_epoch()
+                self.training.finish_epoch(lambda images: self.handle_step(images, heartbeat))
+                self.training.start_next_epoch()
                 yield TileEpoch(self.training.epoch - 1, [], [])
         except GeneratorExit:
             self.save()
             raise
-        except LeftError:
+        except CancelledError:
             return
         self.save()
-        self.keeper.ended()
+        self.checkpointer.finish()
 
-    def pulse(self, images: int, beat: Beat) -> None:
-        """Between two steps.
+    def handle_step(self, images: int, heartbeat: Heartbeat) -> None:
+        """Send a heartbeat after a step and save the training where a checkpoint is due.
 
         Raises:
-            LeftError: whoever listens does not wait any more; it was saved.
+            CancelledError: the heartbeat asked to stop; the training was saved.
         """
-        left = not beat(images)
-        if left or self.keeper.due:
+        cancelled = not heartbeat(images)
+        if cancelled or self.checkpointer.is_due:
             self.save()
-        if left:
-            raise LeftError
+        if cancelled:
+            raise CancelledError
 
     def save(self) -> None:
-        """Write a checkpoint now."""
-        self.keeper.save(Course(self.trial), [self.training])
+        """Write a checkpoint."""
+        self.checkpointer.save(TrialState(self.trial), [self.training])
 
 
-def refit_of(
-    trial: Trial, examples: Examples, *, way: Way, epochs: int, keeper: Keeper | None = None
+def create_refit(
+    trial: Trial,
+    examples: Examples,
+    *,
+    context: TrainingContext,
+    epochs: int,
+    checkpointer: Checkpointer | None = None,
 ) -> Refit:
-    """The network of `trial`, to be trained on `examples` so many epochs; where it stands now."""
-    training, keeper = fresh_training(trial.settings, examples, way), keeper or Keeper()
-    keeper.load(Course(trial), [training])
-    return Refit(trial, training, epochs, keeper)
+    """Return the refit of `trial` on `examples`, continued from its newest checkpoint if any."""
+    training = build_training(trial.settings, examples, context)
+    checkpointer = checkpointer or Checkpointer()
+    checkpointer.load(TrialState(trial), [training])
+    return Refit(trial, training, epochs, checkpointer)
 
 
-def finished(refit: Refit, means: Means, meter: Meter) -> HeadNetwork:
-    """Train to the end, in a thread that is left at the end of a step where this one is.
+def run_refit(refit: Refit, config: ExecutionConfig, meter: ProgressMeter) -> HeadNetwork:
+    """Train a refit in a thread and return the network; an interruption saves the training.
 
     Raises:
-        VedutaError: it hangs, or a loss is not finite.
+        VedutaError: the training hangs, or a loss is not finite.
     """
-    name = refit.trial.id
-    meter.epoch(name, refit.training.epoch - 1, fresh=False)
-    trained = side_by_side(
+    trial_id = refit.trial.id
+    meter.finish_epoch(trial_id, refit.training.epoch - 1, repeated=True)
+    results = run_tiles(
         [(refit.trial,)],
-        lambda _, beat: refit.run(beat),
+        lambda _, heartbeat: refit.run(heartbeat),
         workers=1,
-        threads=means.threads,
-        hang_seconds=means.hang_seconds,
+        threads=config.threads,
+        hang_seconds=config.hang_seconds,
     )
-    with closing(trained) as seen:
-        for _, came in seen:
-            if isinstance(came, Exception):
-                raise came
-            if isinstance(came, TileEpoch):
-                meter.epoch(name, came.number)
-            elif came:
-                meter.images(name, came)
-    return refit.training.measured
+    with closing(results):
+        for _, result in results:
+            if isinstance(result, Exception):
+                raise result
+            if isinstance(result, TileEpoch):
+                meter.finish_epoch(trial_id, result.number)
+            elif result:
+                meter.add_images(trial_id, result)
+    return refit.training.evaluated_network

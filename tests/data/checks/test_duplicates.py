@@ -1,42 +1,42 @@
-"""Identical images and images that look alike, on made-up groups and on pictures."""
+"""Identical and similar images: findings on constructed groups of images."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from tests.data.checks.looks import made_up
+from tests.support.traits import build_image
 from veduta.data.checks import duplicates
 from veduta.data.checks.duplicates import (
-    conflicting,
-    copies,
-    exact_findings,
-    near_findings,
-    serving,
+    MAX_NEIGHBORS,
+    drop_earlier_copies,
+    find_conflicting_names,
+    find_duplicates,
+    find_near_duplicates,
+    group_copies,
 )
 from veduta.data.checks.findings import Finding
-from veduta.data.hashing import MOST
 from veduta.data.pixels import Image
 
 
-def told(findings: Sequence[Finding]) -> list[tuple[str, list[str], str]]:
+def summarize(findings: Sequence[Finding]) -> list[tuple[str, list[str], str]]:
     return [(f.problem, [s.name for s in f.samples], f.action) for f in findings]
 
 
 IMAGES = [
-    made_up("twice", "train/a/1"),
-    made_up("twice", "train/a/2"),
-    made_up("leak", "train/a/3"),
-    made_up("leak", "test/a/4"),
-    made_up("conflict", "train/b/5"),
-    made_up("conflict", "train/a/6"),
-    made_up("both", "validation/a/7"),
-    made_up("both", "test/b/8"),
-    made_up("alone", "train/a/9"),
+    build_image("twice", "train/a/1"),
+    build_image("twice", "train/a/2"),
+    build_image("leak", "train/a/3"),
+    build_image("leak", "test/a/4"),
+    build_image("conflict", "train/b/5"),
+    build_image("conflict", "train/a/6"),
+    build_image("both", "validation/a/7"),
+    build_image("both", "test/b/8"),
+    build_image("single", "train/a/9"),
 ]
 
 
-def test_a_group_is_told_by_where_its_images_stand() -> None:
+def test_splits_and_labels_decide_the_problem_of_a_group() -> None:
     expected = [
         ("leak", ["test/a/4", "train/a/3"], "train copy dropped"),
         ("leak", ["test/b/8", "validation/a/7"], "validation copy dropped"),
@@ -44,42 +44,45 @@ def test_a_group_is_told_by_where_its_images_stand() -> None:
         ("duplicate", ["train/a/1", "train/a/2"], "kept"),
         ("conflict", ["train/a/6", "train/b/5"], "kept"),
     ]
-    assert told(exact_findings(IMAGES)) == expected
-    assert told(exact_findings(IMAGES[::-1])) == expected
-    kept = told(exact_findings(IMAGES, keep_leaks=True))
+    assert summarize(find_duplicates(IMAGES)) == expected
+    assert summarize(find_duplicates(IMAGES[::-1])) == expected
+    kept = summarize(find_duplicates(IMAGES, keep_leaks=True))
     assert kept == [(problem, names, "kept") for problem, names, _ in expected]
-    assert conflicting(IMAGES) == {"train/b/5", "train/a/6", "validation/a/7", "test/b/8"}
+    assert find_conflicting_names(IMAGES) == {
+        "train/b/5",
+        "train/a/6",
+        "validation/a/7",
+        "test/b/8",
+    }
 
 
-def test_images_to_predict_neither_leak_nor_contradict() -> None:
-    judged, asked = made_up("one", "test/a/1"), made_up("one", "predict/a/2")
-    asked = replace(asked, sample=replace(asked.sample, label=None))
-    assert told(exact_findings([judged, asked])) == [
-        ("predict copy", ["predict/a/2", "test/a/1"], "kept")
-    ]
-    assert not any(found.weighs for found in exact_findings([judged, asked]))
-    twice = [judged, made_up("one", "test/a/0"), asked]
-    assert [found.problem for found in exact_findings(twice)] == ["duplicate"]
-    assert not conflicting([judged, asked])
+def test_images_to_predict_cause_neither_leak_nor_conflict() -> None:
+    test_image = build_image("same", "test/a/1")
+    predict_image = build_image("same", "predict/a/2")
+    predict_image = replace(predict_image, sample=replace(predict_image.sample, label=None))
+    findings = find_duplicates([test_image, predict_image])
+    assert summarize(findings) == [("predict copy", ["predict/a/2", "test/a/1"], "kept")]
+    assert [finding.severity for finding in findings] == ["warning"]
+    group = [test_image, build_image("same", "test/a/0"), predict_image]
+    assert [finding.problem for finding in find_duplicates(group)] == ["duplicate"]
+    assert not find_conflicting_names([test_image, predict_image])
 
 
-def test_a_file_that_was_not_looked_at_is_known_by_its_bytes() -> None:
-    one = Image(IMAGES[0].sample, "00ff")
-    assert copies([one, Image(IMAGES[1].sample, "00ff"), IMAGES[2]]) == [
-        [one, Image(IMAGES[1].sample, "00ff")]
-    ]
+def test_images_without_traits_are_compared_by_their_bytes() -> None:
+    first, second = (Image(image.sample, "00ff") for image in IMAGES[:2])
+    assert group_copies([first, second, IMAGES[2]]) == [[first, second]]
 
 
-def test_near_pairs_have_their_distance_and_identical_ones_are_none() -> None:
+def test_near_pairs_have_a_distance_and_exclude_identical_images() -> None:
     images = [
-        made_up("x", "train/a/1", look=0b0),
-        made_up("x", "train/a/2", look=0b0),
-        made_up("y", "test/a/3", look=0b111),
-        made_up("z", "test/b/4", look=0b101),
-        made_up("far", "train/a/5", look=2**64 - 1),
+        build_image("x", "train/a/1", perceptual_hash=0b0),
+        build_image("x", "train/a/2", perceptual_hash=0b0),
+        build_image("y", "test/a/3", perceptual_hash=0b111),
+        build_image("z", "test/b/4", perceptual_hash=0b101),
+        build_image("far", "train/a/5", perceptual_hash=2**64 - 1),
     ]
-    found = near_findings(images)
-    assert [(f.problem, *(s.name for s in f.samples), f.distance) for f in found] == [
+    findings = find_near_duplicates(images)
+    assert [(f.problem, *(s.name for s in f.samples), f.distance) for f in findings] == [
         ("near conflict", "test/a/3", "test/b/4", 1),
         ("near leak", "test/a/3", "train/a/1", 3),
         ("near leak", "test/a/3", "train/a/2", 3),
@@ -88,59 +91,70 @@ def test_near_pairs_have_their_distance_and_identical_ones_are_none() -> None:
         ("near leak", "test/b/4", "train/a/2", 2),
         ("near conflict", "test/b/4", "train/a/2", 2),
     ]
-    assert found[1].detail.endswith("3 of 64 bits differ")
+    assert "3 of 64 bits" in findings[1].detail
 
 
-def test_flat_images_and_other_colours_do_not_look_alike() -> None:
-    flat = [made_up(f"{n}", f"a/{n}", look=7, contrast=0.5) for n in range(3)]
-    assert near_findings(flat) == []
+def test_flat_images_and_images_of_other_colors_are_not_similar() -> None:
+    flat = [build_image(f"{n}", f"a/{n}", perceptual_hash=7, contrast=0.5) for n in range(3)]
+    assert find_near_duplicates(flat) == []
     blue, red = bytes([0, 0, 200] * 64), bytes([200, 0, 0] * 64)
-    shades = [made_up("1", "a/1", look=7, thumbnail=blue), made_up("2", "a/2", look=7)]
-    shades += [made_up("3", "a/3", look=7, thumbnail=red)]
-    assert near_findings(shades[::2]) == []
-    assert len(near_findings([shades[0], replace(shades[0], sample=shades[1].sample)])) == 0
-    alike = made_up("4", "a/4", look=7, thumbnail=red)
-    assert len(near_findings([*shades, alike])) == 1
-
-
-def test_thumbnails_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = [made_up(name, f"a/{name}", look=7) for name in "vwxyz"]
-    whole = near_findings(images)
-    monkeypatch.setattr(duplicates, "PART", 3)
-    assert (near_findings(images), len(whole)) == (whole, 10)
-
-
-def test_of_a_film_the_nearest_are_named_and_the_others_counted() -> None:
-    frames = [made_up(f"{n}", f"train/a/{n:02}", look=1 << (n % 6)) for n in range(40)]
-    frames += [made_up("judges", "test/a/far", look=0b111111)]
-    found = near_findings(frames)
-    assert len(found) <= MOST * len(frames) + 1
-    assert found == near_findings(frames[::-1])
-    crowd = found[-1]
-    assert (crowd.problem, crowd.weighs) == ("more look-alikes", False)
-    listed = len(found) - 1
-    assert crowd.detail.endswith(f"about {41 * 40 // 2 - listed:,} pairs more")
-    leaks = [one for one in found if one.problem == "near leak"]
-    assert len(leaks) == 40  # farther than the frames are from one another, and named before
-
-
-def test_our_own_division_makes_no_leak_of_what_looks_alike() -> None:
-    came = [made_up("x", "a/1", look=0), made_up("y", "a/2", look=1), made_up("z", "b/3", look=3)]
-    came = [replace(one, sample=replace(one.sample, split=None)) for one in came]
-    parts = ("train", "test", "test")
-    divided = [
-        replace(one, sample=replace(one.sample, split=part))
-        for one, part in zip(came, parts, strict=True)
+    shades = [
+        build_image("1", "a/1", perceptual_hash=7, thumbnail=blue),
+        build_image("2", "a/2", perceptual_hash=7),
+        build_image("3", "a/3", perceptual_hash=7, thumbnail=red),
     ]
-    found = near_findings(divided, came={one.sample.name: one.sample for one in came})
-    assert [one.problem for one in found] == [one.problem for one in near_findings(came)]
-    assert [one.problem for one in found] == ["near duplicate", "near conflict", "near conflict"]
-    assert found[0].detail == (
-        "they look alike and were divided in test and train: 1 of 64 bits differ"
-    )
+    assert find_near_duplicates(shades[::2]) == []
+    assert len(find_near_duplicates([shades[0], replace(shades[0], sample=shades[1].sample)])) == 0
+    similar = build_image("4", "a/4", perceptual_hash=7, thumbnail=red)
+    assert len(find_near_duplicates([*shades, similar])) == 1
 
 
-def test_what_serves_is_what_a_training_keeps() -> None:
-    assert [image.sample.name for image in serving(IMAGES)] == [
+def test_the_size_of_thumbnail_blocks_does_not_change_the_findings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = [build_image(name, f"a/{name}", perceptual_hash=7) for name in "vwxyz"]
+    findings = find_near_duplicates(images)
+    assert len(findings) == 10
+    monkeypatch.setattr(duplicates, "PAIRS_PER_BLOCK", 3)
+    assert find_near_duplicates(images) == findings
+
+
+def test_of_video_frames_the_nearest_pairs_are_listed_and_the_others_counted() -> None:
+    frames = [
+        build_image(f"{n}", f"train/a/{n:02}", perceptual_hash=1 << (n % 6)) for n in range(40)
+    ]
+    frames += [build_image("leak", "test/a/far", perceptual_hash=0b111111)]
+    findings = find_near_duplicates(frames)
+    assert len(findings) <= MAX_NEIGHBORS * len(frames) + 1
+    assert findings == find_near_duplicates(frames[::-1])
+    last = findings[-1]
+    assert (last.problem, last.severity) == ("more similar images", "warning")
+    listed = len(findings) - 1
+    assert f"about {41 * 40 // 2 - listed:,} " in last.detail
+    leaks = [finding for finding in findings if finding.problem == "near leak"]
+    assert len(leaks) == 40  # more distant than the frames from one another, but listed first
+
+
+def test_splits_assigned_by_veduta_make_no_leak_of_similar_images() -> None:
+    images = [
+        build_image("x", "a/1", perceptual_hash=0),
+        build_image("y", "a/2", perceptual_hash=1),
+        build_image("z", "b/3", perceptual_hash=3),
+    ]
+    assigned = [
+        replace(image, sample=replace(image.sample, split=split))
+        for image, split in zip(images, ("train", "test", "test"), strict=True)
+    ]
+    originals = {image.sample.name: image.sample for image in images}
+    findings = find_near_duplicates(assigned, original_samples=originals)
+    problems = ["near duplicate", "near conflict", "near conflict"]
+    assert [finding.problem for finding in findings] == problems
+    assert [finding.problem for finding in find_near_duplicates(images)] == problems
+    assert "test and train" in findings[0].detail
+    assert "1 of 64 bits" in findings[0].detail
+
+
+def test_earlier_copies_are_dropped() -> None:
+    assert [image.sample.name for image in drop_earlier_copies(IMAGES)] == [
         *("train/a/1", "train/a/2", "test/a/4", "train/b/5", "train/a/6", "test/b/8", "train/a/9")
     ]

@@ -1,4 +1,4 @@
-"""The gate as a whole: everything planted in a folder is found, each file decoded once."""
+"""The data checks as a whole: all problems of a folder are found, each file is decoded once."""
 
 import hashlib
 from collections import defaultdict
@@ -9,31 +9,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from veduta.data import pixels as making
+from veduta.data import pixels as pixels_module
 from veduta.data.checks.inspection import Inspection, inspect_folder
-from veduta.data.decode import Picture
+from veduta.data.decode import DecodedFile, decode_with_properties
 from veduta.data.folder import read_folder
 
 RNG = np.random.default_rng(3)
 
 
-def scene(path: Path, **how: object) -> Image.Image:
-    """An image unlike all others, at `path`."""
+def write_image(path: Path) -> None:
+    """Write an image that is similar to no other."""
     coarse = RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((64, 48), Image.Resampling.NEAREST)
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, **how)
-    return image
+    image.save(path)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two splits of two classes, with one of each fault in them."""
-    root = tmp_path_factory.mktemp("gate") / "data"
+    """Write two splits of two classes that contain one of each problem."""
+    root = tmp_path_factory.mktemp("checks") / "data"
     for split, count in (("train", 12), ("test", 4)):
         for label in "ab":
             for number in range(count):
-                scene(root / split / label / f"{number:02}.png")
+                write_image(root / split / label / f"{number:02}.png")
     first = Image.open(root / "train" / "a" / "00.png")
     first.save(root / "test" / "a" / "leak.bmp")
     first.save(root / "train" / "b" / "conflict.png", compress_level=0)
@@ -44,18 +43,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "train" / "a" / "empty.png").write_bytes(b"")
     data = (root / "train" / "a" / "02.png").read_bytes()
     (root / "train" / "a" / "torn.png").write_bytes(data[: len(data) // 2])
-    scene(root / "predict" / "p.png")
+    write_image(root / "predict" / "p.png")
     return root
 
 
-def looked_at(folder: Path, cache: Path, threads: int = 2) -> Inspection:
+def inspect(folder: Path, cache: Path, threads: int = 2) -> Inspection:
     return inspect_folder(read_folder(folder), cache=cache, threads=threads)
 
 
-def test_everything_planted_is_found_and_nothing_else(folder: Path, tmp_path: Path) -> None:
-    found = looked_at(folder, tmp_path)
-    told = [(f.problem, *(sample.name for sample in f.samples)) for f in found.findings]
-    assert told == [
+def test_exactly_the_problems_of_the_folder_are_found(folder: Path, tmp_path: Path) -> None:
+    inspection = inspect(folder, tmp_path)
+    findings = inspection.findings
+    assert [(f.problem, *(sample.name for sample in f.samples)) for f in findings] == [
         ("empty", "train/a/empty.png"),
         ("unreadable", "train/a/torn.png"),
         ("leak", "test/a/leak.bmp", "train/a/00.png", "train/b/conflict.png"),
@@ -66,73 +65,69 @@ def test_everything_planted_is_found_and_nothing_else(folder: Path, tmp_path: Pa
         ("blank", "train/a/blank.png"),
         ("wrong extension", "train/b/wrong.jpg"),
     ]
-    assert len(found.weighty) == len(found.findings) - 1
-    assert found.counts["train"] == {"a": 13, "b": 14}
-    assert found.counts["predict"] == {"": 1}
-
-
-def test_json_says_the_same(folder: Path, tmp_path: Path) -> None:
-    found = looked_at(folder, tmp_path)
-    told = found.as_dict()
-    assert (told["files"], told["readable"], told["rejected"]) == (40, 38, 2)
-    assert told["problems"] == found.problems
-    (near, *_) = [one for one in told["findings"] if one["problem"] == "near leak"]
-    assert near["images"] == [
-        {"path": "test/b/near.jpg", "label": "b", "split": "test"},
-        {"path": "train/b/01.png", "label": "b", "split": "train"},
+    assert [finding.severity for finding in findings] == ["error"] * 8 + ["warning"]
+    assert inspection.errors == findings[:-1]
+    (near, *_) = [finding for finding in findings if finding.problem == "near leak"]
+    assert [(sample.label, sample.split) for sample in near.samples] == [
+        ("b", "test"),
+        ("b", "train"),
     ]
-    assert 0 <= near["distance"] <= 8
-    assert "distance" not in told["findings"][0]
+    assert near.distance is not None
+    assert 0 <= near.distance <= 8
+    assert findings[0].distance is None
+    assert inspection.counts["train"] == {"a": 13, "b": 14}
+    assert inspection.counts["predict"] == {"": 1}
 
 
-def test_each_file_is_decoded_once_and_known_ones_never(
+def test_each_file_is_decoded_once_and_files_in_the_cache_never(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     tree: Callable[[Path], dict[str, bytes]],
 ) -> None:
-    before, decoded = tree(folder), []
-    original = making.picture_of
+    contents, decoded = tree(folder), []
 
-    def counted(data: bytes) -> Picture:
+    def record_and_decode(data: bytes) -> DecodedFile:
         decoded.append(hashlib.sha256(data).hexdigest())
-        return original(data)
+        return decode_with_properties(data)
 
-    monkeypatch.setattr(making, "picture_of", counted)
-    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(pixels_module, "decode_with_properties", record_and_decode)
+    progress: list[tuple[int, int]] = []
     first = inspect_folder(
         read_folder(folder),
         cache=tmp_path,
         threads=2,
-        progress=lambda done, total: seen.append((done, total)),
+        progress=lambda done, total: progress.append((done, total)),
     )
-    assert len(decoded) == len(set(decoded)) == len(set(before.values()) - {b""})
-    assert seen == sorted(seen)
-    assert seen[-1] == (40, 40)
+    assert len(decoded) == len(set(decoded)) == len(set(contents.values()) - {b""})
+    assert progress == sorted(progress)
+    assert progress[-1] == (40, 40)
     decoded.clear()
-    assert looked_at(folder, tmp_path, threads=1) == first
-    assert len(decoded) == 1, "the torn one, which has nothing that could be known"
-    assert tree(folder) == before
+    assert inspect(folder, tmp_path, threads=1) == first
+    assert len(decoded) == 1, "the truncated file, which has no row in the cache"
+    assert tree(folder) == contents
 
 
-def test_identical_intel_scenes_are_found_all_and_no_others(intel: Path, tmp_path: Path) -> None:
-    """Against a plain loop over decoded pixels; near pairs have a distance."""
+def test_exactly_the_identical_intel_scenes_are_found(intel: Path, tmp_path: Path) -> None:
+    """The oracle is a plain loop over decoded pixels."""
     folder = read_folder(intel)
-    found = inspect_folder(folder, cache=tmp_path, threads=2)
-    groups: dict[tuple[tuple[int, int], bytes], set[str]] = defaultdict(set)
+    inspection = inspect_folder(folder, cache=tmp_path, threads=2)
+    names_by_pixels: dict[tuple[tuple[int, int], bytes], set[str]] = defaultdict(set)
     for sample in folder.samples:
         with Image.open(sample.path) as image:
             pixels = image.convert("RGB")
-            groups[pixels.size, hashlib.md5(pixels.tobytes()).digest()].add(sample.name)  # noqa: S324
-    expected = {frozenset(names) for names in groups.values() if len(names) > 1}
-    exact = [f for f in found.findings if f.problem in {"duplicate", "leak", "conflict"}]
-    assert {frozenset(s.name for s in f.samples) for f in exact} == expected
+            digest = hashlib.md5(pixels.tobytes()).digest()  # noqa: S324
+            names_by_pixels[pixels.size, digest].add(sample.name)
+    groups = {frozenset(names) for names in names_by_pixels.values() if len(names) > 1}
+    problems = {"duplicate", "leak", "conflict"}
+    exact = [finding for finding in inspection.findings if finding.problem in problems]
+    assert {frozenset(s.name for s in f.samples) for f in exact} == groups
     leaks = {frozenset(s.name for s in f.samples) for f in exact if f.problem == "leak"}
-    crossing = {
-        names for names in expected if len({name.split("/")[0] for name in names} - {"predict"}) > 1
+    several_splits = {
+        names for names in groups if len({name.split("/")[0] for name in names} - {"predict"}) > 1
     }
-    assert leaks == crossing
-    assert crossing, "the data are known to leak"
-    near = [f for f in found.findings if f.problem.startswith("near")]
+    assert leaks == several_splits
+    assert several_splits, "the data are known to leak"
+    near = [finding for finding in inspection.findings if finding.problem.startswith("near")]
     assert near
     assert all(f.distance is not None and 0 <= f.distance <= 8 for f in near)

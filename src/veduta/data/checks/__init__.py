@@ -1,1 +1,1 @@
-"""The package checks."""
+"""Data checks: find unreadable files, duplicates, leaks, conflicting labels and unusual images."""

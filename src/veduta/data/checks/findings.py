@@ -1,56 +1,56 @@
-"""What a finding is, and which of them weigh: the words that tables, JSON and exit codes share."""
+"""Findings of the data checks: the terms that tables, JSON and exit codes share."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Literal, final
 
-from veduta.data.sample import Sample
+from veduta.data.sample import LABELED_SPLITS, Sample
 
-LEFT_OUT, KEPT = "left out", "kept"
-"""What is done about a finding, besides what `dropped` says."""
+Severity = Literal["error", "warning"]
 
-PARTS = ("train", "validation", "test")
-"""An image that stands in several of them stays in the last: what judges comes first."""
+KEPT = "kept"
+"""Action on the images of a finding; others are `pixels.LEFT_OUT` and dropped copies."""
 
 DUPLICATE, CONFLICT, LEAK = "duplicate", "conflict", "leak"
-NEAR = {one: f"near {one}" for one in (DUPLICATE, CONFLICT, LEAK)}
+NEAR = {problem: f"near {problem}" for problem in (DUPLICATE, CONFLICT, LEAK)}
 
-ASKED, CROWDED = "predict copy", "more look-alikes"
+PREDICT_COPY, MORE_SIMILAR = "predict copy", "more similar images"
 
-GROUPS = frozenset({*NEAR, *NEAR.values(), ASKED})
+GROUP_PROBLEMS = frozenset({*NEAR, *NEAR.values(), PREDICT_COPY})
 """Problems of several images with one another."""
 
-GRAVE = (
+ERRORS = (
     *(LEAK, NEAR[LEAK], CONFLICT, NEAR[CONFLICT], DUPLICATE),
     *("missing class", "tiny class", "blank"),
 )
-"""Problems that weigh, besides those of files that cannot be read, which come first."""
+"""Problems of severity error; unreadable files, which are listed first, are errors too."""
 
-NOTES = (
-    *("uneven classes", NEAR[DUPLICATE], CROWDED, ASKED),
+WARNINGS = (
+    *("uneven classes", NEAR[DUPLICATE], MORE_SIMILAR, PREDICT_COPY),
     *("blurred", "dark", "bright", "odd shape", "tiny image"),
     *("wrong extension", "animated", "rotated", "16-bit", "not RGB", "transparent"),
 )
-"""Problems that are read right, or are a matter of taste: no failure under `strict`."""
+"""Problems of severity warning: the images are decoded correctly, and may be intended."""
 
-PLACES = {problem: place for place, problem in enumerate((*GRAVE, *NOTES), 1)}
+PROBLEM_ORDER = {problem: rank for rank, problem in enumerate((*ERRORS, *WARNINGS), 1)}
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong with the data, or odd.
+    """A problem or an unusual property of the data.
 
     Attributes:
-        problem: A short stable word: that of a `DecodeError`, or one of `GRAVE` and `NOTES`. A
+        problem: a short fixed term: that of a `DecodeError`, or one of `ERRORS` and `WARNINGS`. A
             "duplicate" is a group of identical images in one class and split, a "conflict" one with
-            several labels, a "leak" one in several splits, a "predict copy" one of which at most
-            one image is not to be predicted; "near ..." are pairs that look alike.
-        samples: The images that it is about, by name; none where it is about a class.
-        detail: A sentence for people.
-        action: What a training does about it: `LEFT_OUT`, `KEPT`, or what `dropped` says.
-        distance: In how many of 64 bits the perceptual hashes of a near pair differ.
+            several labels, a "leak" one in several splits, a "predict copy" one in which all images
+            but at most one are to be predicted; "near ..." are pairs of similar images.
+        samples: the images of the finding, sorted by name; empty if it concerns a class.
+        detail: a sentence for the user.
+        action: what training does with the images: `pixels.LEFT_OUT`, `KEPT`, or the result of
+            `describe_dropped_copies`.
+        distance: number of differing bits, of 64, between the perceptual hashes of a near pair.
     """
 
     problem: str
@@ -60,51 +60,47 @@ class Finding:
     distance: int | None = None
 
     @property
-    def weighs(self) -> bool:
-        """Whether it is more than a note."""
-        return self.problem not in NOTES
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        found = [{"path": s.name, "label": s.label, "split": s.split} for s in self.samples]
-        told = {"problem": self.problem, "detail": self.detail, "action": self.action}
-        near = {} if self.distance is None else {"distance": self.distance}
-        return {**told, **near, "weighs": self.weighs, "images": found}
+    def severity(self) -> Severity:
+        """The severity of the problem; `--strict` fails for errors."""
+        return "warning" if self.problem in WARNINGS else "error"
 
 
-def dropped(parts: Collection[str | None]) -> str:
-    """What is done about copies of an image in these parts.
+def describe_dropped_copies(splits: Collection[str | None]) -> str:
+    """Return the action on the copies of an image that is in several splits.
 
-    >>> dropped({"train", "test"}), dropped({"train", "validation", "test"})
-    ('train copy dropped', 'train and validation copies dropped')
+    >>> describe_dropped_copies({"train", "test"})
+    'train copy dropped'
+    >>> describe_dropped_copies({"train", "validation", "test"})
+    'train and validation copies dropped'
     """
-    lower = [part for part in PARTS if part in parts][:-1]
-    return f"{' and '.join(lower)} {'copy' if len(lower) == 1 else 'copies'} dropped"
+    earlier = [split for split in LABELED_SPLITS if split in splits][:-1]
+    return f"{' and '.join(earlier)} {'copy' if len(earlier) == 1 else 'copies'} dropped"
 
 
-def counted(findings: Iterable[Finding]) -> dict[str, int]:
-    """How many images, groups of them or classes have each problem, in the order of `PLACES`.
+def count_problems(findings: Iterable[Finding]) -> dict[str, int]:
+    """Return the number of images, groups or classes with each problem, in fixed order.
 
-    >>> counted([Finding("dark", (), ""), Finding("leak", (), ""), Finding("dark", (), "")])
+    >>> count_problems([Finding("dark", (), ""), Finding("leak", (), ""), Finding("dark", (), "")])
     {'leak': 1, 'dark': 2}
     """
     counts: Counter[str] = Counter()
     for finding in findings:
-        counts[finding.problem] += 1 if finding.problem in GROUPS else max(1, len(finding.samples))
-    return dict(sorted(counts.items(), key=lambda item: (PLACES.get(item[0], 0), item[0])))
+        is_group = finding.problem in GROUP_PROBLEMS
+        counts[finding.problem] += 1 if is_group else max(1, len(finding.samples))
+    return dict(sorted(counts.items(), key=lambda item: (PROBLEM_ORDER.get(item[0], 0), item[0])))
 
 
-def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """In the order of `PLACES`, near pairs by distance, then by the names of images."""
+def sort_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings by `PROBLEM_ORDER`, near pairs by distance, then by image names."""
     return tuple(
         sorted(
             findings,
-            key=lambda one: (
-                PLACES.get(one.problem, 0),
-                one.problem,
-                one.distance or 0,
-                [sample.name for sample in one.samples],
-                one.detail,
+            key=lambda finding: (
+                PROBLEM_ORDER.get(finding.problem, 0),
+                finding.problem,
+                finding.distance or 0,
+                [sample.name for sample in finding.samples],
+                finding.detail,
             ),
         )
     )

@@ -1,116 +1,136 @@
-"""What a resumed run stands on must be as it was: the same images, the same weights."""
+"""Checks that a resumed run has the images and the weights with which it was started."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
-
-import pandas as pd
+from typing import NamedTuple
 
 from veduta.data.pixels import Image
-from veduta.data.sample import some
+from veduta.data.sample import abbreviate_names
 from veduta.errors import InputError
-from veduta.experiment.recovery.derived import lists_of
-from veduta.experiment.recovery.previous_run import Earlier
-
-Row = tuple[str, str, str]
-"""Label, split and SHA-256 of an image."""
+from veduta.experiment.recovery.previous_run import PreviousRun
+from veduta.runs.events import ImageListsWritten, RunResumed, events_of_type, last_event
+from veduta.runs.tables import read_splits
 
 
-def expect_same_images(earlier: Earlier, parts: Mapping[str, Sequence[Image]], now: str) -> None:
-    """The images must be those that the run began with; names of files may differ.
+class SplitRow(NamedTuple):
+    """Label, split and SHA-256 of an image in `splits.csv`."""
+
+    label: str
+    split: str
+    digest: str
+
+
+def expect_same_images(
+    previous: PreviousRun, splits: Mapping[str, Sequence[Image]], fingerprint: str
+) -> None:
+    """Raise an error if the images are not those of the run; file names may differ.
 
     Args:
-        earlier: the run.
-        parts: images now, by split.
-        now: fingerprint of all of them.
+        previous: the run.
+        splits: images now, by split.
+        fingerprint: fingerprint of all of them.
 
     Raises:
-        InputError: with what was added, went, changed, was relabelled or stands in another split.
+        InputError: with the images that were added, removed, changed, relabeled or moved to
+            another split.
     """
     rows = {
-        image.sample.name: (str(image.sample.label), part, image.digest)
-        for part, images in parts.items()
+        image.sample.name: SplitRow(str(image.sample.label), split, image.digest)
+        for split, images in splits.items()
         for image in images
     }
-    before = _rows_of(earlier.directory.splits)
-    same_rows = before is None or Counter(before.values()) == Counter(rows.values())
-    if same_rows and earlier.start["data_fingerprint"] == now:
+    recorded = _read_rows(previous.directory.splits)
+    same_rows = recorded is None or Counter(recorded.values()) == Counter(rows.values())
+    recorded_fingerprint = previous.start.provenance.data_fingerprint
+    if same_rows and recorded_fingerprint == fingerprint:
         return
-    was = earlier.start["data_fingerprint"]
-    if was == now and _altered(earlier):
+    if recorded_fingerprint == fingerprint and _is_altered(previous):
         raise InputError(
-            f"a resumed run needs its splits.csv; {earlier.directory.splits} was altered, the "
-            f"images were not: let `veduta rebuild {quote(str(earlier.directory.path))}` restore it"
+            "a resumed run needs its splits.csv as it was written; "
+            f"{previous.directory.splits} was altered, the images were not: let "
+            f"`veduta rebuild {quote(str(previous.directory.path))}` restore it"
         )
     changes = (
-        "an image that was left out as a copy (rejected.csv) changed or went"
+        "an image that was dropped as a copy (rejected.csv) changed or is missing"
         if same_rows
-        else _changes(before or {}, rows)
+        else _describe_changes(recorded or {}, rows)
     )
     raise InputError(
-        "a resumed run needs the images that it began with; their fingerprint was "
-        f"{was[:12]}, now it is {now[:12]}: {changes}; restore the images, or start a new run"
+        "a resumed run needs the images with which it was started; their fingerprint was "
+        f"{recorded_fingerprint[:12]}, now it is {fingerprint[:12]}: {changes}; restore the "
+        "images, or start a new run"
     )
 
 
-def expect_same_backbones(earlier: Earlier, now: Mapping[str, str]) -> None:
-    """A file of weights must hold what it held: other weights are another experiment.
+def expect_same_backbones(previous: PreviousRun, backbones: Mapping[str, str]) -> None:
+    """Raise an error if the initial weights of a backbone are not those of the run.
 
     Args:
-        earlier: the run.
-        now: SHA-256 of the tensors of each backbone that trials need.
+        previous: the run.
+        backbones: SHA-256 of the initial weights now, by model, weights and options.
 
     Raises:
-        InputError: with every backbone that is another.
+        InputError: with every backbone that differs.
     """
-    was: dict[str, str] = {}
-    for event in earlier.events:
-        was |= event.get("backbones", {})
-    faults = [
-        f"a resumed run needs the weights that it began with; those of {name} had the SHA-256 "
-        f"{was[name][:12]}, now it is {digest[:12]}: restore the file, or start a new run"
-        for name, digest in now.items()
-        if was.get(name, digest) != digest
+    recorded = dict(previous.start.provenance.backbones)
+    for resumed in events_of_type(previous.events, RunResumed):
+        recorded |= resumed.backbones
+    errors = [
+        f"a resumed run needs the weights with which it was started; those of {name} had the "
+        f"SHA-256 {recorded[name][:12]}, now it is {digest[:12]}: restore the file, or start a new "
+        "run"
+        for name, digest in backbones.items()
+        if recorded.get(name, digest) != digest
     ]
-    if error := InputError.unless_empty(faults):
+    if error := InputError.unless_empty(errors):
         raise error
 
 
-def _altered(earlier: Earlier) -> bool:
-    """Whether splits.csv is other than the journal has it."""
-    path = earlier.directory.splits
-    said = lists_of(earlier.events).get(path.name)
-    return said is not None and path.read_bytes() != said.encode("utf-8", "surrogateescape")
+def _is_altered(previous: PreviousRun) -> bool:
+    """Return whether splits.csv differs from its content in the journal."""
+    path = previous.directory.splits
+    lists = last_event(previous.events, ImageListsWritten)
+    if lists is None or path.name not in lists.files:
+        return False
+    return path.read_bytes() != lists.files[path.name].encode("utf-8", "surrogateescape")
 
 
-def _rows_of(splits: Path) -> dict[str, Row] | None:
-    """splits.csv by name of the file; None where the run ended before it was written."""
+def _read_rows(splits: Path) -> dict[str, SplitRow] | None:
+    """Return the rows of splits.csv by file name; None if the run ended before it was written."""
     if not splits.is_file():
         return None
-    try:
-        table = pd.read_csv(
-            splits, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
-        )
-        columns = table[["path", "label", "split", "sha256"]]
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{splits} must be as the run wrote it; it is not: restore it") from error
-    return {str(n): (str(a), str(b), str(c)) for n, a, b, c in columns.itertuples(index=False)}
-
-
-def _changes(before: Mapping[str, Row], now: Mapping[str, Row]) -> str:
-    """What became of the images, a few names of each kind."""
-    both = sorted(before.keys() & now.keys())
-    labels = [f"{n}: {before[n][0]} -> {now[n][0]}" for n in both if before[n][0] != now[n][0]]
-    kinds = {
-        "added": sorted(now.keys() - before.keys()),
-        "gone or unreadable": sorted(before.keys() - now.keys()),
-        "changed": [n for n in both if before[n][2] != now[n][2]],
-        "relabelled": labels,
+    table = read_splits(splits)[["path", "label", "split", "sha256"]]
+    return {
+        str(path): SplitRow(str(label), str(split), str(digest))
+        for path, label, split, digest in table.itertuples(index=False)
     }
-    if not any(kinds.values()):
-        moved = [f"{n}: {before[n][1]} -> {now[n][1]}" for n in both if before[n] != now[n]]
-        kinds = {"in another split": moved}
+
+
+def _describe_changes(recorded: Mapping[str, SplitRow], rows: Mapping[str, SplitRow]) -> str:
+    """Return what changed, with some file names for each kind of change."""
+    both = sorted(recorded.keys() & rows.keys())
+    changes = {
+        "added": sorted(rows.keys() - recorded.keys()),
+        "missing or unreadable": sorted(recorded.keys() - rows.keys()),
+        "changed": [name for name in both if recorded[name].digest != rows[name].digest],
+        "relabeled": [
+            f"{name}: {recorded[name].label} -> {rows[name].label}"
+            for name in both
+            if recorded[name].label != rows[name].label
+        ],
+    }
+    if not any(changes.values()):
+        changes = {
+            "in another split": [
+                f"{name}: {recorded[name].split} -> {rows[name].split}"
+                for name in both
+                if recorded[name] != rows[name]
+            ]
+        }
     return ", ".join(
-        f"{len(names)} {kind} ({some(names)})" for kind, names in kinds.items() if names
+        f"{len(names)} {change} ({abbreviate_names(names)})"
+        for change, names in changes.items()
+        if names
     )

@@ -1,191 +1,248 @@
-"""A previous run in a directory: its state, and whether it can be continued here."""
+"""A previous run in a directory: its state, and whether it can be resumed."""
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import final
 
-from veduta.data.sample import some
+from veduta.data.sample import abbreviate_names
 from veduta.errors import InputError
-from veduta.experiment.recovery.derived import ended
-from veduta.experiment.recovery.integrity import lost
-from veduta.experiment.recovery.rebuild import restore
+from veduta.experiment.recovery.derived_files import find_missing_files
+from veduta.experiment.recovery.rebuild import restore_missing_files
 from veduta.runs.checkpoints import Checkpoints
-from veduta.runs.directory import Place, RunDirectory, create, tidy
-from veduta.runs.files import expect_room
-from veduta.runs.journal import Event, Journal, locked, read_lines
-from veduta.runtime.process import crash_in
+from veduta.runs.directory import (
+    OutputPath,
+    RunDirectory,
+    create_run_directory,
+    format_resume_command,
+    remove_temporary_files,
+)
+from veduta.runs.events import (
+    Event,
+    ProcessCrashed,
+    RunResumed,
+    RunStarted,
+    SearchPlanned,
+    TrialEnded,
+    TrialFailed,
+    TrialPaused,
+    TrialStarted,
+    configurations,
+    events_of_type,
+    has_finished,
+    run_start,
+)
+from veduta.runs.journal import Journal, lock_journal, read_lines
+from veduta.runs.provenance import Configuration
+from veduta.runtime.disk import explain_write_errors
+from veduta.runtime.interruption import announce_resume_command
+from veduta.runtime.process import log_crash, read_crash_log, use_torch_threads
 from veduta.tracking.console import Console
-from veduta.tuning.previous_trials import Past, reload
-from veduta.tuning.trials.progress import CRASHED
+from veduta.tuning.previous_trials import PreviousTrials, reload_trials
 from veduta.tuning.trials.space import Trial
 
-CRASHES = 2  # of a trial: it has failed
-BEGINNINGS = {"start", "resumed", CRASHED}
+MAX_CRASHES = 2  # crashes after which a trial has failed
 
 
-def note_crash(directory: RunDirectory, journal: Journal) -> None:
-    """Journal that the last attempt of a run crashed, if it did, and which trials have failed."""
-    if words := crash_in(directory.crash):
-        if under_way := _under_way(journal.events):
-            journal.append(CRASHED, reason=words, trials=under_way)
-        crashes = Counter(t for e in journal.events if e["event"] == CRASHED for t in e["trials"])
-        reason = f"the process crashed {CRASHES} times while it was trained: {words}"
-        for trial in under_way:
-            if crashes[trial] >= CRASHES:
-                fields = {"status": "failed", "reason": reason, "cause": CRASHED}
-                journal.append("trial finished", trial=trial, **fields, time=time.time())
-    directory.crash.unlink(missing_ok=True)
-
-
-def _under_way(events: Sequence[Event]) -> list[str]:
-    """The trials that the last attempt had begun, and neither ended nor left for a later round."""
-    begins = [place for place, event in enumerate(events) if event["event"] in BEGINNINGS]
-    begun: dict[str, None] = {}
-    for event in events[begins[-1] :] if begins else ():
-        if event["event"] == "trial started":
-            begun[event["trial"]] = None
-        elif event["event"] in {"trial finished", "trial paused"}:
-            begun.pop(event["trial"], None)
-    return list(begun)
-
-
+@final
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """A run that began before.
+class PreviousRun:
+    """A run that was started before.
 
     Attributes:
-        directory: where it is.
-        events: of its journal.
-        told: what of its journal was left out, in words.
-        ages: by trial, with which of the run's grids it came first.
-        compare: whether the images are to be compared even where nothing is left to do.
+        directory: its directory.
+        events: events of its journal.
+        warnings: which lines of its journal were ignored, one message each.
+        ages: by trial id, the index of the configuration of the run in which the trial came first.
+        compare_images: whether its images are compared even if nothing is left to do.
     """
 
     directory: RunDirectory
     events: list[Event]
-    told: Sequence[str]
+    warnings: Sequence[str]
     ages: Mapping[str, int]
-    compare: bool
+    compare_images: bool
 
     @property
-    def start(self) -> Event:
-        """What was decided when it began."""
-        return self.events[0]
+    def start(self) -> RunStarted:
+        """The first event of its journal."""
+        return run_start(self.events)
 
     @property
-    def settings(self) -> list[dict[str, Any]]:
-        """The settings, grid among them, that it began with, and each time it was extended."""
-        return [event["settings"] for event in self.events if "settings" in event]
+    def configurations(self) -> list[Configuration]:
+        """The configuration with which it was started, and that of each extension."""
+        return configurations(self.events)
 
-    def covers(self, trials: Sequence[Trial]) -> bool:
-        """Whether its last attempt reached the end, none of `trials` is new, and it is whole.
+    def is_complete(self, trials: Sequence[Trial]) -> bool:
+        """Return whether it has finished all of `trials`, and has every file that needs images.
 
-        What its journal gives may be missing: `concluded` makes it again.
+        Files that its journal determines may be missing: `restore` writes them again.
         """
-        planned = {name for e in self.events if e["event"] == "plan" for name in e["trials"]}
-        done = ended(self.events) and planned.issuperset(t.id for t in trials)
-        return done and not lost(self.directory, self.events)
+        planned = {
+            trial for event in events_of_type(self.events, SearchPlanned) for trial in event.trials
+        }
+        finished = has_finished(self.events) and planned.issuperset(trial.id for trial in trials)
+        return finished and not find_missing_files(self.directory, self.events)
 
-    def concluded(self, console: Console) -> RunDirectory:
-        """Say that nothing is left to do; files that are missing are made again."""
-        for said in self.told:
-            console.warn(said)
-        directory, journal = self.reopened()
-        with expect_room(directory.path), journal:
-            made = restore(directory, self.events)
-        if made:
-            console.say(f"made again  {some(made)}")
+    def restore(self, console: Console) -> RunDirectory:
+        """Write missing files again, and say that nothing is left to do."""
+        for warning in self.warnings:
+            console.warn(warning)
+        directory, journal = self.reopen()
+        with explain_write_errors(directory.path), journal:
+            restored = restore_missing_files(directory, self.events)
+        if restored:
+            console.say(f"restored    {abbreviate_names(restored)}")
         console.say(f"{directory.path} is finished and has no new trial: nothing was run")
         return directory
 
-    def past(self, trials: Sequence[Trial], console: Console) -> Past:
-        """Those of `trials` that need not run again."""
-        past = reload(self.events, trials, scores=self.directory.scores, ages=self.ages)
-        past = replace(past, continued=self._continued(past, trials, console))
-        ended = sum(past.ended([trial]) for trial in trials)
+    def load_trials(self, trials: Sequence[Trial], console: Console) -> PreviousTrials:
+        """Return those of `trials` that have ended, and those that continue shorter ones."""
+        previous = reload_trials(self.events, trials, scores=self.directory.scores, ages=self.ages)
+        previous = replace(previous, continued=self._find_continued(previous, trials, console))
+        ended = sum(previous.have_ended([trial]) for trial in trials)
         console.say(f"taken over  {ended} of {len(trials)} trials; the others are run")
-        return past
+        return previous
 
-    def _continued(self, past: Past, trials: Sequence[Trial], console: Console) -> dict[str, str]:
-        """Which trials go on from shorter ones.
+    def reopen(self) -> tuple[RunDirectory, Journal]:
+        """Return its directory, without temporary files of a killed process, and its open journal.
 
-        Where the rate does not depend on how many epochs there are, that is what they would be
-        alone. Elsewhere only a training that is alone goes on, because that was asked for.
+        A crash of the last process is journaled.
+
+        Raises:
+            InputError: another process writes the journal, or has since it was read.
         """
-        found = {}
+        with explain_write_errors(self.directory.path):
+            journal = Journal.reopen(self.directory.journal)
+        if len(journal.events) != len(self.events):
+            with journal:
+                raise InputError(
+                    "a run is written by one process at a time; another process resumed "
+                    f"{self.directory.path} just now: look at it, and resume it again if needed"
+                )
+        remove_temporary_files(self.directory)
+        journal_crash(self.directory, journal)
+        self.events.extend(journal.events[len(self.events) :])
+        return self.directory, journal
+
+    def _find_continued(
+        self, previous: PreviousTrials, trials: Sequence[Trial], console: Console
+    ) -> dict[str, str]:
+        """Return which trials continue from the checkpoints of shorter ones.
+
+        If the learning rate does not depend on the number of epochs, the result is that of the
+        longer trial alone. Otherwise a trial continues only if it is the only one, since the user
+        asked for that.
+        """
+        continued = {}
         for trial in trials:
-            origin = past.continued.get(trial.id)
-            if origin is None or past.ended([trial]) or not self._kept(origin):
+            origin = previous.continued.get(trial.id)
+            if origin is None or previous.have_ended([trial]):
                 continue
+            if not Checkpoints(self.directory.checkpoints, origin).exist():
+                continue  # heads that train together have none
             if trial.settings.schedule == "constant":
-                found[trial.id] = origin
+                continued[trial.id] = origin
             elif len(trials) == 1:
-                found[trial.id] = origin
+                continued[trial.id] = origin
                 console.warn(
                     f"the first epochs had the {trial.settings.schedule} schedule of the shorter "
                     "training; the others have that of the longer one"
                 )
-        return found
-
-    def _kept(self, trial: str) -> bool:
-        """Whether there are checkpoints of a trial; there are none of heads trained together."""
-        return Checkpoints(self.directory.checkpoints, trial).exist()
-
-    def reopened(self) -> tuple[RunDirectory, Journal]:
-        """Its directory, without what a kill left half done, and its journal, to go on with.
-
-        A crash of the last attempt is judged here, and journalled.
-
-        Raises:
-            InputError: another process is writing it, or has since it was read.
-        """
-        with expect_room(self.directory.path):
-            journal = Journal.reopened(self.directory.journal)
-        if len(journal.events) != len(self.events):
-            with journal:
-                raise InputError(
-                    "a run is written by one process at a time; another went on with "
-                    f"{self.directory.path} just now: look at it, and resume it again if need be"
-                )
-        tidy(self.directory)
-        note_crash(self.directory, journal)
-        self.events.extend(journal.events[len(self.events) :])
-        return self.directory, journal
+        return continued
 
 
-def begun(place: Place) -> tuple[RunDirectory, Journal]:
-    """A new run directory, and its journal."""
-    directory = create(place)
-    with expect_room(directory.path):
+def create_run(output: OutputPath) -> tuple[RunDirectory, Journal]:
+    """Create the directory of a new run, and its journal."""
+    directory = create_run_directory(output)
+    with explain_write_errors(directory.path):
         return directory, Journal(directory.journal)
 
 
-def read_earlier(path: Path, *, compare: bool) -> Earlier:
-    """The run in a directory; it is not changed.
+@contextmanager
+def open_run(
+    output: OutputPath, previous: PreviousRun | None, *, command: str
+) -> Iterator[tuple[RunDirectory, Journal]]:
+    """Create a run, or reopen the previous one, and close it at the end of the block.
+
+    Write errors in the block are explained, an interruption names the command that resumes the run,
+    and a crash is logged in the directory.
+
+    Args:
+        output: path of a new run directory.
+        previous: the run that is resumed, if there is one.
+        command: command that was called.
+    """
+    directory, journal = previous.reopen() if previous else create_run(output)
+    with (
+        announce_resume_command(format_resume_command(command, directory.path)),
+        log_crash(directory.crash_log),
+        explain_write_errors(directory.path),
+        journal,
+        use_torch_threads(1),
+    ):
+        yield directory, journal
+
+
+def read_previous_run(path: Path, *, compare_images: bool) -> PreviousRun:
+    """Read the run in a directory, without changing it.
 
     Raises:
-        InputError: there is none, it is being written, or it had not begun.
-        JournalError: its journal is damaged, or of a newer version.
+        InputError: there is no run, another process writes it, or it ended before its first event.
+        JournalError: its journal is damaged, or was written by a newer version.
     """
     directory = RunDirectory(path)
     rule = "--resume takes the directory of a run of `veduta search` or `veduta train`"
     if not directory.journal.is_file():
         raise InputError(f"{rule}, which has a journal.jsonl; {path} has none: give another")
     try:
-        with locked(directory.journal, writable=True) as data:
-            reading = read_lines(data, directory.journal)
+        with lock_journal(directory.journal, writable=True) as data:
+            content = read_lines(data, directory.journal)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(
-            f"{rule} that can be written; {directory.journal}: {reason}: give it back its mode, or "
-            "give another"
+            f"{rule} that can be written; {directory.journal}: {reason}: make it writable, or give "
+            "another"
         ) from error
-    events = reading.events
-    if not events or events[0]["event"] != "start":
+    if not content.events or not isinstance(content.events[0], RunStarted):
         raise InputError(
-            f"{rule} that had begun; {path} ended before its first event: remove it, and start anew"
+            f"{rule} whose journal has a first event; that of {path} has none: remove the "
+            "directory, and start a new run"
         )
-    return Earlier(directory, events, reading.warnings(), {}, compare)
+    return PreviousRun(directory, content.events, content.list_warnings(), {}, compare_images)
+
+
+def journal_crash(directory: RunDirectory, journal: Journal) -> None:
+    """Journal that the last process of a run crashed, if it did, and which trials have failed."""
+    if reason := read_crash_log(directory.crash_log):
+        running = _list_running_trials(journal.events)
+        if running:
+            journal.append(ProcessCrashed(reason=reason, trials=running))
+        crash_counts = Counter(
+            trial
+            for event in events_of_type(journal.events, ProcessCrashed)
+            for trial in event.trials
+        )
+        for trial in running:
+            if crash_counts[trial] >= MAX_CRASHES:
+                message = f"the process crashed {MAX_CRASHES} times during its training: {reason}"
+                journal.append(
+                    TrialFailed(trial=trial, cause="crashed", reason=message, time=time.time())
+                )
+    directory.crash_log.unlink(missing_ok=True)
+
+
+def _list_running_trials(events: Sequence[Event]) -> list[str]:
+    """Return the trials that the last process had started, and neither ended nor paused."""
+    running: dict[str, None] = {}
+    for event in events:
+        if isinstance(event, (RunStarted, RunResumed, ProcessCrashed)):
+            running.clear()
+        elif isinstance(event, TrialStarted):
+            running[event.trial] = None
+        elif isinstance(event, (TrialEnded, TrialPaused)):
+            running.pop(event.trial, None)
+    return list(running)

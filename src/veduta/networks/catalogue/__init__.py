@@ -1,1 +1,1 @@
-"""The package catalogue."""
+"""The catalogue of models: descriptions, built-in networks, and the registry of names."""

@@ -1,12 +1,10 @@
-"""What is known of a network before it is built: one entry of the registry.
-
-Apart from the table, so that whatever takes a network takes this, whether the table, a library's
-name or a user's settings made it.
-"""
+"""The description of a network before it is built: one entry of the registry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from veduta.config.network_specs import ResizeFilter
 
 Channels = tuple[float, float, float]
 Stages = tuple[tuple[str, ...], ...]
@@ -18,12 +16,12 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Packaged:
-    """A file of pretrained weights that an installed Python distribution brings.
+    """A file of pretrained weights in an installed Python distribution.
 
     Attributes:
         distribution: name of the distribution, as pip knows it.
-        file: path of the file, from the folder that packages are installed in.
-        sha256: of the file.
+        file: path of the file relative to the folder that packages are installed in.
+        sha256: SHA-256 of the file.
     """
 
     distribution: str
@@ -33,9 +31,10 @@ class Packaged:
 
 @dataclass(frozen=True)
 class Options:
-    """What a network of our own is built with; names and meanings are those of the settings.
+    """Options of a built-in network, with the names and meanings of the settings.
 
-    What a network does not use stays at its default, so that equal networks have equal options.
+    Options that a network does not use have their defaults, so that equal networks have equal
+    options.
     """
 
     image_size: int
@@ -49,32 +48,33 @@ class Options:
 
 @dataclass(frozen=True)
 class Model:
-    """One network: as its authors trained it on ImageNet, or of our own.
+    """A network: pretrained on ImageNet by its authors, or built in.
 
     Attributes:
-        name: what users call it.
-        architecture: what its library calls it.
-        library: which library builds it, `timm`, `torchvision` or `veduta`.
-        parameters: how many the whole network has, its 1000-way classifier included; of a network
-            of our own, those before its head.
-        image_size: pixels a side that it was trained at, or is meant for.
-        features: width of its features; at any image size, but for our own.
-        cut: where the network is cut to give features, in words.
-        classifier: the submodules that are left out for features.
-        stages: the parts of the network up to its features, in order, those that belong together
-            in one stage; between two stages it may be cut. Empty where it is not known as a
-            sequence of parts.
-        mean, std: of the channels red, green, blue, for pixels in [0, 1].
-        filter: with which images were resized in training: `bicubic` or `bilinear`.
-        licence: of the pretrained weights, `none` where there are none.
-        source: where the pretrained weights come from, in words.
-        smallest: pixels a side below which nothing is left after its strides.
-        fixed_size: whether it takes images of `image_size` alone.
-        packaged: the file that brings them, or None where the library's hub does.
-        top1, top5: per cent of ImageNet's validation images, as the authors published it.
-        options: what a network of our own is built with.
-        uses: the settings among its options that change it.
-        defaults: what settings are where neither the user nor a preset of the head says.
+        name: name in Veduta.
+        architecture: name in its library.
+        library: the library that builds it, `timm`, `torchvision` or `veduta`.
+        parameters: number of parameters, including the 1000-way classifier; of a built-in network
+            without its head.
+        image_size: side length in pixels that it was trained at or is designed for.
+        features: number of features; of a built-in network at `image_size`.
+        cut: where the network ends when it computes features, in words.
+        classifier: names of the submodules that are removed to get features.
+        stages: names of the submodules of each stage up to the features, in order; the network may
+            be split between two stages. Empty if the network is not a sequence of submodules.
+        mean: mean of the channels red, green and blue, for pixels in [0, 1].
+        std: standard deviation of these channels.
+        filter: resampling filter of the training images, `bicubic` or `bilinear`.
+        license: license of the pretrained weights; `none` without any.
+        source: origin of the pretrained weights, in words.
+        min_image_size: smallest side length in pixels that its strides allow.
+        fixed_size: whether it takes only images of `image_size`.
+        packaged: file of the pretrained weights; None if they are in the library's hub.
+        top1: top-1 accuracy on ImageNet's validation images in percent, as published.
+        top5: top-5 accuracy, likewise.
+        options: options of a built-in network; None for others.
+        used_options: names of the options that have an effect.
+        defaults: values of settings that neither the user nor a head preset gives.
     """
 
     name: str
@@ -88,19 +88,19 @@ class Model:
     stages: Stages
     mean: Channels
     std: Channels
-    filter: str
-    licence: str
+    filter: ResizeFilter
+    license: str
     source: str
-    smallest: int = 8
+    min_image_size: int = 8
     fixed_size: bool = False
     packaged: Packaged | None = None
     top1: float | None = None
     top5: float | None = None
     options: Options | None = None
-    uses: frozenset[str] = frozenset()
+    used_options: frozenset[str] = frozenset()
     defaults: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
-    def own(self) -> bool:
-        """Whether it is a network of ours, which has no pretrained weights."""
+    def is_builtin(self) -> bool:
+        """Whether Veduta defines the network, so that there are no pretrained weights."""
         return self.library == "veduta"

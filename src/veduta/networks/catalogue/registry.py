@@ -1,12 +1,11 @@
-"""Models by name: look one up, build its network, list all of them."""
+"""The registry of models: find one by name, build its network, list all of them."""
 
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from veduta.config.parsing import unknown
 from veduta.config.settings import Settings
-from veduta.errors import InputError
+from veduta.errors import InputError, describe_unknown_name
 from veduta.networks.catalogue.model import IMAGENET_MEAN, IMAGENET_STD, Model, Options
 from veduta.networks.catalogue.pretrained import CLASSICS, LITES
 
@@ -14,19 +13,19 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-WHOLE: dict[str, Any] = {"freeze": "none", "weights": "none"}
+TRAINED_FROM_SCRATCH: dict[str, Any] = {"freeze": "none", "weights": "none"}
 
-COMMON: dict[str, Any] = {
+BUILTIN_FIELDS: dict[str, Any] = {
     "library": "veduta",
     "classifier": (),
     "mean": IMAGENET_MEAN,
     "std": IMAGENET_STD,
     "filter": "bilinear",
-    "licence": "none",
-    "source": "none: it is trained from the start",
+    "license": "none",
+    "source": "none: it is trained from scratch",
 }
 
-OWN = (
+BUILTIN_MODELS = (
     Model(
         name="cnn",
         architecture="residual",
@@ -36,9 +35,9 @@ OWN = (
         cut="global average pooling",
         stages=(("stem",), *((f"stage{number}",) for number in range(1, 5)), ("pool",)),
         options=Options(image_size=128, channels=(32, 64, 128, 256)),
-        uses=frozenset({"channels"}),
+        used_options=frozenset({"channels"}),
         defaults={
-            **WHOLE,
+            **TRAINED_FROM_SCRATCH,
             "augment": ("crop", "flip"),
             "optimizer": "sgd",
             "nesterov": True,
@@ -48,7 +47,7 @@ OWN = (
             "label_smoothing": 0.1,
             "epochs": 25,
         },
-        **COMMON,
+        **BUILTIN_FIELDS,
     ),
     Model(
         name="report_cnn",
@@ -58,13 +57,13 @@ OWN = (
         features=144,
         cut="its convolutions, flattened",
         stages=(("block1",), ("block2",), ("block3",), ("flatten",)),
-        smallest=79,
+        min_image_size=79,
         options=Options(image_size=150, channels=(64, 32, 16)),
-        uses=frozenset(
+        used_options=frozenset(
             {"channels", "pooling", "activation", "batch_norm", "norm_first", "untied_bias"}
         ),
         defaults={
-            **WHOLE,
+            **TRAINED_FROM_SCRATCH,
             "pooling": "average",
             "hidden": (4000, 4000, 1000),
             "batch_norm": True,
@@ -76,7 +75,7 @@ OWN = (
             "batch_size": 32,
             "epochs": 100,
         },
-        **COMMON,
+        **BUILTIN_FIELDS,
     ),
     Model(
         name="mlp",
@@ -86,31 +85,32 @@ OWN = (
         features=3072,
         cut="the pixels themselves",
         stages=(("flatten",),),
-        smallest=1,
+        min_image_size=1,
         options=Options(image_size=32),
         defaults={
-            **WHOLE,
+            **TRAINED_FROM_SCRATCH,
             "hidden": (256, 128),
             "batch_norm": True,
             "augment": ("crop", "flip"),
             "epochs": 30,
         },
-        **COMMON,
+        **BUILTIN_FIELDS,
     ),
 )
 
 
 @dataclass(frozen=True)
-class Reported:
-    """One row of the table.
+class ReportRow:
+    """One row of the report's table of models.
 
     Attributes:
-        title: the report's name of the model.
+        title: name of the model in the report.
         megabytes: size of its weights.
-        top1, top5: per cent of ImageNet's validation images.
-        parameters: as Keras counts them.
-        depth: layers, activations and batch norm among them; None where it says none.
-        beside: why the number of parameters is not the one counted here, in words.
+        top1: top-1 accuracy on ImageNet's validation images in percent.
+        top5: top-5 accuracy, likewise.
+        parameters: number of parameters as Keras counts them.
+        depth: number of layers, including activations and batch normalization; None if not given.
+        difference: why the number of parameters differs from that counted here, in words.
     """
 
     title: str
@@ -119,99 +119,100 @@ class Reported:
     top5: float
     parameters: int
     depth: int | None
-    beside: str
+    difference: str
 
 
 SAME = "the same"
-STATISTICS = "with the statistics of batch norm"
-UNSCALED = "with the statistics of batch norm, which has no scale there"
-BIASED = "with the statistics of batch norm, and biases before it"
+STATISTICS = "with the running statistics of batch normalization"
+UNSCALED = "with the running statistics of batch normalization, which has no scale in Keras"
+BIASED = "with the running statistics of batch normalization, and biases before it"
 
-REPORTED: dict[str, Reported] = {
-    "xception": Reported("Xception", 88, 79.0, 94.5, 22_910_480, 126, STATISTICS),
-    "vgg16": Reported("VGG16", 528, 71.3, 90.1, 138_357_544, 23, SAME),
-    "vgg19": Reported("VGG19", 549, 71.3, 90.0, 143_667_240, 26, SAME),
-    "resnet50": Reported("ResNet50", 99, 74.9, 92.1, 25_636_712, 168, BIASED),
-    "inception_v3": Reported("InceptionV3", 92, 77.9, 93.7, 23_851_784, 159, UNSCALED),
-    "inception_resnet_v2": Reported(
+REPORT_TABLE: dict[str, ReportRow] = {
+    "xception": ReportRow("Xception", 88, 79.0, 94.5, 22_910_480, 126, STATISTICS),
+    "vgg16": ReportRow("VGG16", 528, 71.3, 90.1, 138_357_544, 23, SAME),
+    "vgg19": ReportRow("VGG19", 549, 71.3, 90.0, 143_667_240, 26, SAME),
+    "resnet50": ReportRow("ResNet50", 99, 74.9, 92.1, 25_636_712, 168, BIASED),
+    "inception_v3": ReportRow("InceptionV3", 92, 77.9, 93.7, 23_851_784, 159, UNSCALED),
+    "inception_resnet_v2": ReportRow(
         "InceptionResNetV2", 215, 80.3, 95.3, 55_873_736, 572, UNSCALED
     ),
-    "mobilenet": Reported("MobileNet", 16, 70.4, 89.5, 4_253_864, 88, STATISTICS),
-    "mobilenet_v2": Reported("MobileNetV2", 14, 71.3, 90.1, 3_538_984, 88, STATISTICS),
-    "densenet121": Reported("DenseNet121", 33, 75.0, 92.3, 8_062_504, 121, STATISTICS),
-    "densenet169": Reported("DenseNet169", 57, 76.2, 93.2, 14_307_880, 169, STATISTICS),
-    "densenet201": Reported("DenseNet201", 80, 77.3, 93.6, 20_242_984, 201, STATISTICS),
-    "nasnet_mobile": Reported("NASNetMobile", 23, 74.4, 91.9, 5_326_716, None, "not here"),
-    "nasnet_large": Reported("NASNetLarge", 343, 82.5, 96.0, 88_949_818, None, STATISTICS),
+    "mobilenet": ReportRow("MobileNet", 16, 70.4, 89.5, 4_253_864, 88, STATISTICS),
+    "mobilenet_v2": ReportRow("MobileNetV2", 14, 71.3, 90.1, 3_538_984, 88, STATISTICS),
+    "densenet121": ReportRow("DenseNet121", 33, 75.0, 92.3, 8_062_504, 121, STATISTICS),
+    "densenet169": ReportRow("DenseNet169", 57, 76.2, 93.2, 14_307_880, 169, STATISTICS),
+    "densenet201": ReportRow("DenseNet201", 80, 77.3, 93.6, 20_242_984, 201, STATISTICS),
+    "nasnet_mobile": ReportRow("NASNetMobile", 23, 74.4, 91.9, 5_326_716, None, "not available"),
+    "nasnet_large": ReportRow("NASNetLarge", 343, 82.5, 96.0, 88_949_818, None, STATISTICS),
 }
 
-NOT_HERE: dict[str, str] = {
+UNAVAILABLE: dict[str, str] = {
     "nasnet_mobile": (
-        "neither timm nor torchvision has it, so it cannot be trained; nasnet_large is of its "
-        "kind, mobilenet_v2 of its size"
+        "neither timm nor torchvision has it, so it cannot be trained; nasnet_large is similar in "
+        "design, mobilenet_v2 in size"
     )
 }
-"""Models of the table that cannot be built: why, and what to take instead."""
+"""Models of the table that cannot be built: the reason, and what to use instead."""
 
 
-MODELS: dict[str, Model] = {model.name: model for model in (*LITES, *OWN, *CLASSICS)}
+MODELS: dict[str, Model] = {model.name: model for model in (*LITES, *BUILTIN_MODELS, *CLASSICS)}
 
-TIMM = "timm:"
-"""What a name begins with that timm shall find."""
+TIMM_PREFIX = "timm:"
+"""Prefix of the names of other networks of timm."""
 
 
 def find_model(name: str) -> Model:
-    """The model called `name`, as it is by default.
+    """Return the model called `name`, with its default options.
 
     >>> find_model("efficientnet_lite0").features
     1280
 
     Raises:
-        InputError: there is none; the message names the nearest.
+        InputError: the model does not exist; the message names similar ones.
     """
-    if name.startswith(TIMM):
-        from veduta.networks.catalogue.pretrained import timm_model
+    if name.startswith(TIMM_PREFIX):
+        from veduta.networks.catalogue.pretrained import create_timm_model
 
-        return timm_model(name.removeprefix(TIMM))
-    if name in NOT_HERE:
-        raise InputError(f"{name} is in the report's table, but {NOT_HERE[name]}")
+        return create_timm_model(name.removeprefix(TIMM_PREFIX))
+    if name in UNAVAILABLE:
+        raise InputError(f"{name} is in the report's table, but {UNAVAILABLE[name]}")
     if name not in MODELS:
-        raise InputError(unknown("model", name, (*MODELS, f"{TIMM}NAME")))
+        raise InputError(describe_unknown_name("model", name, (*MODELS, f"{TIMM_PREFIX}NAME")))
     return MODELS[name]
 
 
-def model_of(settings: Settings) -> Model:
-    """The network that `settings` describe.
+def resolve_model(settings: Settings) -> Model:
+    """Return the model that `settings` name, with their options.
 
-    >>> model_of(Settings(model="report_cnn", channels=(8,), image_size=32)).features
+    >>> resolve_model(Settings(model="report_cnn", channels=(8,), image_size=32)).features
     648
 
     Raises:
-        InputError: there is none, or nothing would be left of such small images.
+        InputError: the model does not exist, or the images are too small for it.
     """
     model = find_model(settings.model)
-    return with_options(model.name, options_of(settings, model))
+    return configure_model(model.name, resolve_options(settings, model))
 
 
-def options_of(settings: Settings, model: Model) -> Options | None:
-    """What `settings` say of a network of our own; None for any other."""
+def resolve_options(settings: Settings, model: Model) -> Options | None:
+    """Return the options of a built-in network in `settings`; None for other networks."""
     if model.options is None:
         return None
     size = model.image_size if settings.image_size is None else settings.image_size
-    chosen = {name: getattr(settings, name) for name in model.uses if name != "channels"}
-    if "channels" in model.uses:
-        chosen["channels"] = settings.channels or model.options.channels
-    return replace(model.options, image_size=size, **chosen)
+    options = {name: getattr(settings, name) for name in model.used_options if name != "channels"}
+    if "channels" in model.used_options:
+        options["channels"] = settings.channels or model.options.channels
+    return replace(model.options, image_size=size, **options)
 
 
 @cache
-def with_options(name: str, options: Options | None) -> Model:
-    """The entry called `name`, for a network of our own with these options.
+def configure_model(name: str, options: Options | None) -> Model:
+    """Return the model called `name` with these options of a built-in network.
 
-    Its features, parameters and stages are those of the network, found without computing anything.
+    The number of features, the number of parameters and the stages are those of the network, which
+    is built on the meta device.
 
     Raises:
-        InputError: there is none, or nothing would be left of such small images.
+        InputError: the model does not exist, or the images are too small for it.
     """
     model = find_model(name)
     if options is None or options == model.options:
@@ -221,9 +222,9 @@ def with_options(name: str, options: Options | None) -> Model:
     from veduta.networks.catalogue.builtin import DESIGNS
 
     design = DESIGNS[model.architecture]
-    smallest = design.smallest(options)
+    smallest = design.min_image_size(options)
     if options.image_size < smallest:
-        raise too_small(model, options.image_size, smallest)
+        raise create_size_error(model, options.image_size, smallest)
     with torch.device("meta"):
         network = design.build(options)
         shape = network(torch.empty(2, 3, options.image_size, options.image_size)).shape
@@ -233,25 +234,24 @@ def with_options(name: str, options: Options | None) -> Model:
         image_size=options.image_size,
         features=shape[1],
         stages=tuple((name,) for name, _ in network.named_children()),
-        smallest=smallest,
+        min_image_size=smallest,
         options=options,
     )
 
 
-def too_small(model: Model, size: int, smallest: int) -> InputError:
-    """The error of images of which the strides of `model` would leave nothing."""
+def create_size_error(model: Model, size: int, smallest: int) -> InputError:
+    """Create the error for images that are too small for the strides of a model."""
     return InputError(
-        f"image_size must be at least {smallest} for {model.name}, whose strides leave "
-        f"nothing of smaller images; got {size}; its native size is {model.image_size}"
+        f"image_size must be at least {smallest} for {model.name}, because of its strides; got "
+        f"{size}: use its native size {model.image_size}, for example"
     )
 
 
 def build_network(model: Model) -> "nn.Module":
-    """The whole network with its 1000-way classifier, on torch's default device.
+    """Build the whole network with its 1000-way classifier, on torch's default device.
 
-    A network of our own ends with its features. Under `torch.device("meta")` it has names and
-    shapes, and takes no memory. Its weights are whatever the library fills in: they are there to be
-    replaced.
+    A built-in network ends with its features. With `torch.device("meta")` the network has names and
+    shapes but needs no memory. Its weights are those that its library initializes, to be replaced.
     """
     network: nn.Module
     if model.options is not None:
@@ -269,15 +269,16 @@ def build_network(model: Model) -> "nn.Module":
     return network
 
 
-def listed() -> list[dict[str, Any]]:
-    """One row a model; those of the report's table that cannot be built come last."""
-    rows = [_row(model) for model in MODELS.values()]
+def list_models() -> list[dict[str, Any]]:
+    """Return one row per model; models of the report that cannot be built come last."""
+    rows = [_create_row(model) for model in MODELS.values()]
     return rows + [
-        {"model": name, **_beside(REPORTED[name]), "note": why} for name, why in NOT_HERE.items()
+        {"model": name, **_list_report_values(REPORT_TABLE[name]), "note": why}
+        for name, why in UNAVAILABLE.items()
     ]
 
 
-def _row(model: Model) -> dict[str, Any]:
+def _create_row(model: Model) -> dict[str, Any]:
     row = {
         "model": model.name,
         "parameters": model.parameters,
@@ -287,19 +288,21 @@ def _row(model: Model) -> dict[str, Any]:
         "image_size": model.image_size,
         "top1_percent": model.top1,
         "top5_percent": model.top5,
-        "licence": model.licence,
+        "license": model.license,
         "weights": model.source,
     }
-    return row | _beside(REPORTED[model.name]) if model.name in REPORTED else row
+    return (
+        row | _list_report_values(REPORT_TABLE[model.name]) if model.name in REPORT_TABLE else row
+    )
 
 
-def _beside(row: Reported) -> dict[str, Any]:
-    """What the report's table says."""
+def _list_report_values(row: ReportRow) -> dict[str, Any]:
+    """Return the values in the report's table."""
     return {
         "report_name": row.title,
         "report_megabytes": row.megabytes,
         "report_parameters": row.parameters,
-        "report_counts": row.beside,
+        "report_counts": row.difference,
         "report_depth": row.depth,
         "report_top1_percent": row.top1,
         "report_top5_percent": row.top5,

@@ -1,1 +1,1 @@
-"""The package figures."""
+"""Figures drawn with matplotlib."""

@@ -15,16 +15,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
-from veduta.runs.files import expect_room, write_atomically
-from veduta.runtime.process import PLOTTING
+from veduta.runtime.disk import explain_write_errors, write_atomically
+from veduta.runtime.process import PLOTTING_LOCK
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def as_written(number: float, digits: int = 2) -> str:
-    """A number rounded to so many digits, without an exponent where it is neither tiny nor huge.
+def format_number(number: float, digits: int = 2) -> str:
+    """Return a number rounded to significant digits; tiny and huge ones have an exponent.
 
-    >>> [as_written(number) for number in (14052.1, 0.2498, 4e6, 9.89e-6, math.inf, 0.0)]
+    >>> [format_number(number) for number in (14052.1, 0.2498, 4e6, 9.89e-6, math.inf, 0.0)]
     ['14,000', '0.25', '4,000,000', '9.9 × 10⁻⁶', 'infinite', '0']
     """
     if not math.isfinite(number):
@@ -75,7 +75,7 @@ def open_panel(
         margins: space around the axes, in inches: left, bottom, right, top. If None, Matplotlib
             computes the margins, which takes longer than drawing the figure.
     """
-    with PLOTTING, rc_context(STYLE):
+    with PLOTTING_LOCK, rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout=None if margins else "constrained")
         if margins:
             left, bottom, right, top = margins
@@ -105,11 +105,13 @@ def save_figure(figure: Figure, path: Path) -> None:
         (".svg", {"Date": None, "Creator": None}),
         (".png", {"Software": None}),
     ):
-        buffer = io.BytesIO()
-        with PLOTTING, rc_context(STYLE):
-            figure.savefig(buffer, format=suffix[1:], metadata=metadata, facecolor="white", dpi=150)
-        with expect_room(path.parent):
-            write_atomically(path.with_suffix(suffix), buffer.getvalue())
+        content = io.BytesIO()
+        with PLOTTING_LOCK, rc_context(STYLE):
+            figure.savefig(
+                content, format=suffix[1:], metadata=metadata, facecolor="white", dpi=150
+            )
+        with explain_write_errors(path.parent):
+            write_atomically(path.with_suffix(suffix), content.getvalue())
 
 
 def render_svg(figure: Figure, *, name: str, title: str) -> Markup:
@@ -120,10 +122,10 @@ def render_svg(figure: Figure, *, name: str, title: str) -> Markup:
         name: prefix of all identifiers in the SVG, unique on the page.
         title: text alternative for readers who cannot see the figure.
     """
-    buffer = io.StringIO()
-    with PLOTTING, rc_context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
+    content = io.StringIO()
+    with PLOTTING_LOCK, rc_context(STYLE):
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    svg = content.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)

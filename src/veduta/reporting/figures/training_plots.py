@@ -15,7 +15,7 @@ from veduta.reporting.figures.plots import (
     DASHES,
     INK,
     Drawing,
-    as_written,
+    format_number,
     make_drawing,
     open_panel,
     plot_lines,
@@ -119,9 +119,9 @@ def draw_momentum() -> Drawing:
         "37",
         "Gradient descent with and without momentum",
         "A quadratic cost with thirty times the curvature along w₂ as along w₁, η = 0.02. After "
-        f"{steps} steps the cost is {as_written(last[0])} without momentum and "
-        f"{as_written(last[1])} with momentum: along w₁ the gradients have the same sign and the "
-        "velocity grows, along w₂ they alternate and cancel.",
+        f"{steps} steps the cost is {format_number(last[0])} without momentum and "
+        f"{format_number(last[1])} with momentum: along w₁ the gradients have the same sign and "
+        "the velocity grows, along w₂ they alternate and cancel.",
         {
             "Two paths over the contours of the cost; with momentum the path gets closer to the "
             "minimum": path_figure,

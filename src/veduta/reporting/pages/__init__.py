@@ -1,1 +1,1 @@
-"""The package pages."""
+"""HTML pages: reports, inspection and equations."""

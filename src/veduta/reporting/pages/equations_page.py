@@ -11,9 +11,8 @@ from markupsafe import Markup, escape
 from veduta.foundations.checks import Outcome
 from veduta.foundations.equations import INDEX, Equation
 from veduta.foundations.errata import ERRATA, Erratum, find_errata
-from veduta.reporting.figures.equation_plots import draw_network_figures
-from veduta.reporting.figures.image_plots import draw_image_figures
-from veduta.reporting.figures.plots import as_written
+from veduta.reporting.figures.equation_plots import draw_image_figures, draw_network_figures
+from veduta.reporting.figures.plots import format_number
 from veduta.reporting.figures.training_plots import draw_training_figures
 from veduta.reporting.pages import page
 
@@ -42,8 +41,8 @@ def write_equations_page(path: Path, outcomes: Mapping[str, Sequence[Outcome]]) 
     Raises:
         InputError: the file exists, or its folder does not exist or is not writable.
     """
-    page.require_new(path)
-    page.write(path, render_equations_page(outcomes))
+    page.check_output_path(path)
+    page.write_page(path, render_equations_page(outcomes))
 
 
 def render_equations_page(outcomes: Mapping[str, Sequence[Outcome]]) -> str:
@@ -67,7 +66,7 @@ def render_equations_page(outcomes: Mapping[str, Sequence[Outcome]]) -> str:
         "checks": len(all_outcomes),
         "failed": sum(not outcome.passed for outcome in all_outcomes),
     }
-    return page.render(
+    return page.render_page(
         "equations.html",
         title=TITLE,
         sections=sections,
@@ -122,5 +121,5 @@ def _describe_erratum(erratum: Erratum) -> dict[str, object]:
         "printed": render_text(erratum.printed),
         "corrected": render_text(erratum.corrected),
         "measured": render_text(erratum.measured),
-        "evidence": f"{as_written(printed)} as printed, {as_written(corrected)} as corrected",
+        "evidence": f"{format_number(printed)} as printed, {format_number(corrected)} as corrected",
     }

@@ -1,16 +1,14 @@
-"""Facts that a page shows, read from the directory of a run or an evaluation."""
+"""Facts that a page shows, loaded from the directory of a run or an evaluation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
-import numpy as np
 import pandas as pd
 
-from veduta.errors import InputError
 from veduta.evaluation.abstention import compute_risk_coverage_curve
 from veduta.evaluation.calibration import compute_reliability_diagram, softmax
+from veduta.evaluation.winner_assessment import WinnerAssessment
 from veduta.foundations.generalization import (
     find_overfitting_epoch,
     generalization_gap,
@@ -19,165 +17,149 @@ from veduta.foundations.generalization import (
 )
 from veduta.foundations.stopping import optimal_epoch
 from veduta.metrics.classification import compute_confusion_matrix, estimate_class_metrics
-from veduta.reporting.pictures.embedding import Pictures, pictures_in
-from veduta.reporting.pictures.media import table_of
-from veduta.results.run import Run
+from veduta.reporting.pictures.media import MediaFolder, load_media_folder, tabulate_images
 from veduta.runs.directory import RunDirectory
+from veduta.runs.summary import Abstention, Calibration, EvaluationSummary, Summary
+from veduta.runs.tables import read_confusion, read_table
 
-EXACT: Any = {"keep_default_na": False, "na_values": [""]}
-"""How a table that we wrote is read: a class called `nan` is one."""
-
-TEXT = ("path", "truth", "label", "class", "problem", "detail", "action")
+TableRow = dict[str, Any]
+"""A row of a table by column name, as pandas returns it."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Images that judged a model, and what came of it.
+class EvaluationFacts:
+    """Predictions of a model on labeled images, and what follows from them.
 
     Attributes:
-        judged_on: which images, in words.
-        classes: their names.
-        images: a row an image: path, truth, label, probability (of the label).
-        confusion: counts; rows are the truth.
-        per_class: precision, recall and F1 of each, with intervals.
-        reliability: confidence and accuracy by bin, by temperature ("before", "after").
-        risk_coverage: the error left at every share of images accepted.
-        calibration, abstain: as summary.json has them.
-        pictures: of the images.
+        split: which images they are, in words: "test", "validation" or "evaluated".
+        classes: names of the classes.
+        images: path, y_true, y_pred and probability (of the predicted class); one row per image.
+        confusion: confusion matrix; rows are the true classes.
+        per_class: precision, recall and F1 of each class with intervals.
+        reliability: accuracy by confidence, "before" and "after" temperature scaling.
+        risk_coverage: error among the accepted images by the fraction of images accepted.
+        calibration: temperature and calibration errors.
+        abstention: confidence threshold, and what it accepts.
+        media: pictures of the images.
     """
 
-    judged_on: str
+    split: str
     classes: tuple[str, ...]
     images: pd.DataFrame
     confusion: pd.DataFrame
     per_class: pd.DataFrame
     reliability: Mapping[str, pd.DataFrame]
     risk_coverage: pd.DataFrame
-    calibration: Mapping[str, Any]
-    abstain: Mapping[str, Any]
-    pictures: Pictures
+    calibration: Calibration
+    abstention: Abstention
+    media: MediaFolder
 
 
-def facts_of_run(run: Run, *, seed: int) -> Facts:
-    """From the scores of a run."""
-    judged = run.judgement.test or run.judgement.validation
-    truth, predicted, classes = judged.y_true, judged.y_pred, judged.classes
-    raw = softmax(judged.logits).max(1, initial=0.0)
-    return Facts(
-        "test" if run.judgement.test else "validation",
-        classes,
-        table_of(judged),
-        compute_confusion_matrix(truth, predicted, classes),
-        estimate_class_metrics(truth, predicted, classes, seed=seed),
-        {
-            "before": compute_reliability_diagram(judged.correct, raw),
-            "after": compute_reliability_diagram(judged.correct, judged.confidence),
+def load_run_facts(
+    directory: RunDirectory, summary: Summary, assessment: WinnerAssessment, *, seed: int
+) -> EvaluationFacts:
+    """Return the facts of a run: those of its test images, or of validation without test images."""
+    predictions = assessment.test or assessment.validation
+    y_true, y_pred, classes = predictions.y_true, predictions.y_pred, predictions.classes
+    uncalibrated = softmax(predictions.logits).max(1, initial=0.0)
+    correct, confidence = predictions.correct, predictions.confidence
+    return EvaluationFacts(
+        split="test" if assessment.test else "validation",
+        classes=classes,
+        images=tabulate_images(predictions),
+        confusion=compute_confusion_matrix(y_true, y_pred, classes),
+        per_class=estimate_class_metrics(y_true, y_pred, classes, seed=seed),
+        reliability={
+            "before": compute_reliability_diagram(correct, uncalibrated),
+            "after": compute_reliability_diagram(correct, confidence),
         },
-        compute_risk_coverage_curve(judged.correct, judged.confidence),
-        calibration=run.summary["calibration"],
-        abstain=run.summary["abstain"],
-        pictures=pictures_in(run.directory.media),
+        risk_coverage=compute_risk_coverage_curve(correct, confidence),
+        calibration=summary.calibration,
+        abstention=summary.abstention,
+        media=load_media_folder(directory.media),
     )
 
 
-def facts_of_evaluation(directory: RunDirectory, summary: Mapping[str, Any]) -> Facts:
-    """From the tables of an evaluation."""
-    counts = read_table(directory.confusion).set_index("truth").astype(np.int64)
-    counts.columns = counts.index  # a class may be called truth, too
-    return Facts(
-        "judged",
-        tuple(counts.index),
-        read_table(directory.predictions),
-        counts,
-        read_table(directory.per_class),
-        {"after": read_table(directory.reliability)},
-        read_table(directory.risk_coverage),
-        calibration=summary["calibration"],
-        abstain=summary["abstain"],
-        pictures=pictures_in(directory.media),
+def load_evaluation_facts(directory: RunDirectory, summary: EvaluationSummary) -> EvaluationFacts:
+    """Return the facts of an evaluation from its tables."""
+    confusion = read_confusion(directory.confusion)
+    return EvaluationFacts(
+        split="evaluated",
+        classes=tuple(confusion.index),
+        images=read_table(directory.predictions),
+        confusion=confusion,
+        per_class=read_table(directory.per_class),
+        reliability={"after": read_table(directory.reliability)},
+        risk_coverage=read_table(directory.risk_coverage),
+        calibration=summary.calibration,
+        abstention=summary.abstention,
+        media=load_media_folder(directory.media),
     )
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A table that we wrote, as it was.
-
-    Raises:
-        InputError: it is missing or damaged.
-    """
-    text = dict.fromkeys(TEXT, str)
-    try:
-        table: pd.DataFrame = pd.read_csv(
-            path, dtype=text, encoding_errors="surrogateescape", **EXACT
-        )
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"a report is drawn from the tables of its directory; {path} cannot be read ({error}): "
-            "restore it, or run the command again"
-        ) from error
-    return table
+def list_rows(table: pd.DataFrame) -> list[TableRow]:
+    """Return the rows of a table by column name."""
+    rows: list[dict[Hashable, Any]] = table.to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Its rows, each by the names of the columns."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+MAX_REJECTED = 50
 
 
-MOST = 50
-
-
-def rejected_of(directory: RunDirectory) -> dict[str, Any]:
-    """The first files that were left out, each with the reason, and how many there are."""
+def load_rejected_files(directory: RunDirectory) -> dict[str, object]:
+    """Return the first rejected files with their reasons (`rejected`), and `rejected_count`."""
     table = read_table(directory.rejected).fillna("")
-    return {"rejected": records(table.head(MOST)), "all_rejected": len(table)}
+    return {"rejected": list_rows(table.head(MAX_REJECTED)), "rejected_count": len(table)}
 
 
-LIMIT = 0.1  # the gap from which section 3 speaks of overfitting
+OVERFITTING_GAP = 0.1  # difference of the accuracies from which section 3 speaks of overfitting
 
 
-def reading(epochs: pd.DataFrame, best_epoch: int) -> Sequence[str]:
-    """Sentences about a training, from its epochs.
+def describe_learning_curves(epochs: pd.DataFrame, best_epoch: int) -> Sequence[str]:
+    """Return sentences on overfitting and underfitting of a training.
 
     Args:
-        epochs: of one trial: epoch, and losses and accuracies of training and validation.
-        best_epoch: the one that was kept.
+        epochs: one row per epoch of one trial: epoch, and loss and accuracy on training and
+            validation images.
+        best_epoch: epoch whose weights were kept.
     """
     best = epochs[epochs["epoch"] == best_epoch]
     train, validation = best["train_accuracy"].to_numpy()[0], best["val_accuracy"].to_numpy()[0]
-    apart = generalization_gap(train, validation)
-    told = [
-        f"At epoch {best_epoch} of {len(epochs)}, which was kept, {train:.1%} of the training "
-        f"images are right and {validation:.1%} of those that validate: "
-        + (f"{100 * apart:.1f} points apart." if apart >= 0 else "training shows no advantage.")
+    gap = generalization_gap(train, validation)
+    sentences = [
+        f"After epoch {best_epoch} of {len(epochs)}, whose weights were kept, the model classifies "
+        f"{train:.1%} of the training images and {validation:.1%} of the validation images "
+        "correctly" + (f", a gap of {100 * gap:.1f} percentage points." if gap >= 0 else ".")
     ]
     if underfits(train):
-        told.append(
-            "It underfits: not even the images that it learned from are described. A network that "
-            "can do more, a higher rate or more epochs may help."
+        sentences.append(
+            "The model underfits: its accuracy is low even on the images that it was trained on. A "
+            "larger network, a higher learning rate or more epochs may help."
         )
-    elif overfits(train, validation, limit=LIMIT):
-        told.append(
-            f"It overfits: validation is considerably lower, by more than {100 * LIMIT:.0f} points."
-            " More images, augmentation, a penalty or dropout may help."
+    elif overfits(train, validation, limit=OVERFITTING_GAP):
+        sentences.append(
+            f"The model overfits: the gap is larger than {100 * OVERFITTING_GAP:.0f} percentage "
+            "points. More training images, augmentation, weight decay or dropout may help."
         )
     else:
-        told.append(
-            f"That is less than the {100 * LIMIT:.0f} points from which validation counts as "
-            "considerably lower here, and the net as overfitted (section 3)."
+        sentences.append(
+            f"The gap is below {100 * OVERFITTING_GAP:.0f} percentage points, from which on this "
+            "report speaks of overfitting."
         )
-    return [*told, *_course(epochs)]
+    return [*sentences, *_describe_losses(epochs)]
 
 
-def _course(epochs: pd.DataFrame) -> Sequence[str]:
-    """What the losses say of how long the training was."""
-    losses = epochs["train_loss"].tolist(), epochs["val_loss"].tolist()
+def _describe_losses(epochs: pd.DataFrame) -> Sequence[str]:
+    """Return a sentence on whether the training was too long or too short, if it was."""
     if not epochs[["train_loss", "val_loss"]].notna().to_numpy().all():
         return []
-    least, last = optimal_epoch(losses[1]), len(epochs)
-    turned = find_overfitting_epoch(*losses)
-    if turned is not None:
-        told = f"After epoch {turned} only the training loss improves: the rest is memorised."
-        return [told]
-    if least == last and last > 1:
-        return ["The validation loss was still falling when it ended: more epochs may help."]
+    train_losses, val_losses = epochs["train_loss"].tolist(), epochs["val_loss"].tolist()
+    last = len(epochs)
+    overfitting_epoch = find_overfitting_epoch(train_losses, val_losses)
+    if overfitting_epoch is not None:
+        trend = f"After epoch {overfitting_epoch} only the training loss decreases"
+        return [f"{trend}: further epochs would only memorize the training images."]
+    if optimal_epoch(val_losses) == last and last > 1:
+        return ["The validation loss was still decreasing at the last epoch: more epochs may help."]
     return []

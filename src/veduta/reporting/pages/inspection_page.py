@@ -4,221 +4,269 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from veduta.data.checks.findings import GROUPS, Finding
+import numpy as np
+from PIL import Image
+
+from veduta.data.checks.findings import GROUP_PROBLEMS, Finding
 from veduta.data.checks.inspection import Inspection
+from veduta.data.pixels import DecodedImage, decode_samples
 from veduta.data.sample import Sample
-from veduta.diagnostics.inspection import PAGE
-from veduta.reporting.pages import page
-from veduta.reporting.pictures.embedding import thumbnails
+from veduta.reporting.pages.page import render_page
+from veduta.reporting.pictures.media import MEDIA_TYPES, build_data_uri, encode_webp
 from veduta.runs.directory import RunDirectory
-from veduta.runs.files import write_atomically
+from veduta.runtime.disk import write_atomically
 from veduta.tracking.console import Console
+from veduta.types import PixelArray, Progress
+
+PAGE = "inspection.html"
 
 
-class Meaning(NamedTuple):
-    """A heading, and what it is about."""
+class ProblemDescription(NamedTuple):
+    """Title and explanation of a problem."""
 
     title: str
-    told: str
+    text: str
 
 
-MEANINGS = {
-    "leak": Meaning(
+DESCRIPTIONS = {
+    "leak": ProblemDescription(
         "Leaks",
-        "The same image, pixel for pixel, in more than one split. A model that knows an image by "
-        "heart is judged by it: its score flatters. The copy that would train is dropped.",
+        "Identical images, pixel for pixel, in more than one split. A model is then tested on "
+        "images it was trained on, and its score is too high. Training drops the copies in the "
+        "earlier splits.",
     ),
-    "conflict": Meaning(
+    "conflict": ProblemDescription(
         "Conflicting labels",
-        "The same image, pixel for pixel, under more than one label. One of them is wrong.",
+        "Identical images, pixel for pixel, with more than one label. At most one label is right.",
     ),
-    "near leak": Meaning(
-        "Look-alikes in more than one split",
-        "Images that look alike and are not identical: another size, another frame, a retouched "
-        "copy. Nothing is dropped for it; look whether they show one thing.",
+    "near leak": ProblemDescription(
+        "Similar images in more than one split",
+        "Images that look alike but are not identical: another size, another frame of a video, a "
+        "retouched copy. Training keeps all of them; check whether they show the same object.",
     ),
-    "near conflict": Meaning(
-        "Look-alikes with several labels",
-        "Images that look alike under several labels: a wrong label, or classes that overlap.",
+    "near conflict": ProblemDescription(
+        "Similar images with different labels",
+        "Images that look alike and have different labels: a wrong label, or classes that overlap.",
     ),
-    "duplicate": Meaning(
+    "duplicate": ProblemDescription(
         "Duplicates",
-        "The same image, pixel for pixel, more than once in a class: it counts for more than the "
-        "others. Copies stay together when images are divided.",
+        "Identical images, pixel for pixel, in one class. Such an image has more weight than "
+        "others. Copies stay in the same split when Veduta splits the images.",
     ),
-    "near duplicate": Meaning(
-        "Look-alikes of one class",
-        "Images that look alike and may: they teach less than their number says. Where only the "
-        "division of a training put them in several splits, its score flatters a little: put them "
-        "in one split yourself. One that is to be predicted has no class, and leaks nothing.",
+    "near duplicate": ProblemDescription(
+        "Similar images of one class",
+        "Images of one class that look alike contain less information than their number suggests. "
+        "If Veduta splits the images, similar ones can end up in different splits, and the score "
+        "is a little too high: split the images yourself to avoid this. Images to be predicted "
+        "have no label and cause no leak.",
     ),
-    "more look-alikes": Meaning(
-        "More look-alikes",
-        "So many images look alike that only the nearest of each are named; frames of a film do.",
+    "more similar images": ProblemDescription(
+        "Further similar images",
+        "So many images look alike that only the most similar ones of each are listed, as in the "
+        "frames of a video.",
     ),
-    "predict copy": Meaning(
-        "Copies to be predicted",
-        "The same image, pixel for pixel, among those to be predicted. A training leaves these "
-        "alone; that a model knows such an image by heart tells nothing about others.",
+    "predict copy": ProblemDescription(
+        "Copies of images to be predicted",
+        "Images to be predicted that are identical, pixel for pixel, to other images. Training "
+        "does not use them; a correct prediction of an image that the model was trained on says "
+        "nothing about other images.",
     ),
-    "missing class": Meaning("Classes missing from a split", ""),
-    "tiny class": Meaning("Tiny classes", ""),
-    "uneven classes": Meaning("Uneven classes", ""),
-    "blank": Meaning("Blank images", "All of one colour: there is nothing to learn from."),
-    "dark": Meaning("Dark images", "Nearly black."),
-    "bright": Meaning("Bright images", "Nearly white."),
-    "blurred": Meaning("Blurred images", "Hardly an edge in them: out of focus, or enlarged."),
-    "odd shape": Meaning(
-        "Odd shapes", "Much longer than broad: what is resized to a square is squashed."
+    "missing class": ProblemDescription("Classes missing from a split", ""),
+    "tiny class": ProblemDescription("Tiny classes", ""),
+    "uneven classes": ProblemDescription("Uneven classes", ""),
+    "blank": ProblemDescription("Blank images", "All pixels have one color."),
+    "dark": ProblemDescription("Dark images", "Nearly black."),
+    "bright": ProblemDescription("Bright images", "Nearly white."),
+    "blurred": ProblemDescription(
+        "Blurred images", "Hardly any edges: out of focus, or enlarged from a small image."
     ),
-    "tiny image": Meaning("Tiny images", "A few pixels across: there is little to see."),
-    "wrong extension": Meaning(
-        "Wrong extensions", "Read by what they hold; other programs may go by the name."
+    "odd shape": ProblemDescription(
+        "Odd shapes", "Much longer in one direction: resizing to a square distorts them."
     ),
-    "animated": Meaning("Animations", "The first frame is used."),
-    "rotated": Meaning(
-        "Rotated by their camera", "Turned upright here; programs that do not see them lying."
+    "tiny image": ProblemDescription("Tiny images", "Only a few pixels wide or high."),
+    "wrong extension": ProblemDescription(
+        "Wrong extensions",
+        "Veduta reads these files by their content; other programs may go by the file name.",
     ),
-    "16-bit": Meaning("16 bits a channel", "Scaled to 8 bits."),
-    "not RGB": Meaning("Other colours than RGB", "Grey, palette or CMYK: converted to RGB."),
-    "transparent": Meaning("Transparent images", "Laid on white."),
+    "animated": ProblemDescription("Animations", "The first frame is used."),
+    "rotated": ProblemDescription(
+        "Rotated by the camera",
+        "Veduta turns these images upright by their EXIF orientation; programs that ignore it show "
+        "them rotated.",
+    ),
+    "16-bit": ProblemDescription("16 bits per channel", "Scaled to 8 bits."),
+    "not RGB": ProblemDescription(
+        "Color modes other than RGB", "Gray, palette or CMYK images are converted to RGB."
+    ),
+    "transparent": ProblemDescription(
+        "Transparent images", "Transparent pixels are shown on white."
+    ),
 }
 
 
-def meaning_of(problem: str) -> Meaning:
-    """What a problem means; a word that is not known here speaks for itself."""
-    return MEANINGS.get(problem, Meaning(problem.capitalize(), ""))
+def find_description(problem: str) -> ProblemDescription:
+    """Return the description of a problem; without one, its name is the title."""
+    return DESCRIPTIONS.get(problem, ProblemDescription(problem.capitalize(), ""))
 
 
-SHOWN = 12  # groups of images that are the same, a problem
-TOGETHER = 4  # images of such a group, shown
-ODD = 16  # images shown of an oddity
-FILES = 50  # that cannot be read, listed
-CLASSES = 40  # listed; of more, the smallest and the largest
+MAX_GROUPS = 12  # groups of similar images per problem
+MAX_GROUP_IMAGES = 4
+MAX_IMAGES = 16  # per problem of single images
+MAX_REJECTED = 50
+MAX_CLASSES = 40  # of more classes, the smallest and the largest are listed
 CLASS_PROBLEMS = ("missing class", "tiny class", "uneven classes")
-PARTS = ("train", "validation", "test", "predict", "all")
+COLUMNS = ("train", "validation", "test", "predict", "all")
 
 
-def write_page(directory: RunDirectory, inspection: Inspection, console: Console) -> None:
-    """Draw the page, with pictures from the files."""
-    sections = _sections(inspection)
-    shown = [one for section in sections for group in section["groups"] for one in group["samples"]]
-    with console.stage("drawing the page", "pictures") as advance:
-        addresses = thumbnails(shown, advance)
-    html = page.render(
+def write_inspection_page(
+    directory: RunDirectory, inspection: Inspection, console: Console
+) -> None:
+    """Write the page of an inspection, with thumbnails of the files."""
+    sections = _build_sections(inspection)
+    samples = [
+        sample for section in sections for group in section["groups"] for sample in group["samples"]
+    ]
+    with console.stage("writing the page", "pictures") as advance:
+        thumbnails = render_thumbnails(samples, advance)
+    findings = inspection.findings
+    html = render_page(
         "inspection.html",
-        title="What is in the data",
+        title="Inspection of the data",
         data=str(inspection.folder.root),
         inspection=inspection,
-        there=_there(inspection),
-        problems=_problems(inspection),
+        files=_summarize_files(inspection),
+        problems=_list_problems(inspection),
         sections=sections,
-        addresses=addresses,
-        classes=_classes(inspection),
-        about_classes=[f.detail for f in inspection.findings if f.problem in CLASS_PROBLEMS],
-        rejected=inspection.rejected[:FILES],
+        thumbnails=thumbnails,
+        classes=_count_classes(inspection),
+        class_findings=[f.detail for f in findings if f.problem in CLASS_PROBLEMS],
+        rejected=inspection.rejected[:MAX_REJECTED],
     )
     write_atomically(directory.path / PAGE, html)
 
 
-def _there(inspection: Inspection) -> dict[str, Any]:
-    """What there is, in numbers."""
-    seen = [image.traits for image in inspection.images if image.traits]
-    sides = sorted({(one.width, one.height) for one in seen}, key=lambda side: side[0] * side[1])
+def _summarize_files(inspection: Inspection) -> dict[str, object]:
+    """Return the formats of the images, and the smallest and largest size."""
+    traits = [image.traits for image in inspection.images if image.traits]
+    sizes = sorted({(one.width, one.height) for one in traits}, key=lambda size: size[0] * size[1])
     return {
-        "formats": Counter(one.format for one in seen).most_common(),
-        "sizes": (sides[0], sides[-1]) if sides else None,
-        "notes": len(inspection.findings) - len(inspection.weighty),
+        "formats": Counter(one.format for one in traits).most_common(),
+        "sizes": (sizes[0], sizes[-1]) if sizes else None,
+        "warnings": len(inspection.findings) - len(inspection.errors),
     }
 
 
-def _problems(inspection: Inspection) -> list[dict[str, Any]]:
-    """A row a problem: how often, what is done about it, and where it is shown."""
-    rows = []
+def _list_problems(inspection: Inspection) -> list[dict[str, object]]:
+    """Return one row per problem: number of findings and files, severity, actions, section."""
+    rows: list[dict[str, object]] = []
     for problem, count in inspection.problems.items():
-        found = [one for one in inspection.findings if one.problem == problem]
+        findings = [finding for finding in inspection.findings if finding.problem == problem]
+        samples = {sample.name for finding in findings for sample in finding.samples}
         rows.append(
             {
                 "problem": problem,
                 "count": count,
-                "files": len({sample.name for one in found for sample in one.samples}),
-                "weighs": found[0].weighs,
-                "actions": sorted({one.action for one in found if one.samples}),
-                "anchor": _anchor(problem, inspection),
+                "files": len(samples),
+                "severity": findings[0].severity,
+                "actions": sorted({finding.action for finding in findings if finding.samples}),
+                "anchor": _choose_anchor(problem, inspection),
             }
         )
     return rows
 
 
-def _anchor(problem: str, inspection: Inspection) -> str:
-    """The section that a problem is shown in."""
+def _choose_anchor(problem: str, inspection: Inspection) -> str:
+    """Return the id of the section that shows a problem."""
     if problem in CLASS_PROBLEMS:
         return "classes"
-    if problem in {one.problem for one in inspection.rejected}:
+    if problem in {rejection.problem for rejection in inspection.rejected}:
         return "unreadable"
     return problem.replace(" ", "-")
 
 
-def _sections(inspection: Inspection) -> list[dict[str, Any]]:
-    """A section a problem of images that can be read, those that weigh first."""
-    unreadable = {one.problem for one in inspection.rejected}
+def _build_sections(inspection: Inspection) -> list[dict[str, Any]]:
+    """Return one section per problem of images that can be decoded, errors first."""
+    unreadable = {rejection.problem for rejection in inspection.rejected}
     sections = []
     for problem, count in inspection.problems.items():
         if problem in unreadable or problem in CLASS_PROBLEMS:
             continue
-        found = [one for one in inspection.findings if one.problem == problem]
-        together = problem in GROUPS
-        groups = _groups(found[:SHOWN]) if together else _one_by_one(found)
+        findings = [finding for finding in inspection.findings if finding.problem == problem]
+        is_grouped = problem in GROUP_PROBLEMS
+        groups = _list_groups(findings[:MAX_GROUPS]) if is_grouped else _list_images(findings)
         sections.append(
             {
                 "anchor": problem.replace(" ", "-"),
-                "meaning": meaning_of(problem),
-                "weighs": found[0].weighs,
+                "description": find_description(problem),
                 "count": count,
-                "together": together,
+                "is_grouped": is_grouped,
                 "groups": groups,
-                "more": count - len(groups),
-                "what": "groups" if together else "images",
+                "omitted": count - len(groups),
             }
         )
     return sections
 
 
-def _groups(found: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Images that are the same or look it, side by side."""
+def _list_groups(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return one group per finding of identical or similar images."""
     return [
         {
-            "samples": one.samples[:TOGETHER],
-            "more": len(one.samples) - TOGETHER,
-            "detail": one.detail,
-            "action": one.action,
+            "samples": finding.samples[:MAX_GROUP_IMAGES],
+            "omitted": len(finding.samples) - MAX_GROUP_IMAGES,
+            "detail": finding.detail,
+            "action": finding.action,
         }
-        for one in found
+        for finding in findings
     ]
 
 
-def _one_by_one(found: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Images that are odd by themselves; of a finding about most of them, the first few."""
-    each: list[tuple[Sample, str]] = [(s, one.detail) for one in found for s in one.samples]
+def _list_images(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return one group per image of findings on single images, up to the maximum."""
+    images = [(sample, finding.detail) for finding in findings for sample in finding.samples]
     return [
-        {"samples": (sample,), "more": 0, "detail": detail, "action": ""}
-        for sample, detail in each[:ODD]
+        {"samples": (sample,), "omitted": 0, "detail": detail, "action": ""}
+        for sample, detail in images[:MAX_IMAGES]
     ]
 
 
-def _classes(inspection: Inspection) -> dict[str, Any]:
-    """Images of each class by split; of many classes the smallest and the largest."""
+def _count_classes(inspection: Inspection) -> dict[str, object]:
+    """Return images by class and split; of many classes the smallest and the largest."""
     counts: Mapping[str, Mapping[str, int]] = inspection.counts
-    parts = [part for part in PARTS if part in counts and part != "predict"]
-    rows: list[dict[str, Any]] = [
-        {"name": name, "counts": [counts[part].get(name, 0) for part in parts]}
+    splits = [split for split in COLUMNS if split in counts and split != "predict"]
+    rows = [
+        (name, [counts[split].get(name, 0) for split in splits])
         for name in inspection.folder.classes
     ]
-    left = max(0, len(rows) - CLASSES)
-    if left:
-        by_size = sorted(rows, key=lambda row: (sum(row["counts"]), row["name"]))
-        rows = [*by_size[: CLASSES // 2], *by_size[-CLASSES // 2 :]]
-    most = [max([1, *(row["counts"][place] for row in rows)]) for place in range(len(parts))]
-    names = ["images" if part == "all" else part for part in parts]
-    predict = sum(counts.get("predict", {}).values())
-    return {"parts": names, "rows": rows, "most": most, "left": left, "predict": predict}
+    omitted = max(0, len(rows) - MAX_CLASSES)
+    if omitted:
+        by_size = sorted(rows, key=lambda row: (sum(row[1]), row[0]))
+        rows = [*by_size[: MAX_CLASSES // 2], *by_size[-MAX_CLASSES // 2 :]]
+    return {
+        "columns": ["images" if split == "all" else split for split in splits],
+        "rows": rows,
+        "largest": [max([1, *(row[column] for _, row in rows)]) for column in range(len(splits))],
+        "omitted": omitted,
+        "predict": sum(counts.get("predict", {}).values()),
+    }
+
+
+THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 160, 72  # pixels of the longer side, and WebP quality
+
+
+def render_thumbnails(samples: Sequence[Sample], progress: Progress) -> dict[str, str]:
+    """Return thumbnails of samples by name as data URIs; undecodable files have none."""
+    different = list({sample.name: sample for sample in samples}.values())
+    thumbnails = {}
+    for count, item in enumerate(decode_samples(different, _shrink), start=1):
+        if isinstance(item, DecodedImage):
+            content = encode_webp(Image.fromarray(item.pixels), quality=THUMBNAIL_QUALITY, method=2)
+            thumbnails[item.sample.name] = build_data_uri(content, MEDIA_TYPES[".webp"])
+        progress(count, len(different))
+    return thumbnails
+
+
+def _shrink(pixels: PixelArray) -> PixelArray:
+    """Return pixels reduced to `THUMBNAIL_SIDE` on the longer side."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return np.asarray(image)

@@ -1,214 +1,231 @@
-"""Sections of a page: the selection of the winner, and the evaluation of images."""
+"""Sections of a report: selection of the winner, and evaluation of its predictions."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import pandas as pd
 
 from veduta.evaluation.mistakes import describe_confused_pairs, find_confused_pairs, group_by_cell
 from veduta.reporting.figures.plots import render_svg
 from veduta.reporting.figures.run_plots import (
-    curves,
-    main_effects,
-    parallel_coordinates,
-    reliability_diagram,
-    risk_curve,
+    draw_learning_curves,
+    draw_main_effects,
+    draw_parallel_coordinates,
+    draw_reliability_diagram,
+    draw_risk_coverage_curve,
 )
-from veduta.reporting.pages.facts import Facts, reading, records
-from veduta.reporting.pictures.media import A_CELL
-from veduta.results.run import Run
+from veduta.reporting.pages.facts import (
+    EvaluationFacts,
+    TableRow,
+    describe_learning_curves,
+    list_rows,
+)
+from veduta.reporting.pictures.media import MAX_CELL_IMAGES, GalleryEntry
+from veduta.runs.directory import RunDirectory
+from veduta.runs.summary import Summary
+from veduta.runs.tables import read_table
+from veduta.tracking.tables import build_leaderboard
 
-BOARD = 12  # trials on the leaderboard
-OTHERS = 40  # trials whose curves stand behind the winner's
+Content = dict[str, object]
+"""Variables of a template."""
+
+MAX_TRIALS = 12  # on the leaderboard
+MAX_CURVES = 40  # trials whose learning curves are drawn behind those of the winner
 
 
-def chosen_sections(run: Run) -> dict[str, Any]:
-    """What the template needs of them."""
-    board = run.leaderboard(OTHERS)
+def build_selection_sections(directory: RunDirectory, summary: Summary) -> Content:
+    """Return the content of the sections on trials: leaderboard, learning curves, settings."""
+    trials, epochs = read_table(directory.trials), read_table(directory.epochs)
+    best_trials = list(build_leaderboard(trials, summary.winner, rows=MAX_CURVES)["trial"])
     return {
-        "board": _board(run) if len(board) > 1 else None,
-        "curves": _curves(run, list(board["trial"])),
-        "grid": _grid(run),
+        "leaderboard": _build_leaderboard(trials, summary) if len(best_trials) > 1 else None,
+        "curves": _build_learning_curves(epochs, summary, best_trials),
+        "settings": _build_settings(trials, summary),
     }
 
 
-def _board(run: Run) -> dict[str, Any]:
-    table = run.leaderboard(BOARD)
-    winner = run.summary["winner"]["trial"]
+def _build_leaderboard(trials: pd.DataFrame, summary: Summary) -> Content:
+    table = build_leaderboard(trials, summary.winner, rows=MAX_TRIALS)
     names = [name for name in table.columns if name not in {"trial", "tied"}]
     rows = [
         {
             "trial": row["trial"],
-            "winner": row["trial"] == winner,
-            "tied": row["tied"] == "yes",
+            "is_winner": row["trial"] == summary.winner.trial,
+            "is_tied": row["tied"] == "yes",
             "cells": [row[name] for name in names],
         }
-        for row in records(table)
+        for row in list_rows(table)
     ]
-    told = {"95 % interval": "95% interval"}
-    columns = [told.get(name, name.replace("_", " ")) for name in names]
-    return {"columns": columns, "rows": rows, "more": len(run.trials) - len(rows)}
+    columns = [name.replace("_", " ") for name in names]
+    return {"columns": columns, "rows": rows, "omitted": len(trials) - len(rows)}
 
 
-def _curves(run: Run, others: list[str]) -> dict[str, Any]:
-    winner, best = run.summary["winner"]["trial"], run.summary["winner"]["best_epoch"]
-    own = run.epochs[run.epochs["trial"] == winner]
-    figures = curves(run.epochs, winner, best, others)
+def _build_learning_curves(
+    epochs: pd.DataFrame, summary: Summary, best_trials: list[str]
+) -> Content:
+    winner, best_epoch = summary.winner.trial, summary.winner.best_epoch
+    winner_epochs = epochs[epochs["trial"] == winner]
     titles = (
-        f"Loss by epoch, training and validation; a dashed line marks epoch {best}",
-        f"Accuracy by epoch, training and validation; a dashed line marks epoch {best}",
+        f"Loss by epoch, training and validation; a dashed line marks epoch {best_epoch}",
+        f"Accuracy by epoch, training and validation; a dashed line marks epoch {best_epoch}",
     )
-    drawn = [
-        render_svg(figure, name=f"curves-{place}", title=title)
-        for place, (figure, title) in enumerate(zip(figures, titles, strict=True))
+    figures = [
+        render_svg(figure, name=f"curves-{number}", title=title)
+        for number, (figure, title) in enumerate(
+            zip(draw_learning_curves(epochs, winner, best_epoch, best_trials), titles, strict=True)
+        )
     ]
-    planned = run.summary["winner"]["hyper_parameters"]["epochs"]
+    planned = summary.winner.hyperparameters["epochs"]
+    trained = len(winner_epochs)
     return {
-        "figures": drawn,
-        "reading": reading(own, best),
-        "best": best,
-        "stopped": len(own) if len(own) < planned else None,
-        "planned": planned,
-        "others": len(set(others) - {winner}),
+        "figures": figures,
+        "sentences": describe_learning_curves(winner_epochs, best_epoch),
+        "best_epoch": best_epoch,
+        "epochs_trained": trained,
+        "epochs_planned": planned,
+        "other_trials": len(set(best_trials) - {winner}),
     }
 
 
-def _grid(run: Run) -> dict[str, Any] | None:
-    """Figures of what varied; None where nothing did."""
-    ended = run.trials[run.trials["val_accuracy"].notna()]
-    varied = list(run.summary["winner"]["varied"])
-    if len(ended) < 2 or not varied:
+def _build_settings(trials: pd.DataFrame, summary: Summary) -> Content | None:
+    """Return figures of the effect of the varied settings; None if nothing varied."""
+    finished = trials[trials["val_accuracy"].notna()]
+    varied = list(summary.winner.varied)
+    if len(finished) < 2 or not varied:
         return None
-    lines = None
-    if len(varied) > 1:  # of one setting its effect says it all
-        figure = parallel_coordinates(ended, varied, run.summary["winner"]["trial"])
-        told = f"Each of {len(ended)} trials as a line through {', '.join(varied)} to its accuracy"
-        lines = render_svg(figure, name="parallel", title=told)
+    parallel_coordinates = None
+    if len(varied) > 1:  # the effect of a single setting is drawn below anyway
+        figure = draw_parallel_coordinates(finished, varied, summary.winner.trial)
+        title = f"{len(finished)} trials as lines through {', '.join(varied)} to their accuracy"
+        parallel_coordinates = render_svg(figure, name="parallel", title=title)
     effects = [
-        render_svg(figure, name=f"effect-{place}", title=title)
-        for place, (title, figure) in enumerate(main_effects(ended, varied).items())
+        render_svg(figure, name=f"effect-{number}", title=title)
+        for number, (title, figure) in enumerate(draw_main_effects(finished, varied).items())
     ]
-    return {"lines": lines, "effects": effects}
+    return {"parallel_coordinates": parallel_coordinates, "effects": effects}
 
 
-WIDEST = 40  # classes whose matrix a page can show
-MOST_PAIRS = 12
+MAX_MATRIX_CLASSES = 40
+MAX_PAIRS = 12
 
 
-def judged_sections(facts: Facts) -> dict[str, Any]:
-    """What the template needs of them."""
-    rows = {row["path"]: row for row in records(facts.images)}
+def build_evaluation_sections(facts: EvaluationFacts) -> Content:
+    """Return the content of the sections on predictions, from the confusion matrix to mistakes."""
     return {
-        "judged_on": facts.judged_on,
-        "confused": _confused(facts),
-        "matrix": _matrix(facts) if len(facts.classes) <= WIDEST else None,
-        "cells": _cells(facts),
-        "per_class": [_class_row(row) for row in records(facts.per_class)],
-        "calibration": _calibration(facts),
-        "gallery": _gallery(facts, rows),
-        "looked_at": facts.pictures.looked_at,
+        "split": facts.split,
+        "confused": _build_confused_pairs(facts),
+        "matrix": _build_matrix(facts) if len(facts.classes) <= MAX_MATRIX_CLASSES else None,
+        "cells": _build_cells(facts),
+        "per_class": [_format_class_metrics(row) for row in list_rows(facts.per_class)],
+        "calibration": _build_calibration(facts),
+        "gallery": _build_gallery(facts),
+        "heat_map_description": facts.media.index.description,
     }
 
 
-def _confused(facts: Facts) -> dict[str, Any]:
+def _build_confused_pairs(facts: EvaluationFacts) -> Content:
     pairs = find_confused_pairs(facts.confusion)
-    told, ending = describe_confused_pairs(pairs)
-    number = {name: place for place, name in enumerate(facts.classes)}
-    table = [
-        {**row, "cells": (number[row["first"]], number[row["second"]])}
-        for row in records(pairs.head(MOST_PAIRS))
+    named_pairs, ending = describe_confused_pairs(pairs)
+    class_index = {name: index for index, name in enumerate(facts.classes)}
+    rows = [
+        {**row, "cell": (class_index[row["first"]], class_index[row["second"]])}
+        for row in list_rows(pairs.head(MAX_PAIRS))
     ]
-    return {"pairs": told, "ending": ending, "table": table, "more": len(pairs) - len(table)}
+    return {"pairs": named_pairs, "ending": ending, "rows": rows, "omitted": len(pairs) - len(rows)}
 
 
-def _matrix(facts: Facts) -> list[dict[str, Any]]:
-    """A row a true class; a cell has its count, and its share of the row."""
-    counts = facts.confusion.to_numpy()
+def _build_matrix(facts: EvaluationFacts) -> list[Content]:
+    """Return one row per true class: counts by predicted class, and their fractions of the row."""
     return [
         {
             "name": name,
-            "images": int(row.sum()),
             "cells": [
-                {"count": int(count), "share": float(count / max(1, row.sum()))} for count in row
+                {"count": int(count), "fraction": float(count / max(1, row.sum()))} for count in row
             ],
         }
-        for name, row in zip(facts.classes, counts, strict=True)
+        for name, row in zip(facts.classes, facts.confusion.to_numpy(), strict=True)
     ]
 
 
-def _cells(facts: Facts) -> list[dict[str, Any]]:
-    """The cells that have images, in the order of the matrix, with those that can be shown."""
-    number = {name: place for place, name in enumerate(facts.classes)}
-    found, counts = [], facts.confusion.to_numpy()
-    for (truth, label), table in group_by_cell(facts.images, limit=A_CELL).items():
-        place = number[truth], number[label]
-        pictures = [
-            {**row, "address": address}
-            for row in records(table)
-            if (address := facts.pictures.thumbnail(row["path"]))
+def _build_cells(facts: EvaluationFacts) -> list[TableRow]:
+    """Return the cells of the matrix that have images, in its order, with their thumbnails."""
+    class_index = {name: index for index, name in enumerate(facts.classes)}
+    counts = facts.confusion.to_numpy()
+    cells: list[TableRow] = []
+    for (y_true, y_pred), table in group_by_cell(facts.images, limit=MAX_CELL_IMAGES).items():
+        position = class_index[y_true], class_index[y_pred]
+        images = [
+            {**row, "thumbnail": thumbnail}
+            for row in list_rows(table)
+            if (thumbnail := facts.media.find_thumbnail(row["path"]))
         ]
-        found.append(
+        cells.append(
             {
-                "place": place,
-                "truth": truth,
-                "label": label,
-                "count": int(counts[place]),
-                "pictures": pictures,
+                "position": position,
+                "y_true": y_true,
+                "y_pred": y_pred,
+                "count": int(counts[position]),
+                "images": images,
             }
         )
-    return sorted(found, key=lambda cell: cell["place"])
+    return sorted(cells, key=lambda cell: cell["position"])
 
 
-def _class_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A class with its figures as text; what was not measured stays empty."""
-    told: dict[str, Any] = {
-        "name": row["class"],
-        "images": int(row["images"]),
-        "predicted": int(row["predicted"]),
-    }
+def _format_class_metrics(row: TableRow) -> Content:
+    """Return the metrics of a class as text; a metric that was not measured is None."""
+    metrics: Content = {"name": row["class"], "images": int(row["images"])}
     for name in ("recall", "precision", "f1"):
-        value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-        told[name] = None if pd.isna(value) else (f"{value:.1%}", f"{low:.1%} to {high:.1%}", value)
-    return told
+        value, low, high = (row[f"{name}{suffix}"] for suffix in ("", "_low", "_high"))
+        metrics[name] = (
+            None if pd.isna(value) else {"value": value, "interval": f"{low:.1%} to {high:.1%}"}
+        )
+    return metrics
 
 
-def _calibration(facts: Facts) -> dict[str, Any]:
-    found, drawn = facts.calibration, []
-    for which, bins in facts.reliability.items():
-        error = found[which]["calibration_error"] if found[which] else None
-        at = 1.0 if which == "before" else found["temperature"]
-        missed = f": off by {100 * error['value']:.1f} points" if error else ""
-        title = f"temperature {at:.3g}{missed}"
-        told = f"Reliability diagram at {title}; accuracy of each bin of confidence, with intervals"
-        figure = reliability_diagram(bins, title)
-        drawn.append(render_svg(figure, name=f"reliability-{which}", title=told))
-    told = "The error left among the images accepted, by the share of images accepted"
-    drawn.append(
-        render_svg(risk_curve(facts.risk_coverage, facts.abstain), name="risk-coverage", title=told)
+def _build_calibration(facts: EvaluationFacts) -> Content:
+    calibration, figures = facts.calibration, []
+    for name, bins in facts.reliability.items():
+        metrics = calibration.before if name == "before" else calibration.after
+        temperature = 1.0 if name == "before" else calibration.temperature
+        error = metrics["calibration_error"].value if metrics else None
+        title = f"temperature {temperature:.3g}"
+        if error is not None:
+            title += f": calibration error {error:.1%}"
+        figures.append(
+            render_svg(
+                draw_reliability_diagram(bins, title),
+                name=f"reliability-{name}",
+                title=f"Reliability diagram at {title}; accuracy by confidence, with intervals",
+            )
+        )
+    figures.append(
+        render_svg(
+            draw_risk_coverage_curve(facts.risk_coverage, facts.abstention),
+            name="risk-coverage",
+            title="Error among the accepted images by the fraction of images accepted",
+        )
     )
-    return {"figures": drawn, "told": found, "abstain": facts.abstain}
+    return {"figures": figures, "metrics": calibration, "abstention": facts.abstention}
 
 
-def _gallery(facts: Facts, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Wrong ones and right ones, with the pictures that were made of them."""
-    found: dict[str, list[Any]] = {"errors": [], "hits": []}
-    for entry in facts.pictures.gallery:
-        row = rows.get(entry["path"])
-        if row is None:
-            continue
-        right = row["truth"] == row["label"]
-        found["hits" if right else "errors"].append({**row, **_pictures_of(facts, entry)})
-    return found
+def _build_gallery(facts: EvaluationFacts) -> dict[str, list[TableRow]]:
+    """Return the large pictures of incorrect and of correct predictions."""
+    row_by_path: Mapping[str, TableRow] = {row["path"]: row for row in list_rows(facts.images)}
+    gallery: dict[str, list[TableRow]] = {"errors": [], "correct": []}
+    for entry in facts.media.index.gallery:
+        if (row := row_by_path.get(entry.path)) is not None:
+            group = "correct" if row["y_true"] == row["y_pred"] else "errors"
+            gallery[group].append({**row, **_embed_pictures(facts, entry)})
+    return gallery
 
 
-def _pictures_of(facts: Facts, entry: Mapping[str, Any]) -> dict[str, Any]:
-    pictures, heat = facts.pictures, entry["heat"]
-    nearest: Sequence[Any] = [
-        {"path": path, "label": label, "cosine": cosine, "address": pictures.thumbnail(path)}
-        for path, label, cosine in entry["nearest"]
+def _embed_pictures(facts: EvaluationFacts, entry: GalleryEntry) -> Content:
+    media = facts.media
+    similar_images = [
+        {**image._asdict(), "thumbnail": media.find_thumbnail(image.path)}
+        for image in entry.nearest
     ]
     return {
-        "address": pictures.address(entry["picture"]),
-        "overlay": pictures.overlay(entry["picture"], heat) if heat else None,
-        "nearest": nearest,
+        "picture": media.embed(entry.picture),
+        "overlay": media.embed_overlay(entry.picture, entry.heat) if entry.heat else None,
+        "similar_images": similar_images,
     }

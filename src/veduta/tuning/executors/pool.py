@@ -1,183 +1,178 @@
-"""Tiles side by side: one worker a processor, one torch thread a worker.
+"""Runs tiles concurrently in threads.
 
-Which tiles there are does not depend on the workers, nor does a tile on its neighbours: only the
-order in which epochs of different tiles are seen does. What goes wrong with one tile leaves the
-others at work. A thread cannot be killed: one that hangs is left alone, and ends with the process,
-or at the next step that it tells of.
+Neither the division into tiles nor the results of a tile depend on the number of workers; only the
+order in which results of different tiles arrive does. An error in one tile does not affect the
+others. A thread cannot be killed: a hung one is abandoned, and ends with the process or at its next
+heartbeat.
 """
 
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TypeAlias, final
 
-from veduta.errors import VedutaError
-from veduta.runtime.process import POLL, TILE, Idle, threads_of
-from veduta.tuning.executors.fused.executor import TileEpoch
+from veduta.runtime.process import POLL_SECONDS, TILE_THREAD, IdleTimer, use_torch_threads
+from veduta.tuning.executors.protocol import FATAL, Executor, TileResult
+from veduta.tuning.trials.failures import HungError
 from veduta.tuning.trials.groups import Tile
-from veduta.tuning.trials.progress import Beat, HungError
-
-Epochs = Generator[TileEpoch, None, None]
-"""Those of a tile; closed early, it keeps what it needs to go on."""
-
-Work = Callable[[Tile, Beat], Epochs]
-
-Came = TileEpoch | Exception | int | None
-"""Of a tile: an epoch, or images of the one under way; None where it starts, an exception where it
-cannot go on."""
-
-OURS = (OSError, VedutaError)
-"""What is no fault of a trial: files that cannot be written, and what a user must see to."""
 
 
-def side_by_side(
+def run_tiles(
     tiles: Sequence[Tile],
-    work: Work,
+    executor: Executor,
     *,
     workers: int,
     threads: int = 1,
     hang_seconds: float = math.inf,
-) -> Generator[tuple[Tile, Came], None, None]:
-    """Run `work` on every tile; its epochs as they come, those of one tile in order.
+) -> Generator[tuple[Tile, TileResult], None, None]:
+    """Yield the results of all tiles as they arrive; those of one tile are in order.
 
-    Whoever leaves the iteration early waits until each worker has come to the end of a step that
-    it tells of, or of an epoch.
+    Closing the generator early asks all workers to stop and waits for their next heartbeat.
 
     Args:
-        tiles: what there is to do.
-        work: trains one of them.
-        workers: how many at a time.
-        threads: of torch, in each worker.
-        hang_seconds: without a step, after which a worker is given up.
+        tiles: the tiles to train.
+        executor: trains one tile.
+        workers: maximum number of tiles at a time.
+        threads: number of torch threads in each worker.
+        hang_seconds: time without a heartbeat after which a worker is abandoned.
 
     Raises:
-        Exception: as `work` raises it, where it is one of `OURS`; nothing is at work any more.
+        Exception: an error of `FATAL` that `executor` raised; all workers have stopped.
     """
-    team = _Team(work, threads)
-    waiting, looked = deque(tiles), time.monotonic()
+    pool = _Pool(executor, threads)
+    waiting, checked_at = deque(tiles), time.monotonic()
     try:
-        while waiting or team.running:
-            while waiting and len(team.running) < workers:
-                yield waiting[0], None  # on record before it starts, even where it crashes
-                team.start(waiting.popleft())
-            yield from team.heard()
-            if time.monotonic() - looked >= POLL:
-                looked = time.monotonic()
-                for tile in team.give_up(hang_seconds):
+        while waiting or pool.running:
+            while waiting and len(pool.running) < workers:
+                yield waiting[0], None  # recorded before it starts, in case the process crashes
+                pool.start(waiting.popleft())
+            yield from pool.receive()
+            if time.monotonic() - checked_at >= POLL_SECONDS:
+                checked_at = time.monotonic()
+                for tile in pool.abandon_hung(hang_seconds):
                     yield tile, HungError(hang_seconds)
     finally:
-        team.leave(hang_seconds)
+        pool.stop(hang_seconds)
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
-    """The last that is heard of a worker."""
+class _WorkerEnded:
+    """The last message of a worker."""
 
     error: BaseException | None
 
 
-Queue: TypeAlias = "SimpleQueue[tuple[_Worker, Came | _End]]"
+Queue: TypeAlias = "SimpleQueue[tuple[_Worker, TileResult | _WorkerEnded]]"
 
 
 @final
 class _Worker:
-    """A thread at work on one tile, which tells a queue of it."""
+    """A thread that trains one tile and puts its results into a queue."""
 
     def __init__(self, tile: Tile, queue: Queue) -> None:
         self.tile = tile
-        self.idle = Idle()
-        self.heard = 0  # how often something was
-        self._left = Event()
+        self.idle_timer = IdleTimer()
+        self.heartbeats = 0
+        self._stopping = Event()
         self._queue = queue
         self._thread: Thread | None = None
 
-    def start(self, work: Work, threads: int) -> None:
-        """Begin; as a daemon, for the process may end while it hangs."""
-        self._thread = Thread(target=self._run, args=(work, threads), name=TILE, daemon=True)
+    def start(self, executor: Executor, threads: int) -> None:
+        """Start a daemon thread: a hung worker does not keep the process alive."""
+        self._thread = Thread(
+            target=self._run, args=(executor, threads), name=TILE_THREAD, daemon=True
+        )
         self._thread.start()
 
-    def leave(self) -> None:
-        """Let it come to the end of its step, and of itself."""
-        self._left.set()
+    def request_stop(self) -> None:
+        """Ask the worker to stop at its next heartbeat."""
+        self._stopping.set()
 
-    def left(self, seconds: float) -> bool:
-        """Whether it has, after waiting so long for it."""
+    def join(self, seconds: float) -> bool:
+        """Wait for the worker to stop, `seconds` at most; return whether it has."""
         if self._thread:
             self._thread.join(seconds)
         return not (self._thread and self._thread.is_alive())
 
-    def _run(self, work: Work, threads: int) -> None:
+    def _run(self, executor: Executor, threads: int) -> None:
         error: BaseException | None = None
         try:
-            with threads_of(threads), closing(work(self.tile, self._beat)) as epochs:
+            with (
+                use_torch_threads(threads),
+                closing(executor(self.tile, self._send_heartbeat)) as epochs,
+            ):
                 for epoch in epochs:
-                    self._tell(epoch)
-                    if self._left.is_set():
+                    self._put(epoch)
+                    if self._stopping.is_set():
                         break
-        except BaseException as caught:  # noqa: BLE001 - whoever listens decides what it is
+        except BaseException as caught:  # noqa: BLE001 - the receiver decides what it means
             error = caught
-        self._tell(_End(error))
+        self._put(_WorkerEnded(error))
 
-    def _tell(self, came: Came | _End) -> None:
-        self.heard += 1
-        self._queue.put((self, came))
+    def _put(self, message: TileResult | _WorkerEnded) -> None:
+        self.heartbeats += 1
+        self._queue.put((self, message))
 
-    def _beat(self, images: int) -> bool:
-        self.heard += 1
+    def _send_heartbeat(self, images: int) -> bool:
+        self.heartbeats += 1
         if images:
             self._queue.put((self, images))
-        return not self._left.is_set()
+        return not self._stopping.is_set()
 
 
 @final
-class _Team:
-    """The workers that are at work, and what they tell."""
+class _Pool:
+    """The running workers and the queue of their results."""
 
-    def __init__(self, work: Work, threads: int) -> None:
+    def __init__(self, executor: Executor, threads: int) -> None:
         self.running: list[_Worker] = []
-        self._work, self._threads = work, threads
+        self._executor, self._threads = executor, threads
         self._queue: Queue = SimpleQueue()
 
     def start(self, tile: Tile) -> None:
-        """Let one more work, on `tile`."""
+        """Start a worker on a tile."""
         worker = _Worker(tile, self._queue)
         self.running.append(worker)
-        worker.start(self._work, self._threads)
+        worker.start(self._executor, self._threads)
 
-    def heard(self) -> Iterator[tuple[Tile, Came]]:
-        """The next that one of them tells; nothing where none does for a while."""
+    def receive(self) -> Iterator[tuple[Tile, TileResult]]:
+        """Yield the next result of a worker; nothing if none arrives within `POLL_SECONDS`."""
         try:
-            worker, came = self._queue.get(timeout=POLL)
+            worker, message = self._queue.get(timeout=POLL_SECONDS)
         except Empty:
             return
-        if worker not in self.running:  # it was given up
+        if worker not in self.running:  # it was abandoned
             return
-        if not isinstance(came, _End):
-            yield worker.tile, came
+        if not isinstance(message, _WorkerEnded):
+            yield worker.tile, message
             return
         self.running.remove(worker)
-        if came.error is not None:
-            if isinstance(came.error, OURS) or not isinstance(came.error, Exception):
-                raise came.error
-            yield worker.tile, came.error
+        if message.error is not None:
+            if isinstance(message.error, FATAL) or not isinstance(message.error, Exception):
+                raise message.error
+            yield worker.tile, message.error
 
-    def leave(self, hang_seconds: float) -> None:
-        """Wait until all have come to the end of a step; those that do not are given up."""
+    def stop(self, hang_seconds: float) -> None:
+        """Ask all workers to stop and wait for them; abandon those that hang."""
         for worker in self.running:
-            worker.leave()
+            worker.request_stop()
         while self.running:
-            self.running = [one for one in self.running if not one.left(POLL)]
-            self.give_up(hang_seconds)
+            self.running = [worker for worker in self.running if not worker.join(POLL_SECONDS)]
+            self.abandon_hung(hang_seconds)
 
-    def give_up(self, hang_seconds: float) -> list[Tile]:
-        """Leave those alone that have made no step for so long; their tiles."""
-        hung = [one for one in self.running if one.idle.seconds(one.heard) > hang_seconds]
+    def abandon_hung(self, hang_seconds: float) -> list[Tile]:
+        """Abandon workers without a heartbeat for `hang_seconds`; return their tiles."""
+        hung = [
+            worker
+            for worker in self.running
+            if worker.idle_timer.measure(worker.heartbeats) > hang_seconds
+        ]
         for worker in hung:
             self.running.remove(worker)
-            worker.leave()
+            worker.request_stop()
         return [worker.tile for worker in hung]

@@ -1,180 +1,197 @@
-"""The serial executor: one trial at a time, each from its own fresh start.
+"""The serial executor: trains one trial at a time with PyTorch's autograd.
 
-It runs what `search.fused` cannot, trials whose networks are more than a head; and it is the
-reference: `search.fused` trains many heads at once and must give what this gives.
+It trains every trial that the fused executor cannot, such as trials that train a backbone, and it
+is the reference: the fused executor must give the same results, up to rounding.
 """
 
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from veduta.config.settings import Settings
 from veduta.networks.freezing import Tail, TailNetwork
-from veduta.networks.heads import HeadNetwork, build_head, head_of
-from veduta.training.folds import Fold, pooled, pooled_epoch
+from veduta.networks.heads import HeadNetwork, build_head_network, describe_head
+from veduta.training.examples import Examples
+from veduta.training.folds import Fold, pool_epochs, pool_values
 from veduta.training.loop import Epoch, Training, fit
-from veduta.training.state import Examples
 from veduta.training.step import NotFiniteError
-from veduta.tuning.executors.fused.executor import End, TileEpoch
-from veduta.tuning.executors.pool import Epochs
-from veduta.tuning.trials.checkpointing import Keeper
+from veduta.tuning.executors.protocol import (
+    CancelledError,
+    End,
+    Heartbeat,
+    TileEpoch,
+    TileEpochs,
+    always_continue,
+)
+from veduta.tuning.trials.checkpointing import Checkpointer
 from veduta.tuning.trials.groups import Tile
-from veduta.tuning.trials.progress import Beat, LeftError, unheard
 from veduta.tuning.trials.space import Trial
-from veduta.tuning.trials.state import HALVED, Course
+from veduta.tuning.trials.state import TrialState
+from veduta.types import BoolArray
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How a trial is trained, and how far.
+class TrainingContext:
+    """What the training of a trial depends on besides its settings and images.
 
     Attributes:
-        classes: how many.
-        tail: the stages that train with the head, with the weights that they start from.
-        autocast: the type that products are computed in; None: that of the weights.
-        until: the epoch at which it pauses, where it has not come to its end before.
-        last: whether the pause is its end.
+        classes: number of classes.
+        tail: the backbone stages that train with the head, with their initial weights; None where
+            the head alone trains.
+        autocast: autocast dtype; None for none.
+        pause_epoch: epoch after which the trial pauses; None for never.
+        ends_at_pause: whether the trial ends at the pause, not promoted by successive halving.
     """
 
     classes: int
     tail: Tail | None = None
     autocast: torch.dtype | None = None
-    until: int | None = None
-    last: bool = False
+    pause_epoch: int | None = None
+    ends_at_pause: bool = False
 
 
-@dataclass(slots=True)
-class _Work:
-    """A trial under way, once a fold."""
-
-    trial: Trial
-    folds: Sequence[Fold]
-    way: Way
-    keeper: Keeper
-    beat: Beat
-    course: Course = field(init=False)
-    trainings: list[Training] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.course = Course(self.trial)
-        self.trainings = [
-            fresh_training(self.trial.settings, fold.train, self.way) for fold in self.folds
-        ]
-        self.keeper.load(self.course, self.trainings)
-
-    def epochs(self) -> Iterator[Epoch]:
-        """The epochs, those before a resume first; these have no logits any more."""
-        yield from list(self.course.epochs)
-        fits = [
-            fit(training, fold.validation, self.pulse)
-            for training, fold in zip(self.trainings, self.folds, strict=True)
-        ]
-        for epochs in zip(*fits, strict=True):
-            hits = pooled(
-                [_hits(e, f) for e, f in zip(epochs, self.folds, strict=True)], self.folds
-            )
-            network = self.trainings[0].measured
-            epoch = pooled_epoch(epochs, self.folds, hits)
-            self.course.take(epoch, hits, lambda: copy.deepcopy(network.state_dict()))  # noqa: B023
-            if self.keeper.due:
-                self.save()
-            yield epoch
-
-    def pulse(self, images: int) -> None:
-        """Between two steps; a training of one fold may be saved there."""
-        if not self.beat(images):
-            if len(self.folds) == 1:
-                self.save()
-            raise LeftError
-        if len(self.folds) == 1 and self.keeper.due:
-            self.save()
-
-    def came(self, epoch: Epoch) -> TileEpoch:
-        """What an epoch came to; after the last, the end of the trial or its pause."""
-        number = epoch.number
-        ended: list[tuple[Trial, End]] = []
-        paused = []
-        if number == len(self.course.epochs):
-            until = self.way.until is not None and number >= self.way.until
-            if until and self.way.last and not self.course.ended:
-                self.course.ended = HALVED
-            if self.course.ended:
-                self.save()
-                self.keeper.ended()
-                ended = [(self.trial, self.course.finished(self.trainings[0].measured))]
-            elif until:
-                self.save()
-                paused = [self.course.outcome(self.trainings[0].network.trained)]
-        return TileEpoch(number, [(self.trial, epoch)], ended, None, paused)
-
-    def save(self) -> None:
-        """Write a checkpoint now, where the weights are finite: else the last such one stays."""
-        if all(p.isfinite().all() for one in self.trainings for p in one.network.parameters()):
-            self.keeper.save(self.course, self.trainings)
-
-
-def run_alone(
+def run_serial(
     tile: Tile,
     folds: Sequence[Fold],
     *,
-    way: Way,
-    keeper: Keeper | None = None,
-    beat: Beat = unheard,
-) -> Epochs:
-    """Train a tile of one trial, once a fold; after each epoch, what it came to, as `run_tile`.
+    context: TrainingContext,
+    checkpointer: Checkpointer | None = None,
+    heartbeat: Heartbeat = always_continue,
+) -> TileEpochs:
+    """Train a tile of one trial, once per fold, and yield the results of each epoch.
 
-    A trial that was interrupted, or paused, goes on from its last checkpoint: the epochs before it
-    are yielded again as they were, and the bits are those of a trial that was never stopped.
+    A trial that was interrupted or paused continues from its newest checkpoint: earlier epochs are
+    yielded again, and the results are those of a trial that was never interrupted, bit for bit.
 
     Args:
         tile: the trial.
-        folds: of features, or with a tail of the maps or pixels that it takes.
-        way: how, and how far.
-        keeper: of its checkpoints; None keeps nothing.
-        beat: told of every step; where it says no, the training is saved and left.
+        folds: training and validation images: features, or the inputs of `context.tail`.
+        context: what else the training depends on.
+        checkpointer: writes and reads checkpoints; None for none.
+        heartbeat: called between steps; when it asks to stop, the training is saved and ends.
     """
     (trial,) = tile
-    work = _Work(trial, folds, way, keeper or Keeper(), beat)
+    training = _TrialTraining(trial, folds, context, checkpointer or Checkpointer(), heartbeat)
     try:
-        for epoch in work.epochs():
-            came = work.came(epoch)
-            yield came
-            if came.ended or came.paused:
+        for epoch in training.run_epochs():
+            result = training.build_result(epoch)
+            yield result
+            if result.ended or result.paused:
                 return
-    except GeneratorExit:  # left between two epochs
-        if not work.course.ended:  # else it was saved, and the network is that of its best epoch
-            work.save()
+    except GeneratorExit:  # closed between two epochs
+        if training.state.end_reason is None:  # else it is saved, with the weights of the best
+            training.save()
         raise
-    except LeftError:
+    except CancelledError:
         return
     except NotFiniteError as error:
-        yield TileEpoch(len(work.course.epochs) + 1, [], [(trial, error)])
+        yield TileEpoch(len(training.state.epochs) + 1, [], [(trial, error)])
 
 
-def fresh_network(settings: Settings, like: Examples, way: Way) -> HeadNetwork:
-    """The network of a trial as it starts: a new head, and a copy of the tail before it.
+@dataclass(slots=True)
+class _TrialTraining:
+    """Training of one trial, once per fold."""
+
+    trial: Trial
+    folds: Sequence[Fold]
+    context: TrainingContext
+    checkpointer: Checkpointer
+    heartbeat: Heartbeat
+    state: TrialState = field(init=False)
+    trainings: list[Training] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = TrialState(self.trial)
+        self.trainings = [
+            build_training(self.trial.settings, fold.train, self.context) for fold in self.folds
+        ]
+        self.checkpointer.load(self.state, self.trainings)
+
+    def run_epochs(self) -> Iterator[Epoch]:
+        """Yield all epochs; those before a resume come first, without logits."""
+        yield from list(self.state.epochs)
+        fits = [
+            fit(training, fold.validation, self.handle_step)
+            for training, fold in zip(self.trainings, self.folds, strict=True)
+        ]
+        network = self.trainings[0].evaluated_network
+        for epochs in zip(*fits, strict=True):
+            correct = [
+                _find_correct(epoch, fold) for epoch, fold in zip(epochs, self.folds, strict=True)
+            ]
+            pooled = pool_values(correct, self.folds)
+            epoch = pool_epochs(epochs, self.folds, pooled)
+            self.state.add_epoch(epoch, pooled, lambda: copy.deepcopy(network.state_dict()))
+            if self.checkpointer.is_due:
+                self.save()
+            yield epoch
+
+    def handle_step(self, images: int) -> None:
+        """Send a heartbeat after a step and save the training where a checkpoint is due.
+
+        With folds, checkpoints are written between epochs only.
+
+        Raises:
+            CancelledError: the heartbeat asked to stop; the training was saved.
+        """
+        is_undivided = len(self.folds) == 1
+        if not self.heartbeat(images):
+            if is_undivided:
+                self.save()
+            raise CancelledError
+        if is_undivided and self.checkpointer.is_due:
+            self.save()
+
+    def build_result(self, epoch: Epoch) -> TileEpoch:
+        """Return an epoch with the end of the trial, or its pause, if the epoch is the last."""
+        ended: list[tuple[Trial, End]] = []
+        paused = []
+        if epoch.number == len(self.state.epochs):
+            pause_epoch = self.context.pause_epoch
+            pauses = pause_epoch is not None and epoch.number >= pause_epoch
+            if pauses and self.context.ends_at_pause and self.state.end_reason is None:
+                self.state.end_reason = "halving"
+            if self.state.end_reason is not None:
+                self.save()
+                self.checkpointer.finish()
+                ended = [(self.trial, self.state.finish(self.trainings[0].evaluated_network))]
+            elif pauses:
+                self.save()
+                paused = [self.state.build_outcome(self.trainings[0].network.trained_parameters)]
+        return TileEpoch(epoch.number, [(self.trial, epoch)], ended, paused=paused)
+
+    def save(self) -> None:
+        """Write a checkpoint if all weights are finite; otherwise keep the one before."""
+        networks = [training.network for training in self.trainings]
+        if all(p.isfinite().all() for network in networks for p in network.parameters()):
+            self.checkpointer.save(self.state, self.trainings)
+
+
+def build_network(settings: Settings, like: Examples, context: TrainingContext) -> HeadNetwork:
+    """Return the network of a trial before training: a new head behind a copy of the tail.
 
     Args:
-        settings: of the trial.
-        like: examples of the shape and type that it takes.
-        way: what else decides it.
+        settings: settings of the trial.
+        like: examples of the shape and dtype of its inputs.
+        context: what else the network depends on.
     """
-    features = like.shape[0] if way.tail is None else way.tail.features
-    network = build_head(head_of(settings, features, way.classes), settings.seed)
-    if way.tail is not None:
-        network = TailNetwork(network, way.tail)
+    tail = context.tail
+    features = like.shape[0] if tail is None else tail.features
+    network = build_head_network(describe_head(settings, features, context.classes), settings.seed)
+    if tail is not None:
+        network = TailNetwork(network, tail)
     return network.to(like.dtype)
 
 
-def fresh_training(settings: Settings, train: Examples, way: Way) -> Training:
-    """A training of that network, before its first step."""
-    return Training(fresh_network(settings, train, way), train, settings, autocast=way.autocast)
+def build_training(settings: Settings, train: Examples, context: TrainingContext) -> Training:
+    """Return the training of that network before its first step."""
+    network = build_network(settings, train, context)
+    return Training(network, train, settings, autocast=context.autocast)
 
 
-def _hits(epoch: Epoch, fold: Fold) -> NDArray[np.bool_]:
-    """Of the fold's validation images: right or wrong."""
-    return (epoch.val_logits.argmax(1) == fold.validation.labels).numpy()
+def _find_correct(epoch: Epoch, fold: Fold) -> BoolArray:
+    """Return (validation images of the fold,) whether the prediction is correct."""
+    correct: BoolArray = (epoch.val_logits.argmax(1) == fold.validation.labels).numpy()
+    return correct

@@ -1,1 +1,1 @@
-"""The package trials."""
+"""Trials: hyperparameters, tiles, training history, checkpoints and selection."""

@@ -1,119 +1,118 @@
 """When a training is saved to a checkpoint, and how it continues from one."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from veduta.runs.checkpoints import Checkpoint, Checkpoints
-from veduta.training.loop import Clock, Training
-from veduta.tuning.trials.state import Course
+from veduta.training.loop import EpochClock, Training
+from veduta.tuning.trials.state import TrialState, select_tensors
+
+TIME_RATIO = 20
+"""The time between two checkpoints is at least this multiple of the time that writing one takes."""
 
 
-def state_of(training: Training) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """All that a training, between two steps, needs to go on: plain JSON values, and tensors."""
+def collect_training_state(training: Training) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Return the state of a training between two steps: JSON values, and tensors by name."""
     tensors = {f"network.{name}": t for name, t in training.network.state_dict().items()}
-    for place, entries in training.optimizer.state_dict()["state"].items():
-        kept = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
-        tensors |= {f"optimizer.{place}.{name}": value for name, value in kept.items()}
-    progress = {"epoch": training.epoch, "step": training.step, "lengths": training.lengths}
+    for index, entries in training.optimizer.state_dict()["state"].items():
+        moments = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+    progress: dict[str, object] = {
+        "epoch": training.epoch,
+        "step": training.step,
+        "lengths": training.gradient_norm_sum,
+        "seconds": training.clock.seconds,
+    }
     if training.average:
-        tensors |= {
-            f"average.{name}": t for name, t in training.average.module.state_dict().items()
-        }
+        average = training.average.module.state_dict()
+        tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
         progress["averaged"] = int(training.average.n_averaged)
-    return {**progress, "seconds": training.clock.seconds}, tensors
+    return progress, tensors
 
 
-def restore(training: Training, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Let a fresh training stand where another stood when `state_of` was called."""
-    training.network.load_state_dict(_snapshot_part(tensors, "network."))
+def restore_training(training: Training, checkpoint: Checkpoint) -> None:
+    """Continue from the state that `collect_training_state` returned, in a new training."""
+    progress, tensors = checkpoint.progress, checkpoint.tensors
+    training.network.load_state_dict(select_tensors(tensors, "network."))
     if training.average:
-        training.average.module.load_state_dict(_snapshot_part(tensors, "average."))
+        training.average.module.load_state_dict(select_tensors(tensors, "average."))
         training.average.n_averaged.fill_(progress["averaged"])
     parameters = [p for group in training.optimizer.param_groups for p in group["params"]]
-    entries: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _snapshot_part(tensors, "optimizer.").items():
-        place, _, entry = name.partition(".")
-        like = parameters[int(place)]
-        if tensor.shape == like.shape:  # in the order of the parameter in memory, as it was made
-            tensor = torch.empty_like(like).copy_(tensor)  # noqa: PLW2901
-        entries.setdefault(int(place), {})[entry] = tensor
-    whole = training.optimizer.state_dict()
-    training.optimizer.load_state_dict({**whole, "state": entries})
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, saved in select_tensors(tensors, "optimizer.").items():
+        index, _, entry = name.partition(".")
+        parameter = parameters[int(index)]
+        has_layout = saved.shape == parameter.shape  # a moment has the memory layout of its weights
+        tensor = torch.empty_like(parameter).copy_(saved) if has_layout else saved
+        state.setdefault(int(index), {})[entry] = tensor
+    training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": state})
     training.epoch, training.step = progress["epoch"], progress["step"]
-    training.lengths, training.clock = progress["lengths"], Clock(progress["seconds"])
-
-
-def _snapshot_part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    found = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-    return dict(found)
-
-
-SHARE = 20  # a checkpoint may take so small a part of the time: 5 %
+    training.gradient_norm_sum, training.clock = (
+        progress["lengths"],
+        EpochClock(progress["seconds"]),
+    )
 
 
 @dataclass(slots=True)
-class Keeper:
-    """Keeps the checkpoints of one trial.
+class Checkpointer:
+    """Writes and reads the checkpoints of one trial.
 
     Attributes:
-        kept: its own; None keeps nothing.
-        origin: those of the same trial with fewer epochs, from which it goes on where it has none.
-        every: seconds between two; more where writing one takes long.
+        checkpoints: files of the trial; None writes none.
+        shorter_trial: files of the same trial with fewer epochs, which it continues where it has
+            none of its own.
+        interval_seconds: time between two checkpoints; more where writing one takes long.
     """
 
-    kept: Checkpoints | None = None
-    origin: Checkpoints | None = None
-    every: float = 30.0
-    _saved: float = field(default_factory=time.monotonic)
-    _took: float = 0.0
+    checkpoints: Checkpoints | None = None
+    shorter_trial: Checkpoints | None = None
+    interval_seconds: float = 30.0
+    _saved_at: float = field(default_factory=time.monotonic)
+    _writing_seconds: float = 0.0
 
     @property
-    def due(self) -> bool:
-        """Whether enough time has passed since the last one."""
-        wait = max(self.every, SHARE * self._took)
-        return self.kept is not None and time.monotonic() - self._saved >= wait
+    def is_due(self) -> bool:
+        """Whether enough time has passed since the last checkpoint."""
+        wait = max(self.interval_seconds, TIME_RATIO * self._writing_seconds)
+        return self.checkpoints is not None and time.monotonic() - self._saved_at >= wait
 
-    def save(self, course: Course, trainings: Sequence[Training]) -> None:
+    def save(self, state: TrialState, trainings: Sequence[Training]) -> None:
         """Write a checkpoint now."""
-        if self.kept is None:
+        if self.checkpoints is None:
             return
         started = time.monotonic()
-        figures, tensors = course.state()
-        states: list[dict[str, Any]] = []
+        trial_progress, tensors = state.collect()
+        training_progress = list[dict[str, object]]()
         for number, training in enumerate(trainings):
-            progress, found = state_of(training)
-            states.append(progress)
-            tensors |= {f"{number}.{name}": tensor for name, tensor in found.items()}
-        self.kept.save({"course": figures, "trainings": states}, tensors)
-        self._saved = time.monotonic()
-        self._took = self._saved - started
+            progress, saved = collect_training_state(training)
+            training_progress.append(progress)
+            tensors |= {f"{number}.{name}": tensor for name, tensor in saved.items()}
+        self.checkpoints.save({"trial": trial_progress, "trainings": training_progress}, tensors)
+        self._saved_at = time.monotonic()
+        self._writing_seconds = self._saved_at - started
 
-    def load(self, course: Course, trainings: Sequence[Training]) -> None:
-        """Let fresh ones stand where the newest checkpoint says; nothing where there is none."""
-        found = self._newest()
-        if found is None:
+    def load(self, state: TrialState, trainings: Sequence[Training]) -> None:
+        """Restore the newest checkpoint into a new state and new trainings, if there is one."""
+        checkpoint = self._find_newest()
+        if checkpoint is None:
             return
-        course.restore(found.progress["course"], found.tensors)
+        progress, tensors = checkpoint.progress, checkpoint.tensors
+        state.restore(Checkpoint(progress["trial"], tensors))
         for number, training in enumerate(trainings):
-            tensors = _checkpoint_part(found.tensors, f"{number}.")
-            restore(training, found.progress["trainings"][number], tensors)
+            own = select_tensors(tensors, f"{number}.")
+            restore_training(training, Checkpoint(progress["trainings"][number], own))
 
-    def ended(self) -> None:
-        """Keep what a longer training would go on from."""
-        if self.kept is not None:
-            self.kept.keep_last()
+    def finish(self) -> None:
+        """Keep the newest checkpoint alone, which a trial with more epochs can continue."""
+        if self.checkpoints is not None:
+            self.checkpoints.keep_newest()
 
-    def _newest(self) -> Checkpoint | None:
-        for place in (self.kept, self.origin):
-            if place is not None and (found := place.newest()) is not None:
-                return found
+    def _find_newest(self) -> Checkpoint | None:
+        for checkpoints in (self.checkpoints, self.shorter_trial):
+            if checkpoints is not None and (newest := checkpoints.load_newest()) is not None:
+                return newest
         return None
-
-
-def _checkpoint_part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

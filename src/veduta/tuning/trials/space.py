@@ -1,109 +1,130 @@
-"""From a grid to trials (report, equation 41), each with a name that outlives the grid.
+"""The trials of a grid (report, equation 41), each with an id that does not depend on the grid.
 
-A trial is named by a hash of its hyper-parameters alone, and trials stand in an order that depends
-on nothing but them; so the same cell has the same name in every search, however the grid was
-written down and whatever else is in it.
+The id of a trial is a hash of those hyperparameters that differ from their defaults, and the order
+of trials depends on their hyperparameters alone. So a cell has the same id in every search,
+however its grid was written and whatever other cells it has.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 from veduta.augment.registry import select_mixing_augmentations
-from veduta.config.parsing import Grid
-from veduta.config.settings import OF_A_TRIAL, Settings, as_text, plain
+from veduta.config.parsing import Grid, format_value, to_json
+from veduta.config.settings import TRIAL_SETTINGS, Settings
 from veduta.foundations.search_space import cartesian_product
 from veduta.networks.catalogue.registry import find_model
-from veduta.networks.heads import ONLY_HIDDEN
+from veduta.networks.heads import HIDDEN_LAYER_SETTINGS
 from veduta.optim.optimizers import OPTIMIZER_SETTINGS, OPTIMIZERS
 
-OF_A_NETWORK = frozenset({"channels", "pooling", "untied_bias"}) | ONLY_HIDDEN
-"""Settings of convolutions, some of them of a head's hidden layers too."""
+NETWORK_SETTINGS = frozenset({"channels", "pooling", "untied_bias"}) | HIDDEN_LAYER_SETTINGS
+"""Settings of convolutional networks; some of them also apply to the hidden layers of a head."""
+
+DEFAULTS = to_json({name: Settings.model_fields[name].default for name in TRIAL_SETTINGS})
+"""Default of every hyperparameter; changing one changes the ids of the trials that use it."""
+
+SettingValue: TypeAlias = bool | float | str | tuple[int | float | str, ...] | None
+"""Value of a hyperparameter; None also stands for a setting without effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One cell of the search space: its name and the settings it runs with."""
+    """One cell of the search space.
+
+    Attributes:
+        id: the name of the trial in every file of a run.
+        settings: all settings that the trial runs with.
+        hyperparameters: values of `TRIAL_SETTINGS`; None where a setting has no effect.
+    """
 
     id: str
     settings: Settings
-    parameters: Mapping[str, Any]  # of OF_A_TRIAL; None where the trial does not use it
+    hyperparameters: Mapping[str, SettingValue]
 
     def __str__(self) -> str:
         return self.id
 
 
-def unused(settings: Settings) -> frozenset[str]:
-    """The settings that have no effect on a trial with these others.
+def find_unused_settings(settings: Settings) -> frozenset[str]:
+    """Return the names of the settings that have no effect, given the values of the others.
 
-    A preset of the head is one of them: it is what it sets.
+    A preset of the head (`head`) is always among them: only the settings that it sets have effect.
 
-    >>> sorted(unused(Settings(hidden=(8,), batch_norm=True, freeze=3, views=2)))
+    >>> sorted(find_unused_settings(Settings(hidden=(8,), batch_norm=True, freeze=3, views=2)))
     ['channels', 'head', 'momentum', 'nesterov', 'pooling', 'untied_bias']
     """
-    idle = {"head"} | OPTIMIZER_SETTINGS - OPTIMIZERS[settings.optimizer].uses
-    idle |= OF_A_NETWORK - find_model(settings.model).uses
-    idle -= ONLY_HIDDEN if settings.hidden else frozenset()
+    unused = {"head"} | OPTIMIZER_SETTINGS - OPTIMIZERS[settings.optimizer].uses
+    unused |= NETWORK_SETTINGS - find_model(settings.model).used_options
+    unused -= HIDDEN_LAYER_SETTINGS if settings.hidden else frozenset()
     if not settings.batch_norm:
-        idle |= {"norm_first"}
+        unused |= {"norm_first"}
     if not settings.hidden:
-        idle |= {"dropout_layers"}
-    if settings.freeze == "all":
-        idle |= {"freeze_epochs", "backbone_lr_scale"}
-    if settings.freeze == "none":
-        idle |= {"views"}
+        unused |= {"dropout_layers"}
+    if not settings.trains_backbone:
+        unused |= {"freeze_epochs", "backbone_lr_scale"}
+    if settings.trains_whole_backbone:
+        unused |= {"views"}
     elif not (settings.views or select_mixing_augmentations(settings.augment)):
-        idle |= {"augment"}
-    return frozenset(idle)
+        unused |= {"augment"}
+    return frozenset(unused)
 
 
-def trial_of(settings: Settings) -> Trial:
-    """The trial that runs with `settings`."""
-    idle = unused(settings)
-    parameters = {n: None if n in idle else getattr(settings, n) for n in OF_A_TRIAL}
-    text = json.dumps(plain(parameters), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return Trial(f"t{digest[:9]}", settings, parameters)  # a letter first: it is no number
+def build_trial(settings: Settings) -> Trial:
+    """Return the trial that runs with `settings`."""
+    unused = find_unused_settings(settings)
+    used = {name: getattr(settings, name) for name in TRIAL_SETTINGS if name not in unused}
+    changed = {name: value for name, value in to_json(used).items() if value != DEFAULTS[name]}
+    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
+    hyperparameters = {name: used.get(name) for name in TRIAL_SETTINGS}
+    return Trial(f"t{digest[:9]}", settings, hyperparameters)  # with a letter it is no number
 
 
-def cells(settings: Settings, grid: Grid) -> list[Settings]:
-    """The settings of every cell of the grid; what it does not vary is as in `settings`."""
+def expand_grid(settings: Settings, grid: Grid) -> list[Settings]:
+    """Return the settings of every cell of a grid; the grid overrides values of `settings`."""
     return [settings.model_copy(update=cell) for cell in cartesian_product(grid)]
 
 
-def trials(settings: list[Settings]) -> list[Trial]:
-    """The distinct trials of some cells, in canonical order.
+def build_trials(cells: Sequence[Settings]) -> list[Trial]:
+    """Return the distinct trials of some cells in canonical order.
 
-    Two cells that differ only in what neither uses are one trial.
+    Two cells that differ only in settings without effect are one trial.
     """
-    distinct = {trial.id: trial for trial in map(trial_of, settings)}
-    return sorted(distinct.values(), key=_canonical)
+    distinct = {trial.id: trial for trial in map(build_trial, cells)}
+    return sorted(distinct.values(), key=_canonical_key)
 
 
-def varied(found: list[Trial]) -> list[str]:
-    """The hyper-parameters in which trials differ."""
-    return [n for n in OF_A_TRIAL if len({as_text(t.parameters[n]) for t in found}) > 1]
+def find_varied_settings(trials: Sequence[Trial]) -> list[str]:
+    """Return the names of the hyperparameters in which trials differ."""
+    return [
+        name
+        for name in TRIAL_SETTINGS
+        if len({format_value(trial.hyperparameters[name]) for trial in trials}) > 1
+    ]
 
 
-def differences(found: list[Trial]) -> dict[str, str]:
-    """By trial, what of it varies, in words.
+def describe_differences(trials: Sequence[Trial]) -> dict[str, str]:
+    """Return the varied hyperparameters of each trial as text, by trial id.
 
-    >>> list(differences([trial_of(Settings(lr=lr)) for lr in (0.1, 0.01)]).values())
+    >>> cells = [Settings(lr=lr) for lr in (0.1, 0.01)]
+    >>> list(describe_differences([build_trial(cell) for cell in cells]).values())
     ['lr 0.1', 'lr 0.01']
     """
-    names = varied(found)
+    names = find_varied_settings(trials)
     return {
         trial.id: ", ".join(
-            f"{name} {as_text(trial.parameters[name])}"
+            f"{name} {format_value(trial.hyperparameters[name])}"
             for name in names
-            if trial.parameters[name] is not None
+            if trial.hyperparameters[name] is not None
         )
-        for trial in found
+        for trial in trials
     }
 
 
-def _canonical(trial: Trial) -> list[tuple[int, Any]]:
-    """Missing values before numbers before words: `freeze` may be a number or `all`."""
-    return [(0, 0) if v is None else (1 + isinstance(v, str), v) for v in trial.parameters.values()]
+def _canonical_key(trial: Trial) -> list[tuple[int, SettingValue]]:
+    """Return a sort key: None before numbers before words; `freeze` may be either of these."""
+    return [
+        (0, 0) if value is None else (1 + isinstance(value, str), value)
+        for value in trial.hyperparameters.values()
+    ]

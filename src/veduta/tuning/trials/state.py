@@ -1,8 +1,8 @@
 """Training history of one trial, independent of its executor."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -12,25 +12,35 @@ from torch import Tensor
 from veduta.config.settings import Settings
 from veduta.foundations.stopping import gap_exceeds, reaches_threshold, should_stop
 from veduta.networks.heads import HeadNetwork
-from veduta.training.loop import Epoch
+from veduta.runs.checkpoints import Checkpoint
+from veduta.runs.scores import ValidationScores
+from veduta.training.loop import Epoch, Histogram
 from veduta.tuning.trials.selection import Outcome
 from veduta.tuning.trials.space import Trial
+from veduta.types import BoolArray
+
+StoppingRule: TypeAlias = Literal["patience", "stop_gap", "stop_at"]
+
+EndReason: TypeAlias = Literal["epochs", "halving"] | StoppingRule
+"""Why a trial ended: after all epochs, not promoted by successive halving, or by a rule."""
+
+Weights: TypeAlias = dict[str, Tensor]
+"""Tensors by name, as in `HeadNetwork.state_dict()`."""
 
 
-class Stopping:
-    """Says after each epoch whether a trial stops, and by which rule; one that is unset never.
+class StoppingRules:
+    """The rules that end a trial before its last epoch; a rule whose setting is None never does.
 
-    `stop_at` validation accuracy has reached its value; `stop_gap` training accuracy is further
-    above it than that, the gap of the shares of wrong answers; `patience` so many epochs went by
-    without a better validation loss.
+    `stop_at`: the validation accuracy reaches this value. `stop_gap`: the training accuracy exceeds
+    the validation accuracy by more than this value. `patience`: the validation loss has not
+    improved for this number of epochs.
 
     Attributes:
-        losses: validation loss after each epoch so far, all there is to remember: a trial that goes
-            on after an interruption starts with those it had.
+        losses: validation loss of every epoch so far, the only state of the rules.
 
-    >>> stopping = Stopping(Settings(patience=2))
+    >>> rules = StoppingRules(Settings(patience=2))
     >>> for loss in (0.9, 0.8, 0.85, 0.81):
-    ...     print(stopping.exhausted(val_loss=loss, train_accuracy=0.7, val_accuracy=0.6))
+    ...     print(rules.update(val_loss=loss, train_accuracy=0.7, val_accuracy=0.6))
     None
     None
     None
@@ -41,148 +51,172 @@ class Stopping:
         self._settings = settings
         self.losses: list[float] = []
 
-    def exhausted(
+    def update(
         self, *, val_loss: float, train_accuracy: float, val_accuracy: float
-    ) -> str | None:
-        """Take the figures of one more epoch; the name of the first rule that it stops by, if any.
+    ) -> StoppingRule | None:
+        """Add the metrics of one epoch; return the first rule that ends the trial, or None.
 
         Args:
-            val_loss: on validation images.
-            train_accuracy: share of right answers on training images, plain, in evaluation mode.
-            val_accuracy: likewise on validation images.
+            val_loss: loss on the validation images.
+            train_accuracy: accuracy on training images without augmentation, in evaluation mode.
+            val_accuracy: accuracy on the validation images.
         """
         self.losses.append(val_loss)
-        at, gap, patience = (
-            getattr(self._settings, n) for n in ("stop_at", "stop_gap", "patience")
-        )
-        if at is not None and reaches_threshold(val_accuracy, at):
+        settings = self._settings
+        if settings.stop_at is not None and reaches_threshold(val_accuracy, settings.stop_at):
             return "stop_at"
+        gap = settings.stop_gap
         if gap is not None and gap_exceeds(1 - train_accuracy, 1 - val_accuracy, gap):
             return "stop_gap"
-        if patience is not None and should_stop(self.losses, patience):
+        if settings.patience is not None and should_stop(self.losses, settings.patience):
             return "patience"
         return None
 
 
-HALVED = "halving"
-"""Why a trial ended that others left behind."""
-
-Weights = dict[str, Tensor]
-"""As in `HeadNetwork.state_dict()`."""
-
-
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A trial that reached its end: its outcome, and copies of what it was at its best epoch.
+class FinishedTrial:
+    """A trial that ended normally: its outcome, and what it was at its best epoch.
 
-    With folds the network is that of the first; the winner is trained anew on all images.
+    With folds, `network` is the network of the first fold; the winner is refitted on all images.
+
+    Attributes:
+        outcome: validation result at the best epoch.
+        network: the network with the weights of the best epoch.
+        val_logits: (validation images, classes) at the best epoch.
+        correct: (epochs, validation images), whether the prediction after each epoch was correct.
+        end_reason: why the trial ended.
     """
 
     outcome: Outcome
     network: HeadNetwork
-    val_logits: Tensor  # (validation images, classes) at the best epoch
-    hits: NDArray[np.bool_]  # (epochs, validation images) right or wrong, epoch by epoch
-    reason: str = "epochs"  # why it ended, in a word
+    val_logits: Tensor
+    correct: BoolArray
+    end_reason: EndReason = "epochs"
+
+    @property
+    def validation_scores(self) -> ValidationScores:
+        """The scores that the run directory keeps of the trial."""
+        return ValidationScores(self.val_logits.numpy(), self.correct, self.outcome.best_epoch)
 
 
 @dataclass(slots=True)
-class Course:
-    """The epochs of one trial so far, its best kept whole, and whether it has come to its end.
+class TrialState:
+    """The epochs of one trial so far, and its logits and weights at the best of them.
 
     The best epoch is the first with the highest validation accuracy.
 
     Attributes:
-        trial: which.
-        epochs: figures of every epoch, without logits.
-        ended: why it has come to its end, in a word; empty while it goes on.
+        trial: the trial.
+        epochs: every epoch so far, without logits.
+        end_reason: why the trial ended; None while it trains.
     """
 
     trial: Trial
     epochs: list[Epoch] = field(default_factory=list)
-    ended: str = ""
-    _stopping: Stopping = field(init=False)
-    _hits: list[NDArray[np.uint8]] = field(default_factory=list)  # packed: 8 images a byte
+    end_reason: EndReason | None = None
+    _rules: StoppingRules = field(init=False)
+    _packed: list[NDArray[np.uint8]] = field(default_factory=list)  # correctness, one bit per image
     _best: tuple[Epoch, Weights] | None = None
 
     def __post_init__(self) -> None:
-        self._stopping = Stopping(self.trial.settings)
+        self._rules = StoppingRules(self.trial.settings)
 
-    def take(self, epoch: Epoch, hits: NDArray[np.bool_], weights: Callable[[], Weights]) -> None:
-        """Take one more epoch.
+    def add_epoch(
+        self, epoch: Epoch, correct: BoolArray, copy_weights: Callable[[], Weights]
+    ) -> None:
+        """Add one epoch, and end the trial where it was the last one or a stopping rule applies.
 
         Args:
-            epoch: its figures; where it is the best so far, its `val_logits` are copied.
-            hits: (validation images,) right or wrong.
-            weights: gives a copy of the weights after it; asked for where it is the best so far.
+            epoch: the epoch; its logits are copied where it is the best so far.
+            correct: (validation images,) whether the prediction was correct.
+            copy_weights: returns a copy of the weights after the epoch; called where it is the
+                best so far.
         """
         if self._best is None or epoch.val_accuracy > self._best[0].val_accuracy:
             logits = epoch.val_logits.clone(memory_format=torch.contiguous_format)
-            self._best = replace(epoch, val_logits=logits), weights()
-        self._count(replace(epoch, val_logits=epoch.val_logits.new_empty(0)), np.packbits(hits))
+            self._best = replace(epoch, val_logits=logits), copy_weights()
+        without_logits = replace(epoch, val_logits=epoch.val_logits.new_empty(0))
+        self._append(without_logits, np.packbits(correct))
 
-    def _count(self, epoch: Epoch, hits: NDArray[np.uint8]) -> None:
+    def _append(self, epoch: Epoch, packed: NDArray[np.uint8]) -> None:
         self.epochs.append(epoch)
-        self._hits.append(hits)
-        reason = self._stopping.exhausted(
+        self._packed.append(packed)
+        rule = self._rules.update(
             val_loss=epoch.val_loss,
             train_accuracy=epoch.train_accuracy,
             val_accuracy=epoch.val_accuracy,
         )
-        last = epoch.number >= self.trial.settings.epochs
-        self.ended = reason or ("epochs" if last else "")
+        is_last = epoch.number >= self.trial.settings.epochs
+        self.end_reason = rule or ("epochs" if is_last else None)
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """All of it, for a checkpoint: figures as plain JSON values, and tensors."""
+    def collect(self) -> tuple[dict[str, object], dict[str, Tensor]]:
+        """Return the whole state for a checkpoint: JSON values, and tensors by name."""
         if self._best is None:
             return {"epochs": []}, {}
-        epoch, weights = self._best
-        figures = [
-            {f.name: getattr(one, f.name) for f in fields(one) if f.name != "val_logits"}
-            for one in self.epochs
-        ]
+        best, weights = self._best
+        epochs = [asdict(epoch) for epoch in self.epochs]
+        for values in epochs:
+            del values["val_logits"]
         tensors = {f"best.{name}": tensor for name, tensor in weights.items()}
-        tensors |= {"best_logits": epoch.val_logits, "hits": torch.from_numpy(np.stack(self._hits))}
-        return {"epochs": figures, "best": epoch.number}, tensors
+        tensors["best_logits"] = best.val_logits
+        tensors["correct"] = torch.from_numpy(np.stack(self._packed))
+        return {"epochs": epochs, "best": best.number}, tensors
 
-    def restore(self, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Stand where another course stood when `state` was called."""
-        none = torch.empty(0)
-        epochs = [Epoch(**one, val_logits=none) for one in progress["epochs"]]
-        for epoch, hits in zip(epochs, tensors.get("hits", none), strict=True):
-            self._count(epoch, hits.numpy())
-        if epochs:
-            best = replace(epochs[progress["best"] - 1], val_logits=tensors["best_logits"])
-            names = [name for name in tensors if name.startswith("best.")]
-            self._best = best, {name.removeprefix("best."): tensors[name] for name in names}
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from the state that `collect` returned, in a new `TrialState`."""
+        records, tensors = checkpoint.progress["epochs"], checkpoint.tensors
+        if not records:
+            return
+        for record, packed in zip(records, tensors["correct"], strict=True):
+            values = {**record, "val_logits": torch.empty(0)}
+            if (histograms := record["weights"]) is not None:
+                values["weights"] = {layer: Histogram(**h) for layer, h in histograms.items()}
+            self._append(Epoch(**values), packed.numpy())
+        number = checkpoint.progress["best"]
+        best = replace(self.epochs[number - 1], val_logits=tensors["best_logits"])
+        self._best = best, select_tensors(tensors, "best.")
 
-    def outcome(self, numbers: int) -> Outcome:
-        """What has come of it so far; `numbers` is how many its network trains."""
-        epoch, _ = self._kept()
-        hits = np.unpackbits(self._hits[epoch.number - 1], count=len(epoch.val_logits))
+    def build_outcome(self, parameters: int) -> Outcome:
+        """Return the outcome so far; `parameters` is the number of trained parameters."""
+        best, _ = self._require_best()
+        packed = self._packed[best.number - 1]
+        correct = np.unpackbits(packed, count=len(best.val_logits)).view(np.bool_)
         return Outcome(
             trial=self.trial.id,
-            best_epoch=epoch.number,
-            epochs=len(self.epochs),
-            cost=numbers * len(self.epochs),
-            train_loss=epoch.train_loss,
-            train_accuracy=epoch.train_accuracy,
-            val_loss=epoch.val_loss,
-            val_accuracy=epoch.val_accuracy,
-            seconds=sum(one.seconds for one in self.epochs),
-            hits=hits.view(np.bool_),
-            stopped=self.ended == HALVED,
+            best_epoch=best.number,
+            epochs_trained=len(self.epochs),
+            cost=parameters * len(self.epochs),
+            train_loss=best.train_loss,
+            train_accuracy=best.train_accuracy,
+            val_loss=best.val_loss,
+            val_accuracy=best.val_accuracy,
+            seconds=sum(epoch.seconds for epoch in self.epochs),
+            correct=correct,
+            stopped_by_halving=self.end_reason == "halving",
         )
 
-    def finished(self, network: HeadNetwork) -> Finished:
-        """What came of it; `network`, one of its kind, gets the weights of its best epoch."""
-        epoch, weights = self._kept()
-        network.load_state_dict(weights, assign=True)  # they are copies already
-        network.to(memory_format=torch.channels_last)  # those of a checkpoint are not
-        packed, images = np.stack(self._hits), len(epoch.val_logits)
-        hits = np.unpackbits(packed, axis=1, count=images).view(np.bool_)
-        outcome = self.outcome(network.trained)
-        return Finished(outcome, network, epoch.val_logits, hits, self.ended)
+    def finish(self, network: HeadNetwork) -> FinishedTrial:
+        """Return the finished trial; `network` gets the weights of the best epoch.
 
-    def _kept(self) -> tuple[Epoch, Weights]:
-        assert self._best is not None, "a trial has at least one epoch"  # noqa: S101
+        Args:
+            network: a network of the kind that was trained, with any weights.
+        """
+        best, weights = self._require_best()
+        network.load_state_dict(weights, assign=True)  # they are copies already
+        network.to(memory_format=torch.channels_last)  # a checkpoint does not keep the layout
+        packed, images = np.stack(self._packed), len(best.val_logits)
+        correct = np.unpackbits(packed, axis=1, count=images).view(np.bool_)
+        outcome = self.build_outcome(network.trained_parameters)
+        return FinishedTrial(
+            outcome, network, best.val_logits, correct, self.end_reason or "epochs"
+        )
+
+    def _require_best(self) -> tuple[Epoch, Weights]:
+        if self._best is None:
+            raise ValueError(f"a trial has a result after its first epoch; {self.trial} has none")
         return self._best
+
+
+def select_tensors(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

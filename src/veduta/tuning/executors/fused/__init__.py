@@ -1,1 +1,1 @@
-"""The package fused."""
+"""The fused executor, which trains the heads of many trials together."""

@@ -1,252 +1,275 @@
-"""The fused executor: all trials of a tile are trained together, epoch by epoch."""
+"""The fused executor: trains all trials of a tile together, epoch by epoch."""
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from veduta.config.network_specs import Head
 from veduta.config.settings import Settings
-from veduta.networks.heads import Head, HeadNetwork, build_head, head_of
-from veduta.optim.vectorized import VectorisedOptimizer
-from veduta.training.folds import Fold, pooled, pooled_epoch
-from veduta.training.loop import Epoch, batches, shuffled
-from veduta.training.state import Examples
+from veduta.networks.heads import HeadNetwork, build_head_network, describe_head
+from veduta.optim.vectorized import VectorizedOptimizer
+from veduta.training.examples import Examples
+from veduta.training.folds import Fold, pool_epochs, pool_values
+from veduta.training.loop import Epoch, shuffle_examples, split_into_batches
 from veduta.training.step import (
-    EVALUATION_BATCH,
+    EVALUATION_BATCH_SIZE,
     NotFiniteError,
-    dropout_noise,
-    failed_epoch,
-    failed_step,
+    create_dropout_noise,
+    create_epoch_error,
+    create_loss_error,
 )
 from veduta.tuning.executors.fused.head import FusedHead
+from veduta.tuning.executors.protocol import (
+    CancelledError,
+    End,
+    Heartbeat,
+    TileEpoch,
+    TileEpochs,
+    always_continue,
+    send_heartbeats,
+)
 from veduta.tuning.trials.groups import Tile
-from veduta.tuning.trials.progress import Beat, LeftError, beating, unheard
-from veduta.tuning.trials.selection import Outcome
 from veduta.tuning.trials.space import Trial
-from veduta.tuning.trials.state import Course, Finished
+from veduta.tuning.trials.state import TrialState
+from veduta.types import BoolArray
+
+COMPACTION_SHARE = 0.75
+"""Ended trials are removed from a tile once at most this fraction of its trials still trains."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One entry a slot: mean losses and accuracies; hits (T, images), logits (T, classes, images).
+class Evaluation:
+    """Results of T trials on N images, one entry per trial.
 
-    The last two hold no image where they were not kept.
+    Attributes:
+        losses: mean cross entropy in nats.
+        accuracies: fraction of correct predictions.
+        correct: (T, N), whether the prediction is correct; N is 0 where images were not kept.
+        logits: (T, classes, N); likewise.
     """
 
     losses: list[float]
     accuracies: list[float]
-    hits: NDArray[np.bool_]
+    correct: BoolArray
     logits: Tensor
 
 
-def measure(head: FusedHead, examples: Examples, beat: Beat, *, keep: bool) -> Measured:
-    """Mean cross entropy in nats, summed in float64, and the share of right labels.
+def evaluate_head(
+    head: FusedHead, examples: Examples, heartbeat: Heartbeat, *, keep_images: bool
+) -> Evaluation:
+    """Evaluate T heads on N images; losses are summed in float64.
 
     Args:
-        head: T trials.
-        examples: N images.
-        beat: told of every block of them.
-        keep: whether hits and logits of every image are wanted.
+        head: the heads.
+        examples: the images.
+        heartbeat: called before every block of images.
+        keep_images: whether to return correctness and logits of every image.
 
     Raises:
-        LeftError: `beat` says not to go on.
+        CancelledError: the heartbeat asked to stop.
     """
-    losses = torch.zeros(len(head.rates), dtype=torch.float64)
-    right = torch.zeros(len(head.rates), dtype=torch.int64)
-    count = len(examples) if keep else 0
-    hits = torch.empty(len(head.rates), count, dtype=torch.bool)
-    logits = losses.new_empty(len(head.rates), head.head.classes, count, dtype=examples.dtype)
+    trials = len(head.rates)
+    losses = torch.zeros(trials, dtype=torch.float64)
+    correct_counts = torch.zeros(trials, dtype=torch.int64)
+    count = len(examples) if keep_images else 0
+    correct = torch.empty(trials, count, dtype=torch.bool)
+    logits = losses.new_empty(trials, head.head.classes, count, dtype=examples.dtype)
     start = 0
-    for z in head.logits(beating(examples.parts(EVALUATION_BATCH), beat)):
-        part = slice(start, start + z.shape[2])
-        labels = examples.labels[part]
-        start = part.stop
+    for z in head.logits(send_heartbeats(examples.iterate_parts(EVALUATION_BATCH_SIZE), heartbeat)):
+        block = slice(start, start + z.shape[2])
+        labels = examples.labels[block]
+        start = block.stop
         exact = z.double()
-        of_label = exact.gather(1, labels.expand(len(z), 1, -1)).squeeze(1)
-        losses += (exact.logsumexp(1) - of_label).sum(1)
-        found = z.max(1).indices == labels
-        right += found.sum(1)
-        if keep:
-            hits[:, part], logits[:, :, part] = found, z
-    means = losses / len(examples), right.double() / len(examples)
-    return Measured(means[0].tolist(), means[1].tolist(), hits.numpy(), logits)
-
-
-FULL = 0.75
-
-End = Finished | NotFiniteError
-"""How a trial ends."""
+        label_logits = exact.gather(1, labels.expand(trials, 1, -1)).squeeze(1)
+        losses += (exact.logsumexp(1) - label_logits).sum(1)
+        is_correct = z.max(1).indices == labels
+        correct_counts += is_correct.sum(1)
+        if keep_images:
+            correct[:, block], logits[:, :, block] = is_correct, z
+    mean_losses, accuracies = losses / len(examples), correct_counts.double() / len(examples)
+    return Evaluation(mean_losses.tolist(), accuracies.tolist(), correct.numpy(), logits)
 
 
 @dataclass(frozen=True, slots=True)
-class TileEpoch:
-    """What one epoch of a tile came to, trial by trial."""
+class FoldEpoch:
+    """Results of one epoch on one fold, one entry per trial.
 
-    number: int
-    epochs: list[tuple[Trial, Epoch]]
-    ended: list[tuple[Trial, End]]
-    kept: list[Trial] | None = None  # those in the slots that are left, where it was compacted
-    paused: Sequence[Outcome] = ()  # of trials that go on later, where any do
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What an epoch of one fold came to; one entry a slot.
-
-    `losses` are those of the steps: the first that is not finite, else the last; `lr` is the rate
-    of the last step.
+    Attributes:
+        step_losses: the first loss of a training step that is not finite, else the last one.
+        learning_rates: learning rate of the last step.
+        train, validation: evaluation after the epoch.
     """
 
-    losses: list[float]
-    lr: list[float]
-    train: Measured
-    validation: Measured
+    step_losses: list[float]
+    learning_rates: list[float]
+    train: Evaluation
+    validation: Evaluation
+
+    def select_trial(self, index: int, *, number: int, seconds: float) -> Epoch:
+        """Return epoch `number` of the trial at `index`."""
+        return Epoch(
+            number,
+            train_loss=self.train.losses[index],
+            train_accuracy=self.train.accuracies[index],
+            val_loss=self.validation.losses[index],
+            val_accuracy=self.validation.accuracies[index],
+            current_lr=self.learning_rates[index],
+            seconds=seconds,
+            val_logits=self.validation.logits[index].T,
+        )
 
 
-def run_tile(
-    tile: Tile, folds: Sequence[Fold], *, classes: int, beat: Beat = unheard
-) -> Generator[TileEpoch, None, None]:
-    """Train the trials of one tile, once a fold; after each epoch, what it came to.
+def run_fused(
+    tile: Tile, folds: Sequence[Fold], *, classes: int, heartbeat: Heartbeat = always_continue
+) -> TileEpochs:
+    """Train the trials of a tile together, once per fold, and yield the results of each epoch.
 
-    The arithmetic is that of the features: float32, or float64 where a test needs it. Where `beat`,
-    told of every step, says not to go on, the tile is left: it is run again whole, or not at all.
+    Each trial gives the same result as when trained alone, up to rounding. The dtype is that of the
+    features: float32, or float64 in tests. When the heartbeat asks to stop, training ends and
+    nothing is saved: a tile is run again from its first epoch.
+
+    Args:
+        tile: trials of one group.
+        folds: features of the training and validation images.
+        classes: number of classes.
+        heartbeat: called before every step and every block of images that is evaluated.
     """
-    run = _Run(tile, folds, classes)
+    training = _TileTraining(tile, folds, classes)
     number = 0
-    while live := run.live():
+    while active := training.find_active():
         number += 1
         started = time.perf_counter()
         try:
             with torch.inference_mode():
-                seen = [part.epoch(number, beat) for part in run.parts]
-        except LeftError:
+                fold_epochs = [fold.run_epoch(number, heartbeat) for fold in training.folds]
+        except CancelledError:
             return
-        seconds = (time.perf_counter() - started) / len(live) / len(folds)
+        seconds = (time.perf_counter() - started) / len(active) / len(folds)
         epochs, ended = list[tuple[Trial, Epoch]](), list[tuple[Trial, End]]()
-        for place in live:
-            trial = run.courses[place].trial
-            hits = pooled([one.validation.hits[place] for one in seen], folds)
-            parts = [_epoch(number, place, seen=one, seconds=seconds) for one in seen]
-            errors = [_error(o.losses[place], e) for o, e in zip(seen, parts, strict=True)]
-            came = next(filter(None, errors), None) or pooled_epoch(parts, folds, hits)
-            if isinstance(came, Epoch):
-                epochs.append((trial, came))
-            if end := run.take(place, came, hits):
+        for index in active:
+            trial = training.states[index].trial
+            correct = pool_values([fold.validation.correct[index] for fold in fold_epochs], folds)
+            parts = [
+                fold.select_trial(index, number=number, seconds=seconds) for fold in fold_epochs
+            ]
+            errors = [
+                _find_error(fold.step_losses[index], part)
+                for fold, part in zip(fold_epochs, parts, strict=True)
+            ]
+            if error := next(filter(None, errors), None):
+                training.mark_failed(index)
+                ended.append((trial, error))
+                continue
+            epoch = pool_epochs(parts, folds, correct)
+            epochs.append((trial, epoch))
+            if end := training.add_epoch(index, epoch, correct):
                 ended.append((trial, end))
-        yield TileEpoch(number, epochs, ended, run.compacted())
+        yield TileEpoch(number, epochs, ended, training.compact())
 
 
-def _epoch(number: int, place: int, *, seen: Seen, seconds: float) -> Epoch:
-    """The figures of one slot."""
-    train, validation = seen.train, seen.validation
-    return Epoch(
-        number,
-        train_loss=train.losses[place],
-        train_accuracy=train.accuracies[place],
-        val_loss=validation.losses[place],
-        val_accuracy=validation.accuracies[place],
-        lr_now=seen.lr[place],
-        seconds=seconds,
-        val_logits=validation.logits[place].T,
-    )
-
-
-def _error(step_loss: float, epoch: Epoch) -> NotFiniteError | None:
-    """Why the trial has failed in this epoch, if it has."""
+def _find_error(step_loss: float, epoch: Epoch) -> NotFiniteError | None:
+    """Return the error of a trial whose loss is not finite in this epoch, or None."""
     if not math.isfinite(step_loss):
-        return failed_step(step_loss)
+        return create_loss_error(step_loss)
     if not math.isfinite(epoch.train_loss + epoch.val_loss):
-        return failed_epoch(epoch.number, epoch.train_loss, epoch.val_loss)
+        return create_epoch_error(epoch.number, epoch.train_loss, epoch.val_loss)
     return None
 
 
-class _Part:
-    """A tile at work on one fold."""
+class _FoldTraining:
+    """Training of the trials of a tile on one fold."""
 
     def __init__(self, settings: Sequence[Settings], fold: Fold, head: Head) -> None:
         self.fold = fold
-        self.common = settings[0]  # batch size, seed and shape of the head are those of all
-        network = build_head(head, self.common.seed)
+        self.shared = settings[0]  # batch size, seed and head shape are the same in all trials
+        network = build_head_network(head, self.shared.seed)
         network.to(fold.train.dtype)
-        smoothing = [one.label_smoothing for one in settings]
-        self.head = FusedHead(network, [one.dropout for one in settings], smoothing)
-        self.batches = batches(len(fold.train), self.common.batch_size)
-        self.optimizer = VectorisedOptimizer(
+        smoothing = [trial.label_smoothing for trial in settings]
+        self.head = FusedHead(network, [trial.dropout for trial in settings], smoothing)
+        self.batches = split_into_batches(len(fold.train), self.shared.batch_size)
+        self.optimizer = VectorizedOptimizer(
             settings, self.head.parameters, self.head.gradients, steps=len(self.batches)
         )
 
-    def epoch(self, number: int, beat: Beat) -> Seen:
-        """Train one epoch, and measure what came of it."""
-        losses = self.train(number, beat)
-        train = measure(self.head, self.fold.train, beat, keep=False)
-        validation = measure(self.head, self.fold.validation, beat, keep=True)
-        return Seen(losses, self.optimizer.lr.tolist(), train, validation)
+    def run_epoch(self, number: int, heartbeat: Heartbeat) -> FoldEpoch:
+        """Train one epoch and evaluate the heads."""
+        losses = self._train_epoch(number, heartbeat)
+        train = evaluate_head(self.head, self.fold.train, heartbeat, keep_images=False)
+        validation = evaluate_head(self.head, self.fold.validation, heartbeat, keep_images=True)
+        return FoldEpoch(losses, self.optimizer.lr.tolist(), train, validation)
 
-    def train(self, number: int, beat: Beat) -> list[float]:
-        """One epoch; of each slot the first loss that is not finite, else the last one."""
-        examples, seed = self.fold.train, self.common.seed
-        indices, see = shuffled(examples, seed, number), examples.seen_in(number)
-        seen: Tensor | None = None
-        for part in beating(self.batches, beat):
-            chosen = indices[part]
-            noise = dropout_noise(seed, number, examples.keys[chosen])
-            batch = see(chosen)
+    def _train_epoch(self, number: int, heartbeat: Heartbeat) -> list[float]:
+        """Train one epoch; return `FoldEpoch.step_losses`."""
+        examples, seed = self.fold.train, self.shared.seed
+        order, load_batch = (
+            shuffle_examples(examples, seed, number),
+            examples.get_batch_source(number),
+        )
+        reported = torch.zeros(len(self.head.rates), dtype=examples.dtype)
+        for batch_slice in send_heartbeats(self.batches, heartbeat):
+            chosen = order[batch_slice]
+            noise = create_dropout_noise(seed, number, examples.keys[chosen])
+            batch = load_batch(chosen)
             losses = self.head.train_step(batch.features, batch.labels, noise)
             self.optimizer.step()
-            seen = losses if seen is None else torch.where(seen.isfinite(), losses, seen)
-        assert seen is not None, "there are training images"  # noqa: S101
-        return [float(loss) for loss in seen]
+            reported = torch.where(reported.isfinite(), losses, reported)
+        return [float(loss) for loss in reported]
 
-    def keep(self, places: Tensor) -> None:
-        """Go on with the trials at `places` alone."""
-        self.head.keep(places)
-        self.optimizer.keep(places, self.head.parameters, self.head.gradients)
+    def select_trials(self, indices: Tensor) -> None:
+        """Continue with the trials at `indices` alone."""
+        self.head.select_trials(indices)
+        self.optimizer.keep_trials(indices, self.head.parameters, self.head.gradients)
 
 
-class _Run:
-    """A tile at work: slot i of every part is that of `courses[i]`."""
+class _TileTraining:
+    """Training of a tile; index i of every fold is the trial of `states[i]`."""
 
     def __init__(self, tile: Tile, folds: Sequence[Fold], classes: int) -> None:
         self.shape, self.classes = folds[0].train.shape, classes
-        settings, head = [trial.settings for trial in tile], self._describe(tile[0])
-        self.parts = [_Part(settings, fold, head) for fold in folds]
-        self.courses = [Course(trial) for trial in tile]
+        settings, head = [trial.settings for trial in tile], self._describe_head(tile[0])
+        self.folds = [_FoldTraining(settings, fold, head) for fold in folds]
+        self.states = [TrialState(trial) for trial in tile]
+        self._failed = set[str]()
 
-    def live(self) -> list[int]:
-        """The slots of trials that have not ended."""
-        return [place for place, course in enumerate(self.courses) if not course.ended]
+    def find_active(self) -> list[int]:
+        """Return the indices of the trials that have not ended."""
+        return [
+            index
+            for index, state in enumerate(self.states)
+            if state.end_reason is None and state.trial.id not in self._failed
+        ]
 
-    def take(self, place: int, came: Epoch | NotFiniteError, hits: NDArray[np.bool_]) -> End | None:
-        """Take what an epoch of one slot came to; how the trial ends, where it does."""
-        course = self.courses[place]
-        if isinstance(came, NotFiniteError):
-            course.ended = "failed"
-            return came
-        course.take(came, hits, lambda: self.parts[0].head.of_trial(place))
-        if not course.ended:
+    def mark_failed(self, index: int) -> None:
+        """End the trial at `index`, whose loss is not finite."""
+        self._failed.add(self.states[index].trial.id)
+
+    def add_epoch(self, index: int, epoch: Epoch, correct: BoolArray) -> End | None:
+        """Add an epoch of the trial at `index`; return the finished trial if it ended."""
+        state = self.states[index]
+        state.add_epoch(epoch, correct, lambda: self.folds[0].head.copy_trial(index))
+        if state.end_reason is None:
             return None
-        with torch.device("meta"):  # it gets its numbers from the course
-            network = HeadNetwork(self._describe(course.trial))
-        return course.finished(network)
+        with torch.device("meta"):  # the state fills in the weights
+            network = HeadNetwork(self._describe_head(state.trial))
+        return state.finish(network)
 
-    def compacted(self) -> list[Trial] | None:
-        """Drop the slots of ended trials, once at most `FULL` of all are at work.
+    def compact(self) -> list[Trial] | None:
+        """Remove ended trials once at most `COMPACTION_SHARE` of all trials are active.
 
         Returns:
-            The trials that are left, where slots were dropped.
+            The remaining trials, or None where nothing was removed.
         """
-        live = self.live()
-        if not live or len(live) > FULL * len(self.courses):
+        active = self.find_active()
+        if not active or len(active) > COMPACTION_SHARE * len(self.states):
             return None
-        for part in self.parts:
-            part.keep(torch.tensor(live))
-        self.courses = [self.courses[place] for place in live]
-        return [course.trial for course in self.courses]
+        for fold in self.folds:
+            fold.select_trials(torch.tensor(active))
+        self.states = [self.states[index] for index in active]
+        return [state.trial for state in self.states]
 
-    def _describe(self, trial: Trial) -> Head:
-        return head_of(trial.settings, self.shape[0], self.classes)
+    def _describe_head(self, trial: Trial) -> Head:
+        return describe_head(trial.settings, self.shape[0], self.classes)

@@ -1,0 +1,159 @@
+"""A data set as nobody wants it: names that harm or deceive, clutter, links in circles, pipes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+A_CLASS = 4  # images, so that one judges, one chooses and two train
+NFC, NFD = "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"
+NUMBERS = ("nan", "NA", "None", "1e5", "007", "true")
+FORMULAS = ("=cmd|' C calc'!A0", "@SUM(1+1)", "+1", "-1")
+MARKUP = ("<script>document.title='owned'<!--", "<img src=x onerror=document.title='owned'>")
+CLASSES = (
+    *NUMBERS, *FORMULAS, *MARKUP, NFC, "Case", "x" * 255, "-rf", "a..b", "~", "$x^$",
+    "new\nline", "carriage\rreturn", "\"quotes\" & 'more'", "comma, and; more", "  spaces  ",
+    "\N{FOX FACE}", "\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe", "\N{HEBREW LETTER ALEF} (1",
+    "\x1b[31mred", "[red]rich", "{{ 7 * 7 }} %s {0}", "y_true", "path", "deep", "links",
+)  # fmt: skip
+FILES = (
+    b"\xff\xfe%d.png", b"=1+1%d.png", b"-%d.png", b"a..%d.png", b"new\nline%d.png", b"\r%d.png",
+    b"<img src=x onerror=document.title='owned'>%d.png", b"\"quotes\", 'commas'%d.png",
+    "\N{RIGHT-TO-LEFT OVERRIDE}gnp.%d.png".encode(), "\N{FOX FACE}%d.png".encode(),
+    b"\x1b[2J%d.png", b"n" * 250 + b"%d.png", b" %d.png", b"nan", b"%%s{0}$x^$%d.png",
+)  # fmt: skip
+TWINS = ("Twin.png", "twin.png", f"{NFC}.png", f"{NFD}.png")
+ROOT = os.fsdecode(b"photos \xff\n<b>")
+RUN = "run \N{LATIN SMALL LETTER E WITH ACUTE}\n<b>"
+
+SCRIPT = """
+import json, sys
+from veduta.cli.main import main
+
+codes = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["veduta", *words]
+    try:
+        main()
+        codes.append(0)
+    except SystemExit as ended:
+        codes.append(ended.code or 0)
+print("codes", json.dumps(codes))
+"""
+
+
+def paint(path: str, level: float, generator: np.random.Generator) -> None:
+    """A noisy grey square."""
+    pixels = np.clip(level + generator.normal(0, 30, (16, 16, 3)), 0, 255)
+    Image.fromarray(pixels.astype(np.uint8)).save(path, format="PNG")
+
+
+@dataclass
+class Hostile:
+    """The data set, and what a reader must find in it.
+
+    Attributes:
+        root: where it is.
+        images: label -> names relative to the root, of what can be read.
+        rejected: name -> problem, of what cannot.
+        ignored: how many files and folders are none of ours.
+    """
+
+    root: Path
+    images: dict[str, list[str]]
+    rejected: dict[str, str]
+    ignored: int
+
+
+def write_hostile(folder: Path) -> Hostile:
+    """Write it below `folder`."""
+    root, generator = folder / ROOT, np.random.default_rng(0)
+    images: dict[str, list[str]] = {}
+    for number, label in enumerate(CLASSES):
+        names = [os.fsdecode(FILES[(number + i) % 13] % i) for i in range(A_CLASS)]
+        names = {"deep": [f"a/b.png/{i}.png" for i in range(A_CLASS)], "~": [*TWINS]}.get(
+            label, names
+        )
+        for name in names:
+            path = root / label / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            paint(str(path), 6.0 * number, generator)
+        images[label] = [f"{label}/{name}" for name in names]
+    return Hostile(root, images, _special(root), _clutter(root))
+
+
+def _special(root: Path) -> dict[str, str]:
+    """What is called an image and is none; links that lead round and up."""
+    links = root / "links"
+    (links / "up").symlink_to("..")
+    (links / "around").symlink_to(".")
+    (links / "self.png").symlink_to("self.png")
+    (links / "nowhere.png").symlink_to("nothing")
+    os.mkfifo(links / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as one:
+        here = Path.cwd()
+        os.chdir(links)  # the address of a socket is at most 108 bytes long
+        one.bind("socket.png")
+        os.chdir(here)
+    (links / "empty.png").touch()
+    (links / "cut.png").write_bytes((root / "deep/a/b.png/0.png").read_bytes()[:-40])
+    return {
+        "links/cut.png": "unreadable",
+        "links/empty.png": "empty",
+        "links/nowhere.png": "missing",
+        "links/pipe.png": "not a regular file",
+        "links/self.png": "unreadable",
+        "links/socket.png": "not a regular file",
+    }
+
+
+def _clutter(root: Path) -> int:
+    """What file managers and archives leave behind, beside what is no image."""
+    names = ("__MACOSX/deep/._0.png", "Thumbs.db", ".git/1.png", "deep/.hidden.png", "deep/n.txt",
+             "loose.png")  # fmt: skip
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return len(names)
+
+
+def veduta(
+    commands: Sequence[Sequence[str | Path]], *, cwd: Path, **environment: str
+) -> tuple[list[int], bytes, bytes]:
+    """Commands one after another in a process of their own: exit codes, output, errors."""
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, words],
+        capture_output=True, check=False, cwd=cwd, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    *_, last = done.stdout.splitlines()
+    assert last.startswith(b"codes ")
+    return json.loads(last.removeprefix(b"codes ")), done.stdout, done.stderr
+
+
+def names_below(folder: Path) -> set[str]:
+    """Every path below a folder, whatever it is."""
+    return {
+        os.path.relpath(os.path.join(at, name), folder)  # noqa: PTH118 - Path would follow links
+        for at, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    }
+
+
+def contents(folder: Path) -> Mapping[str, tuple[int, int, bytes]]:
+    """Every file below a folder: its mode, time of change and content, so that none changed."""
+    found = {}
+    for name in sorted(names_below(folder)):
+        path = folder / name
+        status = path.lstat()
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        found[name] = (status.st_mode, status.st_mtime_ns, content)
+    return found
