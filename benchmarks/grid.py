@@ -138,8 +138,7 @@ def compare_heads(images: dict[str, int], epochs: int, loops: int, hidden: tuple
     from veduta.training.examples import Examples
     from veduta.training.folds import create_single_fold
     from veduta.tuning.executors.fused.executor import run_fused
-    from veduta.tuning.trials.groups import group_trials, plan_tiles
-    from veduta.tuning.trials.space import build_trials, expand_grid
+    from veduta.tuning.trials.space import build_trials, expand_grid, group_trials, plan_tiles
 
     torch.set_num_threads(1)
     splits = []

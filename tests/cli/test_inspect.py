@@ -28,14 +28,14 @@ PROBLEMS = {  # number of findings of each problem in the folder of `make_faulty
     "missing class": 1,
     "tiny class": 1,
     "blank": 1,
-    "uneven classes": 1,
+    "class imbalance": 1,
     "dark": 1,
-    "odd shape": 1,
+    "aspect ratio": 1,
     "wrong extension": 1,
     "not RGB": 1,
 }
 ERRORS = 9
-CLASS_PROBLEMS = {"missing class", "tiny class", "uneven classes"}
+CLASS_PROBLEMS = {"missing class", "tiny class", "class imbalance"}
 
 
 def make_image(number: int) -> Image.Image:

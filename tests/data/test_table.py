@@ -81,14 +81,14 @@ def test_white_space_inside_a_label_and_of_a_file_name_is_kept(root: Path) -> No
 
 def test_a_path_with_and_without_white_space_is_one_path(root: Path) -> None:
     with pytest.raises(
-        InputError, match="every image_path must have its own row; not true for 1: '1"
+        InputError, match="every image_path must occur only once; violated by 1: '1"
     ):
         read_folder(write_table(root, "image_path,label\n1.jpg,a\n1.jpg ,a\n2.jpg,b\n"))
 
 
 BAD: dict[str, tuple[str, Sequence[str]]] = {  # text; a piece of each fault
     "empty": ("", ["image_path is missing; add it", "label is missing; add it"]),
-    "no rows": ("image_path,label\n", ["has a row for each image; it has none"]),
+    "no rows": ("image_path,label\n", ["have a row for each image; it has no rows"]),
     "unknown columns": (
         "image,label,weight\n",
         [
@@ -105,19 +105,19 @@ BAD: dict[str, tuple[str, Sequence[str]]] = {  # text; a piece of each fault
             "no1,b,train\nno2,b,train\nno3,b,test\nno4,b,test\ndeep/4.jpg,,train\n"
         ),
         [
-            "every row must have 3 fields, like the header; not true for 1: 'line 4'; quote",
-            "not true for 4: 'no1', 'no2', 'no3' and 1 more; correct the paths",
-            "every image_path must have its own row; not true for 1: '1.jpg'",
+            "every row must have 3 fields, like the header; violated by 1: 'line 4'; quote",
+            "violated by 4: 'no1', 'no2', 'no3' and 1 more; correct the paths",
+            "every image_path must occur only once; violated by 1: '1.jpg'",
             (
-                "every split must be train, validation, test or predict; not true for 1: 'tset'; "
+                "every split must be train, validation, test or predict; violated by 1: 'tset'; "
                 "did you mean 'test'?"
             ),
-            "must have a label, unless its split is predict; not true for 1: 'deep/4.jpg'",
+            "must have a label, unless its split is predict; violated by 1: 'deep/4.jpg'",
         ],
     ),
     "invalid paths": (
         f'image_path,label\n{"x" * 5000},a\n"a\0b",b\n',
-        ["every image_path must exist relative to the folder of the table; not true for 2:"],
+        ["every image_path must exist relative to the folder of the table; violated by 2:"],
     ),
     "no training": (
         "image_path,label,split\n1.jpg,a,test\n2.jpg,b,test\n",
@@ -130,7 +130,7 @@ BAD: dict[str, tuple[str, Sequence[str]]] = {  # text; a piece of each fault
     ),
     "a label of white space": (
         'image_path,label\n1.jpg,a\n2.jpg,b\n3.dat," "\n',
-        ["every image must have a label, unless its split is predict; not true for 1: '3.dat'"],
+        ["every image must have a label, unless its split is predict; violated by 1: '3.dat'"],
     ),
     "labels that differ in case": (
         "image_path,label\n1.jpg,Cat\n2.jpg,cat\n3.dat,dog\n",

@@ -190,7 +190,7 @@ def test_a_manifest_with_int8_on_torch_is_refused(int8: Run, tmp_path: Path) -> 
     shutil.copytree(int8.directory.model, tmp_path / "model")
     path = tmp_path / "model" / "model.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "engine": "torch"}))
-    with pytest.raises(ArtifactError, match=r"int8 must run on openvino.*torch"):
+    with pytest.raises(ArtifactError, match=r"int8.*openvino.*torch"):
         load_classifier(tmp_path / "model")
 
 

@@ -1,6 +1,6 @@
-"""An audit hook in every interpreter that a command starts: it comes as a `sitecustomize`.
+"""An audit hook in every Python interpreter that a command starts, installed as `sitecustomize`.
 
-It writes down what nothing that reads files of others may do, with where in the code it was done.
+It logs events that reading foreign files must not cause, with the functions that caused them.
 """
 
 import json
@@ -13,25 +13,25 @@ FORBIDDEN = ("pickle.find_class", "os.system", "socket.connect", "os.exec")
 HOOK = """
 import json, os, sys, traceback
 
-def tell(event, args):
+def log_event(event, args):
     if event in FORBIDDEN:
         lines = [f"{frame.filename}:{frame.name}" for frame in traceback.extract_stack()][-12:]
-        where = os.open(os.environ["WATCHED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(where, (json.dumps([event, repr(args), lines]) + "\\n").encode())
-        os.close(where)
+        file = os.open(os.environ["AUDIT_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, (json.dumps([event, repr(args), lines]) + "\\n").encode())
+        os.close(file)
 
-sys.addaudithook(tell)
+sys.addaudithook(log_event)
 """
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What is written down stands in a folder of its own."""
+class AuditLog:
+    """The log of forbidden events, in a folder of its own."""
 
     folder: Path
 
-    def environment(self) -> dict[str, str]:
-        """That of a process to be watched, and of what it starts."""
+    def make_environment(self) -> dict[str, str]:
+        """Return the environment of a process that is to be audited with all its children."""
         site = self.folder / "site"
         site.mkdir(parents=True, exist_ok=True)
         (site / "sitecustomize.py").write_text(f"FORBIDDEN = {FORBIDDEN!r}\n{HOOK}")
@@ -39,11 +39,11 @@ class Watch:
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(paths),
-            "WATCHED": str(self.folder / "told"),
+            "AUDIT_LOG": str(self.folder / "log"),
         }
 
     @property
     def events(self) -> list[tuple[str, str, list[str]]]:
-        """Each: its name, its arguments, the innermost calls it came from."""
-        told = self.folder / "told"
-        return [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+        """Return name, arguments and innermost calls of each event."""
+        log = self.folder / "log"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []

@@ -1,8 +1,8 @@
-"""How much memory each file below a folder takes to decode, told as JSON.
+"""Measure the memory that decoding takes, for each file below a folder.
 
-Run as `python -m tests.faults.decoding_memory FOLDER`: by name, what is wrong with it, and bytes over
-what the process had before. Linux can set the mark of the most memory back; elsewhere a larger file
-hides smaller ones.
+`python -m tests.faults.decoding_memory FOLDER` prints the problem and the additional memory in bytes
+by file name, as JSON. Only Linux can reset the peak of the memory; elsewhere a larger file hides
+smaller ones.
 """
 
 import ctypes
@@ -14,33 +14,33 @@ from pathlib import Path
 from veduta.data.decode import decode, read_file
 from veduta.errors import DecodeError
 
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def most() -> int:
-    """The most memory that this process has had since the mark was set back, in bytes."""
-    if CLEAR.exists():
+def read_peak_memory() -> int:
+    """Return the peak of the memory of this process since the last reset, in bytes."""
+    if CLEAR_REFS.exists():
         line = next(line for line in STATUS.read_text().splitlines() if "VmHWM" in line)
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def forget() -> None:
-    """Give memory back that is not in use, and set the mark back."""
-    if CLEAR.exists():
+def reset_peak_memory() -> None:
+    """Return unused memory to the system and reset the peak."""
+    if CLEAR_REFS.exists():
         ctypes.CDLL(None).malloc_trim(0)
-        CLEAR.write_text("5")
+        CLEAR_REFS.write_text("5")
 
 
 def measure(path: Path) -> tuple[str, int]:
-    """What is wrong with a file, and the memory that it took to know."""
-    forget()
-    before, problem = most(), ""
+    """Return the problem of a file, and the memory that decoding took."""
+    reset_peak_memory()
+    before, problem = read_peak_memory(), ""
     try:
         decode(read_file(path))
     except DecodeError as error:
         problem = error.problem
-    return problem, most() - before
+    return problem, read_peak_memory() - before
 
 
 if __name__ == "__main__":

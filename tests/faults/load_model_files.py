@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from tests.faults.audit_hook import FORBIDDEN
-from tests.faults.decoding_memory import forget, most
+from tests.faults.decoding_memory import read_peak_memory, reset_peak_memory
 from tests.faults.model_files import FILES, MODELS, PATHS
 from veduta.cli.main import main as veduta
 
@@ -42,9 +42,9 @@ class Told:
     def run(self, *words: object) -> dict[str, Any]:
         """Run a command here: exit code, standard error, function calls, bytes, events."""
         sys.argv = ["veduta", *map(str, words)]
-        forget()
+        reset_peak_memory()
         error, code, self.events, self.calls = StringIO(), 0, [], 0
-        before = most()
+        before = read_peak_memory()
         self.listening = True
         sys.setprofile(self._count)
         with redirect_stderr(error):
@@ -54,7 +54,7 @@ class Told:
                 code = int(end.code or 0)
         sys.setprofile(None)
         self.listening = False
-        taken = most() - before
+        taken = read_peak_memory() - before
         told = {"code": code, "error": error.getvalue(), "calls": self.calls}
         return {**told, "bytes": taken, "events": self.events}
 

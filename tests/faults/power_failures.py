@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tests.faults.disk_states import TRACED, Disk, State, calls, lay_out
+from tests.faults.disk_states import TRACED, Disk, State, create_files, parse_calls
 from tests.faults.forks import Report, run_attempt
 from tests.faults.small_search import SMALL, expect_none, find_resume_faults, read_results, search
 from veduta.errors import VedutaError
@@ -61,7 +61,7 @@ def simulate_power_failures(folder: Path) -> dict[str, Any]:
             continue
         seen.add(key)
         disk = folder / "left"
-        lay_out(state, disk)
+        create_files(state, disk)
         faults += [
             f"after call {moment}: {fault}"
             for fault in find_losses(disk / "run", events, acknowledged)
@@ -78,13 +78,13 @@ def list_states(log: bytes, root: Path) -> Iterator[tuple[int, State, dict[str, 
     Each comes with the number of the last system call and with what was acknowledged by then.
     """
     disk, acknowledged = Disk(PurePosixPath(root)), dict[str, int]()
-    for number, call in enumerate(calls(log)):
+    for number, call in enumerate(parse_calls(log)):
         if call.name == "write" and call.texts[0].startswith(b"acknowledged "):
             _, name, count = call.texts[0].decode().split()
             acknowledged[name] = int(count)
-        elif not disk.take(call):
+        elif not disk.apply(call):
             continue
-        for state in disk.states(RANDOM):
+        for state in disk.generate_states(RANDOM):
             yield number, state, dict(acknowledged)
 
 

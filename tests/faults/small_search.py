@@ -43,9 +43,8 @@ from veduta.tuning.previous_trials import reload_trials
 from veduta.tuning.recorder import Recorder, StudyPaths
 from veduta.tuning.study import ExecutionConfig, Study
 from veduta.tuning.trials import checkpointing as checkpointing_module
-from veduta.tuning.trials.groups import Tile
 from veduta.tuning.trials.selection import find_ties
-from veduta.tuning.trials.space import Trial, build_trials, expand_grid
+from veduta.tuning.trials.space import Tile, Trial, build_trials, expand_grid
 from veduta.types import ignore_progress
 
 CLASSES, FEATURES, IMAGES = 3, 4, 12

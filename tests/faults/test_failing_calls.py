@@ -1,4 +1,4 @@
-"""System calls that fail: the disk is full, or gone, or there are too many files."""
+"""System calls that fail: full disks, input/output errors, too many open files."""
 
 from pathlib import Path
 from typing import Any
@@ -7,19 +7,18 @@ import pytest
 
 from tests.faults.fault_injection import inject_faults, needs_strace
 
-traced = pytest.mark.skipif(
-    bool(explain_missing_strace()), reason=f"needs strace: {explain_missing_strace()}"
-)
-
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The result of letting each call of a search fail."""
     return inject_faults("every call fails", tmp_path_factory.mktemp("failed"))
 
 
 @needs_strace
-def test_c1_whichever_call_fails_the_run_ends_clearly_and_goes_on(failed: dict[str, Any]) -> None:
-    """One line and an exit code of ours; every file is whole; resumed, it comes to the same."""
+def test_a_run_ends_with_one_line_whichever_call_fails_and_can_be_resumed(
+    failed: dict[str, Any],
+) -> None:
+    """The exit code is 1 or 2, no file is incomplete, and the resumed run has the same results."""
     assert failed["faults"] == []
     for call, errors in {
         "write": "ENOSPC EIO EDQUOT",
@@ -30,20 +29,20 @@ def test_c1_whichever_call_fails_the_run_ends_clearly_and_goes_on(failed: dict[s
 
 
 @needs_strace
-def test_c1_the_line_says_what_is_wrong_and_what_to_do(failed: dict[str, Any]) -> None:
-    for line in failed["told"]:
-        assert "RUN" in line, "which directory"
-    words = " ".join(failed["told"])
+def test_the_message_names_the_reason_and_the_directory(failed: dict[str, Any]) -> None:
+    assert all("RUN" in message for message in failed["messages"])
+    text = " ".join(failed["messages"])
     for reason in ("No space left on device", "Input/output error", "Disk quota exceeded"):
-        assert reason in words
+        assert reason in text
 
 
-def test_c1_a_search_on_a_disk_that_fills_up_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    found = inject_faults("small disks", tmp_path)
-    if not found["mounted"]:
+def test_a_search_on_a_full_disk_can_be_resumed_when_there_is_space(tmp_path: Path) -> None:
+    result = inject_faults("small disks", tmp_path)
+    if not result["mounted"]:
         pytest.skip("a small disk in memory cannot be mounted here")
-    assert found["faults"] == []
+    assert result["faults"] == []
     assert (
-        sum("No space left on device" in line or "disk full" in line for line in found["told"]) > 5
+        sum("No space left on device" in line or "disk full" in line for line in result["messages"])
+        > 5
     )
-    assert found["told"][-1] == ""
+    assert result["messages"][-1] == ""

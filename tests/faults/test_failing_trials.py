@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.faults.process import NETWORKS, CommandServer
+from tests.faults.command_processes import NETWORKS, CommandServer
 from tests.support.journals import make_run_started, make_summary, make_trial_started
 from tests.support.killed_trainings import run_in_child
 from tests.support.trials import create_small_examples as examples
@@ -49,8 +49,7 @@ from veduta.tuning.recorder import Recorder, StudyPaths
 from veduta.tuning.study import ExecutionConfig, Study
 from veduta.tuning.trials import checkpointing as checkpointing_module
 from veduta.tuning.trials.checkpointing import Checkpointer
-from veduta.tuning.trials.groups import Tile
-from veduta.tuning.trials.space import Trial, build_trial
+from veduta.tuning.trials.space import Tile, Trial, build_trial
 from veduta.types import ignore_progress
 
 FOLDS = create_single_fold(examples(60, 0), examples(30, 1))

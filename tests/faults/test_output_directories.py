@@ -1,4 +1,4 @@
-"""Places where a run cannot be, or not for long: an error before the work, never "saved"."""
+"""Output directories that cannot be written: an error before training, and never "saved"."""
 
 import errno
 import fcntl
@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import veduta
-from tests.faults.forks import FAST
-from tests.support.permissions import those_of_a_user
+from tests.faults.forks import MEMORY_DISK
+from tests.support.permissions import without_root_privileges
+from tests.support.runs import QUIET, run_small_search
 from veduta.cli.main import main
 from veduta.errors import InputError, VedutaError
 from veduta.experiment import messages
@@ -25,17 +26,15 @@ from veduta.runs.journal import Journal
 from veduta.tracking.console import Console
 from veduta.tuning import study
 
-GRID = {"lr": [3e-3, 1e-2]}
-SMALL: dict[str, Any] = {"image_size": 32, "weights": "none", "epochs": 3, "engine": "torch"}
-QUIET = Console(quiet=True)
-
-
-def search(data: Path, out: Path, **more: Any) -> Run:
-    return veduta.search(data, grid=GRID, out=out, **{"console": QUIET, **SMALL, **more})
+def search(data: Path, out: Path, **settings: Any) -> Run:
+    """Search two learning rates without pretrained weights."""
+    grid = {"lr": [3e-3, 1e-2]}
+    return run_small_search(data, out, grid, **{"weights": "none", **settings})
 
 
 @contextmanager
-def umask(mask: int) -> Iterator[None]:
+def use_umask(mask: int) -> Iterator[None]:
+    """Set the umask of this process for a while."""
     before = os.umask(mask)
     try:
         yield
@@ -45,68 +44,71 @@ def umask(mask: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def whole(color_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run in which nothing went wrong. Not to be changed by a test."""
+    """A finished run. No test may change it."""
     return search(color_folder, tmp_path_factory.mktemp("runs") / "whole")
 
 
-def place(tmp_path: Path, kind: str) -> Path:
-    """A place where no run can stand."""
-    above = tmp_path / "above"
-    above.mkdir()
+def make_unusable_path(tmp_path: Path, kind: str) -> Path:
+    """Return a path that cannot become a run directory."""
+    parent = tmp_path / "parent"
+    parent.mkdir()
     if kind == "the directory is a file":
-        (above / "run").touch()
-    elif kind == "its folder is a file":
-        (above / "file").touch()
-        return above / "file" / "run"
-    elif kind == "its folder may not be entered":
-        above.chmod(0o600)
-        return above / "deep" / "run"
+        (parent / "run").touch()
+    elif kind == "its parent is a file":
+        (parent / "file").touch()
+        return parent / "file" / "run"
+    elif kind == "its parent may not be entered":
+        parent.chmod(0o600)
+        return parent / "deep" / "run"
     else:
-        above.chmod(0o500)
-    return above / "run"
+        parent.chmod(0o500)
+    return parent / "run"
 
 
 @pytest.mark.parametrize(
     "kind",
     [
         "the directory is a file",
-        "its folder is a file",
-        "its folder may not be entered",
-        "its folder may not be written",
+        "its parent is a file",
+        "its parent may not be entered",
+        "its parent is read-only",
     ],
 )
-def test_c2_a_place_that_cannot_be_written_is_refused_before_anything_is_done(
+def test_an_unusable_path_is_refused_before_any_work(
     tmp_path: Path,
     color_folder: Path,
     kind: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out = place(tmp_path, kind)
+    out = make_unusable_path(tmp_path, kind)
     words = ["search", str(color_folder), "--grid", "lr=1,2", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["veduta", *words])
     monkeypatch.setattr(
         "veduta.cli.main.install_signal_handlers", lambda: None
-    )  # signals are pytest's here
-    with those_of_a_user(), pytest.raises(SystemExit) as ended:
+    )  # they are pytest's
+    with without_root_privileges(), pytest.raises(SystemExit) as end:
         main()
-    said = capsys.readouterr()
-    assert ended.value.code == 2
-    (line,) = said.err.splitlines()
+    output = capsys.readouterr()
+    assert end.value.code == 2
+    (line,) = output.err.splitlines()
     assert line.startswith("error: --out must")
     assert "choose another" in line
-    assert said.out == "", "no image was read for it"
+    assert output.out == "", "no image was read"
 
 
 @pytest.mark.parametrize("name", ["", "journal.jsonl"], ids=["directory", "journal"])
-def test_c2_a_run_that_cannot_be_written_does_not_go_on(
+def test_a_read_only_run_cannot_be_resumed(
     whole: Run, tmp_path: Path, name: str, tree: Callable[[Path], dict[str, bytes]]
 ) -> None:
     out = Path(shutil.copytree(whole.directory.path, tmp_path / "run"))
     before = tree(out)
     mode = (out / name).stat().st_mode
     (out / name).chmod(mode & ~0o222)
-    with those_of_a_user(), pytest.raises(VedutaError, match=r"writ.*choose another|give another"):
+    with (
+        without_root_privileges(),
+        pytest.raises(VedutaError, match=r"writ.*choose another|give another"),
+    ):
         veduta.search(resume=out, grid={"lr": [1e-1]}, console=QUIET)
     (out / name).chmod(mode)
     assert tree(out).keys() == before.keys()
@@ -116,37 +118,37 @@ def test_c2_a_run_that_cannot_be_written_does_not_go_on(
 
 
 @pytest.mark.parametrize("name", ["", "journal.jsonl", "scores"], ids=["all", "journal", "scores"])
-def test_c2_a_run_whose_files_are_removed_meanwhile_does_not_end_well(
+def test_a_run_whose_files_are_removed_while_it_trains_fails(
     color_folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, said = tmp_path / "run", list[str]()
+    out, messages = tmp_path / "run", list[str]()
     run_fused = study.run_fused
 
-    def removing(*words: Any, **more: Any) -> Any:
-        for epoch in run_fused(*words, **more):
+    def run_and_remove(*args: Any, **options: Any) -> Any:
+        for epoch in run_fused(*args, **options):
             if epoch.number == 2:
                 shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
             yield epoch
 
-    monkeypatch.setattr(study, "run_fused", removing)
+    monkeypatch.setattr(study, "run_fused", run_and_remove)
     console = Console(quiet=True)
-    monkeypatch.setattr(console, "say", said.append)
+    monkeypatch.setattr(console, "say", messages.append)
     with pytest.raises(VedutaError, match=r"No such file or directory: make room|was removed"):
         search(color_folder, out, console=console)
     assert not (out / "summary.json").exists()
     assert not (out / "model").exists()
-    assert not [line for line in said if "report" in line or "saved" in line]
-    assert bool(name) == out.exists(), "it is not made again either"
+    assert not [line for line in messages if "report" in line or "saved" in line]
+    assert bool(name) == out.exists(), "the directory is not created again"
 
 
-def test_c3_a_temporary_folder_on_another_disk_and_c4_a_private_umask(
+def test_temporary_files_on_another_disk_and_a_private_umask(
     whole: Run, color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is renamed from one disk to another; what is made is as private as the umask says."""
-    if os.access(FAST, os.W_OK) and FAST.stat().st_dev != tmp_path.stat().st_dev:
-        monkeypatch.setattr(tempfile, "tempdir", str(FAST))
+    """No file is renamed between disks, and all modes follow the umask."""
+    if os.access(MEMORY_DISK, os.W_OK) and MEMORY_DISK.stat().st_dev != tmp_path.stat().st_dev:
+        monkeypatch.setattr(tempfile, "tempdir", str(MEMORY_DISK))
     monkeypatch.setenv("VEDUTA_CACHE", str(tmp_path / "cache"))
-    with umask(0o077):
+    with use_umask(0o077):
         run = search(color_folder, tmp_path / "run")
     for path in [
         tmp_path / "run",
@@ -158,21 +160,21 @@ def test_c3_a_temporary_folder_on_another_disk_and_c4_a_private_umask(
     assert (run.directory.path / model).read_bytes() == (whole.directory.path / model).read_bytes()
 
 
-def test_c4_the_modes_of_a_run_follow_a_common_umask(whole: Run, color_folder: Path) -> None:
+def test_modes_of_files_follow_the_umask(whole: Run, color_folder: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     for path in whole.directory.path.rglob("*"):
         assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~mask, path
 
 
-def test_c3_no_two_files_of_a_run_differ_in_case_alone(whole: Run) -> None:
-    """So a run can be copied to a disk that takes such names for one."""
+def test_no_two_files_of_a_run_differ_only_in_case(whole: Run) -> None:
+    """A run can be copied to a file system that does not distinguish case."""
     names = [str(path).casefold() for path in whole.directory.path.rglob("*")]
     assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("reason", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_c3_a_disk_without_locks_is_refused(
+def test_a_file_system_without_locks_is_refused(
     tmp_path: Path, reason: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -186,7 +188,7 @@ def test_c3_a_disk_without_locks_is_refused(
 def test_too_little_disk_space_is_warned_about(
     color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault C6: the run starts all the same."""
+    """The run starts nevertheless."""
     warnings, console = list[str](), Console(quiet=True)
     monkeypatch.setattr(console, "warn", warnings.append)
     usage = shutil.disk_usage(tmp_path)

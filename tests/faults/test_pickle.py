@@ -1,6 +1,7 @@
-"""Nothing read from a file is unpickled or run: by what the code says, and by what it does.
+"""Nothing read from a file is unpickled or executed: checks of the source code and at run time.
 
-The one exception is `models.unpickle`, whose child process reads tensors with `weights_only=True`.
+The only exception is `networks.unpickle`, whose child process reads tensors with
+`weights_only=True`.
 """
 
 import ast
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import veduta
-from tests.faults.audit_hook import Watch
+from tests.faults.audit_hook import AuditLog
 
 SOURCE = Path(veduta.__file__).parent
 
@@ -23,15 +24,15 @@ UNSAFE = {"yaml.load", "yaml.unsafe_load", "yaml.full_load", "os.system", "os.po
 UNSAFE |= {"pd.read_pickle", "pandas.read_pickle", "importlib.import_module", "torch.jit.load"}
 
 
-def dotted(node: ast.expr) -> str:
-    """`a.b.c` of a chain of names; "" of anything else."""
+def format_name(node: ast.expr) -> str:
+    """Return `a.b.c` for a chain of names, and "" for other expressions."""
     if isinstance(node, ast.Attribute):
-        return f"{dotted(node.value)}.{node.attr}"
+        return f"{format_name(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def faults(source: str) -> Iterator[str]:
-    """What in a module's text unpickles or runs what it reads."""
+def find_unsafe_code(source: str) -> Iterator[str]:
+    """Yield what unpickles or executes data in the source code of a module."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (one.name for one in node.names if one.name.split(".")[0] in MODULES)
@@ -39,7 +40,7 @@ def faults(source: str) -> Iterator[str]:
             yield str(node.module)
         elif isinstance(node, ast.Call):
             given = {one.arg: getattr(one.value, "value", None) for one in node.keywords}
-            name = dotted(node.func)
+            name = format_name(node.func)
             if name in CALLS | UNSAFE:
                 yield name
             if name == "torch.load" and given.get("weights_only") is not True:
@@ -49,13 +50,13 @@ def faults(source: str) -> Iterator[str]:
             )
 
 
-def test_f5_the_product_neither_unpickles_nor_runs_what_it_reads() -> None:
-    found = {
-        str(path.relative_to(SOURCE)): told
+def test_no_module_unpickles_or_executes_data() -> None:
+    unsafe = {
+        str(path.relative_to(SOURCE)): names
         for path in SOURCE.rglob("*.py")
-        if (told := list(faults(path.read_text(encoding="utf-8"))))
+        if (names := list(find_unsafe_code(path.read_text(encoding="utf-8"))))
     }
-    assert found == {}
+    assert unsafe == {}
 
 
 @pytest.mark.parametrize(
@@ -73,17 +74,17 @@ def test_f5_the_product_neither_unpickles_nor_runs_what_it_reads() -> None:
         "import joblib",
     ],
 )
-def test_f5_each_way_to_do_so_is_seen(line: str) -> None:
-    assert list(faults(line))
-    assert not list(faults("torch.load(path, weights_only=True); yaml.safe_load(text); a.eval()"))
+def test_the_check_finds_each_way_to_do_so(line: str) -> None:
+    assert list(find_unsafe_code(line))
+    assert not list(find_unsafe_code("torch.load(path, weights_only=True); yaml.safe_load(text); a.eval()"))
 
 
 @pytest.fixture(scope="module")
-def watch(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Watch:
-    """Training, predicting and reporting by the packaged weights, watched in every process."""
-    work = tmp_path_factory.mktemp("watched")
-    found = Watch(work / "watch")
-    environment = {**found.environment(), "VEDUTA_CACHE": str(work / "cache")}
+def audit_log(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> AuditLog:
+    """The log of all processes of training, prediction and report with the packaged weights."""
+    work = tmp_path_factory.mktemp("audited")
+    log = AuditLog(work / "audit")
+    environment = {**log.make_environment(), "VEDUTA_CACHE": str(work / "cache")}
     for words in (
         ("train", color_folder, "--image-size", "32", "--epochs", "1", "--out", work / "run"),
         ("predict", work / "run", color_folder / "red", "--out", work / "found"),
@@ -93,8 +94,8 @@ def watch(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Watch
             [sys.executable, "-m", "veduta.cli.main", *map(str, words)],
             check=True, env=environment, capture_output=True,
         )  # fmt: skip
-    return found
+    return log
 
 
-def test_f5_training_predicting_and_reporting_unpickle_nothing(watch: Watch) -> None:
-    assert watch.events == []
+def test_training_prediction_and_report_unpickle_nothing(audit_log: AuditLog) -> None:
+    assert audit_log.events == []

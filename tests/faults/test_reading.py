@@ -1,4 +1,4 @@
-"""Who reads for us: threads that hang on a disk, a child that is killed, a parent that dies."""
+"""Reading files: threads that hang on a disk, child processes that are killed or lose their parent."""
 
 import signal
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.process import NETWORKS, TIMEOUT, CommandServer
+from tests.faults.command_processes import NETWORKS, TIMEOUT, CommandServer
 from veduta.data import files as reading
 from veduta.errors import WeightsError
 from veduta.networks import unpickle
@@ -19,10 +19,10 @@ from veduta.runtime.process import IdleTimer
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
 
 
-def test_b6_a_file_that_does_not_come_is_named_and_the_command_ends(
+def test_a_file_whose_reading_hangs_is_named_and_the_command_ends(
     command_server: CommandServer, color_folder: Path, tmp_path: Path
 ) -> None:
-    """Though the thread that reads it cannot be ended."""
+    """The thread that reads it cannot be stopped."""
     words = ("train", color_folder, *NETWORKS, "--epochs", "1", "--out", "run")
     cold = {"VEDUTA_CACHE": str(tmp_path / "cold")}
     process = command_server.start(tmp_path, *words, fault="hang in reading", environment=cold)
@@ -37,67 +37,67 @@ def test_b6_a_file_that_does_not_come_is_named_and_the_command_ends(
     assert code == 0, process.read_stderr()
 
 
-def test_b6_slow_is_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chunk takes longer than the deadline, each of its files does not, on a clock of its own."""
+def test_slow_files_do_not_count_as_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk takes longer than the deadline, but none of its files does, on an artificial clock."""
     now = [0.0]
     monkeypatch.setattr(reading, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(reading, "MAX_IDLE_SECONDS", 2.5)
     monkeypatch.setattr(reading, "IdleTimer", lambda: IdleTimer(lambda: now[0]))
 
-    def slow(item: int) -> int:
+    def read_slowly(item: int) -> int:
         now[0] += 1
-        time.sleep(0.02)  # so that somebody looks
+        time.sleep(0.02)  # so that the deadline is checked
         return -item
 
-    assert list(reading.map_in_chunks(slow, range(40), 1)) == [[-n for n in range(40)]]
+    assert list(reading.map_in_chunks(read_slowly, range(40), 1)) == [[-n for n in range(40)]]
 
 
-def test_b6_who_leaves_waits_for_one_file_not_for_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first file of the second chunk is under way for as long as nobody leaves."""
-    read: list[int] = []
-    left = threading.Event()
+def test_closing_the_iterator_waits_for_one_file_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first file of the second chunk is being read until the iterator is closed."""
+    items: list[int] = []
+    closed = threading.Event()
 
     class Pool(ThreadPoolExecutor):
-        def shutdown(self, *args: bool, **more: bool) -> None:
-            left.set()
-            super().shutdown(*args, **more)
+        def shutdown(self, *args: bool, **options: bool) -> None:
+            closed.set()
+            super().shutdown(*args, **options)
 
-    def slow(item: int) -> int:
-        read.append(item)
+    def read_and_wait(item: int) -> int:
+        items.append(item)
         if item >= reading.CHUNK_SIZE:
-            left.wait()
+            closed.wait()
         return item
 
     monkeypatch.setattr(reading, "ThreadPoolExecutor", Pool)
-    chunks = reading.map_in_chunks(slow, range(10 * reading.CHUNK_SIZE), 1)
+    chunks = reading.map_in_chunks(read_and_wait, range(10 * reading.CHUNK_SIZE), 1)
     next(chunks)
     chunks.close()
-    assert len(read) <= reading.CHUNK_SIZE + 1
+    assert len(items) <= reading.CHUNK_SIZE + 1
 
 
-def test_b6_a_timeout_of_the_function_is_its_own() -> None:
-    def refused(_: int) -> int:
+def test_a_timeout_error_of_the_function_is_raised_unchanged() -> None:
+    def fail(_: int) -> int:
         raise TimeoutError("of the network")
 
     with pytest.raises(TimeoutError, match="of the network"):
-        list(reading.map_in_chunks(refused, [1], 1))
+        list(reading.map_in_chunks(fail, [1], 1))
 
 
-def test_b6_a_child_that_is_killed_is_an_error_that_names_the_file(
+def test_a_killed_child_process_is_an_error_that_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed = tmp_path / "python"
-    killed.write_text("#!/bin/sh\nkill -9 $$\n")
-    killed.chmod(0o755)
+    interpreter = tmp_path / "python"
+    interpreter.write_text("#!/bin/sh\nkill -9 $$\n")
+    interpreter.chmod(0o755)
     (tmp_path / "weights.pth").write_bytes(b"PK\x03\x04 and so on")
-    monkeypatch.setattr(unpickle.sys, "executable", str(killed))
+    monkeypatch.setattr(unpickle.sys, "executable", str(interpreter))
     with pytest.raises(WeightsError, match=r"weights\.pth"):
         unpickle.convert_to_safetensors(tmp_path / "weights.pth", "0" * 64, tmp_path / "cache")
     assert not [*(tmp_path / "cache" / "weights").iterdir()]
 
 
-def test_b6_a_child_dies_with_its_parent() -> None:
-    """Even where that is killed by signal 9, and has no time to see to it."""
+def test_a_child_process_ends_with_its_parent() -> None:
+    """The parent is killed by SIGKILL and cannot end the child itself."""
     child = (
         "import os, time; from veduta.runtime.process import exit_with_parent; "
         "exit_with_parent(os.getppid()); "
@@ -114,12 +114,13 @@ def test_b6_a_child_dies_with_its_parent() -> None:
         pid = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
     until = time.monotonic() + TIMEOUT
-    while _runs(pid):
+    while is_running(pid):
         assert time.monotonic() < until
         time.sleep(0.01)
 
 
-def _runs(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Return whether a process exists and is not a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""The command `veduta search`, killed fifty times, comes to what it comes to when left alone."""
+"""The command `veduta search`, killed fifty times, gives the results of a search without kills."""
 
 import json
 import os
@@ -15,31 +15,35 @@ from tests.faults.repeated_kills import KILLS
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("fifty")
-    done = subprocess.run(
+    """A folder with the results of both searches."""
+    path = tmp_path_factory.mktemp("repeated_kills")
+    process = subprocess.run(
         [sys.executable, "-m", "tests.faults.repeated_kills", str(path)],
-        check=False, capture_output=True, text=True, timeout=900,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=900,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    )
+    assert process.returncode == 0, process.stderr
     return path
 
 
-def test_it_was_killed_fifty_times_each_after_new_lines_of_its_journal(folder: Path) -> None:
-    kills = json.loads((folder / "result.json").read_text())["kills"]
-    assert len(kills) == KILLS
-    assert all(earlier < later for earlier, later in pairwise([0, *kills]))
+def test_the_search_was_killed_fifty_times_after_progress(folder: Path) -> None:
+    line_counts = json.loads((folder / "result.json").read_text())["lines"]
+    assert len(line_counts) == KILLS
+    assert all(earlier < later for earlier, later in pairwise([0, *line_counts]))
 
 
-def test_the_model_of_a_search_killed_fifty_times_is_the_same(folder: Path) -> None:
-    alone, killed = json.loads((folder / "result.json").read_text())["models"]
-    assert killed == alone
+def test_the_model_does_not_depend_on_kills(folder: Path) -> None:
+    whole, killed = json.loads((folder / "result.json").read_text())["models"]
+    assert killed == whole
 
 
 @pytest.mark.parametrize("table", ["trials", "epochs"])
-def test_the_tables_of_a_search_killed_fifty_times_are_the_same(folder: Path, table: str) -> None:
-    alone, killed = (
+def test_the_tables_do_not_depend_on_kills(folder: Path, table: str) -> None:
+    whole, killed = (
         pd.read_csv(folder / name / f"{table}.csv", dtype=str).drop(columns="seconds").to_csv()
-        for name in ("alone", "killed")
+        for name in ("whole", "killed")
     )
-    assert killed == alone
+    assert killed == whole

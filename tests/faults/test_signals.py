@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.faults.process import HEADS, NETWORKS, CommandProcess, CommandServer
+from tests.faults.command_processes import HEADS, NETWORKS, CommandProcess, CommandServer
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runs.events import EpochFinished, events_of_type
 from veduta.runs.journal import Journal

@@ -53,9 +53,9 @@ def test_overfitting_and_underfitting() -> None:
 
 
 def test_invalid_splits_and_accuracies_are_refused() -> None:
-    for shares in ((0.5, 0.4), (1.2, -0.2)):
-        with pytest.raises(ValueError, match="shares must be positive and sum to 1"):
-            generalization.split(10, shares, rng=make_rng())
+    for fractions in ((0.5, 0.4), (1.2, -0.2)):
+        with pytest.raises(ValueError, match="fractions must be positive and sum to 1"):
+            generalization.split(10, fractions, rng=make_rng())
     with pytest.raises(
         ValueError, match=r"every subset must have at least one sample; got \[2, 0\]"
     ):

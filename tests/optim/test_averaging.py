@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from veduta.optim.averaging import compute_decay, create_weight_average
+from veduta.optim.optimizers import compute_decay, create_weight_average
 
 
 def make_network() -> nn.Sequential:

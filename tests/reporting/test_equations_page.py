@@ -9,7 +9,7 @@ import pytest
 from markupsafe import escape
 
 from tests.support.pages import URL_ATTRIBUTES, ElementParser, browse, record_requests
-from tests.support.permissions import those_of_a_user
+from tests.support.permissions import without_root_privileges
 from veduta.errors import InputError
 from veduta.foundations.checks import Outcome
 from veduta.foundations.equations import INDEX, run_checks
@@ -145,7 +145,10 @@ def test_an_existing_page_is_never_overwritten(
 
 def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with those_of_a_user(), pytest.raises(InputError, match=r"page\.html: Permission denied"):
+    with (
+        without_root_privileges(),
+        pytest.raises(InputError, match=r"page\.html: Permission denied"),
+    ):
         page.write_page(tmp_path / "page.html", "text")
 
 

@@ -1,12 +1,12 @@
-"""The rights of a user who is not root, for a while."""
+"""File permissions that hold for root, too."""
 
 import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-VERSION = 0x20080522  # of the structures below
-OVERRIDE = 0b110  # the capabilities to read and write whatever the modes say: bits 1 and 2
+CAPABILITY_VERSION = 0x20080522
+OVERRIDE = 0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: read and write whatever the mode
 
 
 class Header(ctypes.Structure):
@@ -18,18 +18,19 @@ class Capabilities(ctypes.Structure):
 
 
 @contextmanager
-def those_of_a_user() -> Iterator[None]:
-    """Let modes of files count for root too, in this thread and those that it starts."""
+def without_root_privileges() -> Iterator[None]:
+    """Let modes of files restrict root, in this thread and in threads that it starts."""
     if os.geteuid() != 0:
         yield
         return
-    libc, header, found = ctypes.CDLL(None), Header(VERSION, 0), (Capabilities * 2)()
-    assert libc.capget(ctypes.byref(header), found) == 0
-    before = found[0].effective
+    libc, header, capabilities = ctypes.CDLL(None), Header(CAPABILITY_VERSION, 0), Capabilities * 2
+    sets = capabilities()
+    assert libc.capget(ctypes.byref(header), sets) == 0
+    before = sets[0].effective
     try:
-        found[0].effective = before & ~OVERRIDE
-        assert libc.capset(ctypes.byref(header), found) == 0
+        sets[0].effective = before & ~OVERRIDE
+        assert libc.capset(ctypes.byref(header), sets) == 0
         yield
     finally:
-        found[0].effective = before
-        assert libc.capset(ctypes.byref(header), found) == 0
+        sets[0].effective = before
+        assert libc.capset(ctypes.byref(header), sets) == 0

@@ -19,8 +19,7 @@ from veduta.tuning.executors.protocol import End, Heartbeat
 from veduta.tuning.executors.serial import TrainingContext, run_serial
 from veduta.tuning.recorder import StudyPaths
 from veduta.tuning.trials.checkpointing import Checkpointer
-from veduta.tuning.trials.groups import group_trials, plan_tiles
-from veduta.tuning.trials.space import Trial, build_trials, expand_grid
+from veduta.tuning.trials.space import Trial, build_trials, expand_grid, group_trials, plan_tiles
 from veduta.tuning.trials.state import FinishedTrial
 
 FEATURES, CLASSES = 12, 3

@@ -9,8 +9,7 @@ import pytest
 from rich.console import Console as RichConsole
 
 from veduta.tracking import console as module
-from veduta.tracking.console import Console
-from veduta.tracking.leaderboard import Leaderboard, Standing
+from veduta.tracking.console import Console, Leaderboard, Standing
 
 VARIED = {f"t{number}": f"lr {number}e-3, [b]dropout[/b] 0.{number}" for number in range(8)}
 

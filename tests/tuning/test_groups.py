@@ -7,16 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veduta.config.settings import TRIAL_SETTINGS, Settings
-from veduta.tuning.trials.groups import (
+from veduta.tuning.trials.space import (
     FUSED_VALUES,
     MAX_TILE_WEIGHTS,
     SCALAR_SETTINGS,
     SPLIT_WEIGHTS,
+    build_trial,
+    build_trials,
+    expand_grid,
     group_trials,
     plan_tiles,
     uses_fused_executor,
 )
-from veduta.tuning.trials.space import build_trial, build_trials, expand_grid
 
 GRID = {
     "batch_size": (16, 32),

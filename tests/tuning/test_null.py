@@ -19,9 +19,8 @@ from veduta.runtime.streams import mix_bits
 from veduta.training.examples import Examples
 from veduta.training.folds import Fold, create_single_fold, split_into_folds
 from veduta.tuning.executors.fused.executor import run_fused
-from veduta.tuning.trials.groups import group_trials, plan_tiles
 from veduta.tuning.trials.selection import correct_accuracy, rank_outcomes
-from veduta.tuning.trials.space import build_trials, expand_grid
+from veduta.tuning.trials.space import build_trials, expand_grid, group_trials, plan_tiles
 from veduta.tuning.trials.state import FinishedTrial
 from veduta.types import FloatArray, IntArray
 

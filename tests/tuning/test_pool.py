@@ -9,8 +9,7 @@ from veduta.config.settings import Settings
 from veduta.errors import VedutaError
 from veduta.tuning.executors.pool import run_tiles
 from veduta.tuning.executors.protocol import Heartbeat, TileEpoch, TileEpochs
-from veduta.tuning.trials.groups import Tile
-from veduta.tuning.trials.space import build_trial
+from veduta.tuning.trials.space import Tile, build_trial
 
 TILES: list[Tile] = [(build_trial(Settings(lr=lr)),) for lr in (1.0, 2.0, 3.0, 4.0, 5.0)]
 

@@ -8,15 +8,14 @@ import pytest
 from tests.support.trials import create_small_examples, create_study_paths
 from veduta.config.settings import Settings
 from veduta.runs.journal import Journal
-from veduta.tracking.leaderboard import Leaderboard
+from veduta.tracking.console import Leaderboard
 from veduta.training.folds import create_single_fold
 from veduta.tuning import study as study_module
 from veduta.tuning.executors.fused.executor import run_fused
 from veduta.tuning.executors.protocol import TileEpochs
 from veduta.tuning.recorder import Recorder
 from veduta.tuning.study import ExecutionConfig, Study
-from veduta.tuning.trials.groups import Tile
-from veduta.tuning.trials.space import build_trial
+from veduta.tuning.trials.space import Tile, build_trial
 
 
 def test_a_tile_that_runs_out_of_memory_fails_alone(

@@ -54,8 +54,8 @@ def assign_partners(
 
 
 def mix_images(
-    own: ImageBatch,
-    others: ImageBatch,
+    images: ImageBatch,
+    partners: ImageBatch,
     keys: KeyArray,
     *,
     names: Collection[str],
@@ -65,21 +65,21 @@ def mix_images(
     """Mix images with their partners, each by one randomly chosen method.
 
     Args:
-        own: (n, S, S, C) images: uint8 pixels, or float32 feature maps.
-        others: (n, S, S, C) their partners.
+        images: (n, S, S, C) uint8 pixels, or float32 feature maps.
+        partners: (n, S, S, C) the image that each is mixed with.
         keys: (n,) one 64-bit number per image.
         names: augmentations; those that do not mix images are ignored.
         seed: random seed of the run.
         epoch: from 1.
 
     Returns:
-        Mixed images, (n, S, S, C), and the weight lambda (n,) of each image itself, which is 1 if
-        no augmentation mixes images.
+        Mixed images, (n, S, S, C), and the weight lambda (n,) of each original image, which is 1
+        if no augmentation mixes images.
     """
-    weights = np.ones(len(own), np.float32)
+    weights = np.ones(len(images), np.float32)
     if not (methods := select_mixing_augmentations(names)):
-        return own, weights
-    mixed = own.copy()
+        return images, weights
+    mixed = images.copy()
     numbers = draw_uniforms(derive_key(seed, "augment", "mixes", epoch), keys, 1)[:, 0]
     method_index = (numbers * len(methods)).astype(int)
     for index, method in enumerate(methods):
@@ -89,32 +89,32 @@ def mix_images(
         )
         lam = betaincinv(ALPHA[method], ALPHA[method], u[:, 0])
         if method == "mixup":
-            weights[rows] = apply_mixup(mixed, others, np.rint(MIXUP_LEVELS * lam), rows=rows)
+            weights[rows] = apply_mixup(mixed, partners, np.rint(MIXUP_LEVELS * lam), rows=rows)
         else:
             boxes = compute_cutmix_boxes(lam, u[:, 1:], mixed.shape[1])
-            weights[rows] = apply_cutmix(mixed, others, boxes, rows=rows)
+            weights[rows] = apply_cutmix(mixed, partners, boxes, rows=rows)
     return mixed, weights
 
 
 def apply_mixup(
-    own: ImageBatch, others: ImageBatch, levels: FloatArray, *, rows: IndexArray
+    images: ImageBatch, partners: ImageBatch, levels: FloatArray, *, rows: IndexArray
 ) -> FloatArray:
-    """Replace images by the weighted mean of them and their partners; pixels are rounded.
+    """Replace images by weighted means of each image and its partner; pixels are rounded.
 
     Args:
-        own: (n, S, S, C) uint8 or float32; changed in place.
-        others: (n, S, S, C) their partners.
-        levels: (m,) weights of the images themselves, in units of 1 / `MIXUP_LEVELS`.
+        images: (n, S, S, C) uint8 or float32; changed in place.
+        partners: (n, S, S, C) the image that each is mixed with.
+        levels: (m,) weights of the original images, in units of 1 / `MIXUP_LEVELS`.
         rows: (m,) indices of the images that are mixed.
 
     Returns:
         The weights lambda, (m,).
     """
-    is_pixels = own.dtype.kind == "u"
+    is_pixels = images.dtype.kind == "u"
     typed_levels = levels.astype(np.uint16 if is_pixels else np.float32)
     for row, level in zip(rows, typed_levels, strict=True):
-        total = own[row] * level + others[row] * (level.dtype.type(MIXUP_LEVELS) - level)
-        own[row] = (
+        total = images[row] * level + partners[row] * (level.dtype.type(MIXUP_LEVELS) - level)
+        images[row] = (
             (total + MIXUP_LEVELS // 2) // MIXUP_LEVELS if is_pixels else total / MIXUP_LEVELS
         )
     return levels / MIXUP_LEVELS
@@ -133,13 +133,13 @@ def compute_cutmix_boxes(lam: FloatArray, u: FloatArray, size: int) -> IndexArra
 
 
 def apply_cutmix(
-    own: ImageBatch, others: ImageBatch, boxes: IndexArray, *, rows: IndexArray
+    images: ImageBatch, partners: ImageBatch, boxes: IndexArray, *, rows: IndexArray
 ) -> FloatArray:
     """Replace a box of each image by the same box of its partner.
 
     Args:
-        own: (n, S, S, C) uint8 or float32; changed in place.
-        others: (n, S, S, C) their partners.
+        images: (n, S, S, C) uint8 or float32; changed in place.
+        partners: (n, S, S, C) the image that each is mixed with.
         boxes: (m, 4) left, top, right, bottom.
         rows: (m,) indices of the images that are mixed.
 
@@ -147,6 +147,6 @@ def apply_cutmix(
         The weights lambda, (m,): the fraction of the area that is not replaced.
     """
     for row, (left, top, right, bottom) in zip(rows, boxes.tolist(), strict=True):
-        own[row, top:bottom, left:right] = others[row, top:bottom, left:right]
+        images[row, top:bottom, left:right] = partners[row, top:bottom, left:right]
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
-    return np.asarray(1 - width * height / own.shape[1] ** 2)
+    return np.asarray(1 - width * height / images.shape[1] ** 2)

@@ -23,8 +23,8 @@ from veduta.augment.transforms import (
 from veduta.runtime.streams import derive_key, draw_uniforms
 from veduta.types import FloatArray, KeyArray, PixelArray
 
-Parameters = Mapping[TransformKind, FloatArray]
-"""Parameters of the transforms of a batch, one row per image; see `Augmentation`."""
+ParameterArrays = Mapping[TransformKind, FloatArray]
+"""ParameterArrays of the transforms of a batch, one row per image; see `Augmentation`."""
 
 VERSION = 1  # to be incremented when the augmented images change
 PIXELS_PER_BLOCK = 2**16  # pixels in floating point at the same time, to stay in the CPU cache
@@ -72,7 +72,7 @@ def draw_parameters(
     return parameters
 
 
-def apply_transforms(pixels: PixelArray, parameters: Parameters) -> PixelArray:
+def apply_transforms(pixels: PixelArray, parameters: ParameterArrays) -> PixelArray:
     """Change colors, resample, blur and erase a box of images (n, S, S, 3), as given."""
     matrices = parameters.get("geometry")
     if "color" in parameters or "blur" in parameters or not _are_flips(matrices):
@@ -97,7 +97,7 @@ def _flip_in_place(pixels: PixelArray, matrices: FloatArray) -> None:
     pixels[vertical] = pixels[vertical, ::-1]
 
 
-def _transform_in_float(pixels: PixelArray, parameters: Parameters) -> PixelArray:
+def _transform_in_float(pixels: PixelArray, parameters: ParameterArrays) -> PixelArray:
     """Change colors, resample and blur in float32, and round to uint8."""
     with torch.inference_mode():
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()

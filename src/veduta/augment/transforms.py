@@ -2,10 +2,10 @@
 
 Every transform is parameterized by uniform random numbers `u` of shape (n, k), one row per image.
 
-Geometric transforms are matrices (n, 3, 3), so that several of them are one product and an image is
-resampled once. They act on homogeneous positions (x, y, 1), where x and y are in [-1, 1] between
-the outer edges of the image and y points downwards, and map a position in the view to the position
-in the image that it shows.
+Geometric transforms are matrices (n, 3, 3), so that several of them combine into one product and each
+image is resampled once. They act on homogeneous coordinates (x, y, 1), where x and y are in [-1, 1]
+between the outer edges of the image and y points downwards, and map coordinates in the view to
+coordinates in the image.
 
 Color transforms are matrices (n, 3, 4) that map (red, green, blue, mean gray value of the image) to
 the new red, green and blue.
@@ -28,12 +28,12 @@ MIN_CROP_AREA: Final = 0.35  # fraction of the image area, as in fastai; the max
 MAX_CROP_ASPECT: Final = 4 / 3  # width divided by height; the minimum is its inverse
 MAX_ROTATION: Final = 10.0  # degrees, in either direction
 MAX_TILT: Final = 0.2  # how far a corner may move inwards, as a fraction of half a side
-MAX_COLOR_CHANGE: Final = 0.3  # brightness, contrast and saturation factors differ from 1 by this
+MAX_COLOR_CHANGE: Final = 0.3  # of the brightness, contrast and saturation factors from 1
 LUMA_WEIGHTS: Final = (0.299, 0.587, 0.114)  # red, green, blue in a gray value (ITU-R BT.601)
 
 BLUR_PROBABILITY: Final = 0.5
 MAX_BLUR_FRACTION: Final = 0.01  # standard deviation / image side; SimCLR: 2 of 224 pixels
-MIN_VISIBLE_SIGMA: Final = 0.5  # pixels; lower bound of the maximum for small images
+MIN_VISIBLE_SIGMA: Final = 0.5  # pixels; smallest maximum, for small images
 BLUR_TRUNCATION: Final = 3.0  # standard deviations after which the Gaussian is cut off
 
 ERASING_PROBABILITY: Final = 0.5
@@ -44,10 +44,10 @@ CORNERS: Final = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 
 
 def make_crops(u: FloatArray) -> FloatArray:
-    """Make matrices of random crops that are resized to the image size; `u` is (n, 4).
+    """Return matrices of random crops that are resized to the image size; `u` is (n, 4).
 
     The area is uniform in [`MIN_CROP_AREA`, 1], and the logarithm of width / height is uniform
-    between those of 3/4 and 4/3. Sides longer than the image are shortened to it.
+    between those of 3/4 and 4/3. Sides longer than those of the image are clipped to them.
     """
     area = MIN_CROP_AREA + (1 - MIN_CROP_AREA) * u[:, 0]
     aspect = apply_elementwise(math.exp, math.log(MAX_CROP_ASPECT) * (2 * u[:, 1] - 1))
@@ -59,21 +59,21 @@ def make_crops(u: FloatArray) -> FloatArray:
 
 
 def make_flips(u: FloatArray) -> FloatArray:
-    """Make matrices of horizontal flips with probability 1/2; `u` is (n, 1)."""
+    """Return matrices of horizontal flips with probability 1/2; `u` is (n, 1)."""
     matrices = _make_identities(len(u))
     matrices[:, 0, 0] = np.where(u[:, 0] < 0.5, -1.0, 1.0)
     return matrices
 
 
 def make_vertical_flips(u: FloatArray) -> FloatArray:
-    """Make matrices of vertical flips with probability 1/2; `u` is (n, 1)."""
+    """Return matrices of vertical flips with probability 1/2; `u` is (n, 1)."""
     matrices = _make_identities(len(u))
     matrices[:, 1, 1] = np.where(u[:, 0] < 0.5, -1.0, 1.0)
     return matrices
 
 
 def make_rotations(u: FloatArray) -> FloatArray:
-    """Make matrices of counterclockwise rotations about the center; `u` is (n, 1).
+    """Return matrices of counterclockwise rotations about the center; `u` is (n, 1).
 
     The angle is uniform in [-`MAX_ROTATION`, `MAX_ROTATION`] degrees.
     """
@@ -86,10 +86,10 @@ def make_rotations(u: FloatArray) -> FloatArray:
 
 
 def make_perspectives(u: FloatArray) -> FloatArray:
-    """Make matrices of perspective transforms; `u` is (n, 8).
+    """Return matrices of perspective transforms; `u` is (n, 8).
 
-    Each corner of the view shows a random position, which is uniform in a square at that corner of
-    the image. The side of the square is `MAX_TILT` times half a side of the image.
+    Each corner of the view is mapped to a uniformly random point of a square at that corner of the
+    image. The side of the square is `MAX_TILT` times half a side of the image.
     """
     corners = np.array(CORNERS)
     return solve_homographies(corners, corners * (1 - MAX_TILT * u.reshape(-1, 4, 2)))
@@ -114,7 +114,7 @@ def solve_homographies(source: FloatArray, targets: FloatArray) -> FloatArray:
 
 
 def make_color_changes(u: FloatArray) -> FloatArray:
-    """Make color matrices of random brightness, contrast and saturation; `u` is (n, 3).
+    """Return color matrices of random brightness, contrast and saturation; `u` is (n, 3).
 
     Each factor is uniform in [1 - `MAX_COLOR_CHANGE`, 1 + `MAX_COLOR_CHANGE`].
     """
@@ -125,10 +125,10 @@ def make_color_changes(u: FloatArray) -> FloatArray:
 def build_color_matrices(
     brightness: FloatArray, contrast: FloatArray, *, saturation: FloatArray
 ) -> FloatArray:
-    """Build the color matrices (n, 3, 4) of three factors (n,); a factor of 1 changes nothing.
+    """Build color matrices (n, 3, 4) from three factors (n,) each; a factor of 1 changes nothing.
 
-    Brightness b multiplies, contrast c acts about the mean gray value m of the image, and
-    saturation s about the gray value of each pixel: b (c (s x + (1 - s) gray(x)) + (1 - c) m).
+    Brightness b multiplies colors, contrast c their distance from the mean gray value m of the
+    image, and saturation s their distance from the gray value of the pixel: b (c (s x + (1 - s) gray(x)) + (1 - c) m).
     """
     gray = np.tile(np.array(LUMA_WEIGHTS), (3, 1))
     s = saturation[:, None, None]
@@ -139,7 +139,7 @@ def build_color_matrices(
 
 
 def make_blur_sigmas(u: FloatArray) -> FloatArray:
-    """Make standard deviations (n,) of Gaussian blurs, relative to the maximum; `u` is (n, 2).
+    """Return standard deviations (n,) of Gaussian blurs, relative to the maximum; `u` is (n, 2).
 
     They are uniform in (0, 1] with probability `BLUR_PROBABILITY`, otherwise 0 (no blur).
 
@@ -163,8 +163,8 @@ def apply_blur(images: Tensor, sigmas: FloatArray) -> Tensor:
 
     Borders are padded by reflection without repeating the edge. Images with sigma 0 are unchanged.
 
-    PyTorch's convolution may add in another order for another batch size. Here every weight is one
-    multiplication and one addition of whole images, so the rounding never depends on the batch.
+    PyTorch's convolution may sum in a different order for a different batch size. Here each weight
+    is one multiplication and one addition of whole images, so rounding never depends on the batch.
     """
     blurred = np.flatnonzero(sigmas)
     if not len(blurred):
@@ -201,11 +201,11 @@ def compute_gaussian_weights(sigmas: FloatArray, radius: int) -> FloatArray:
 
 
 def make_erasing_boxes(u: FloatArray) -> FloatArray:
-    """Make boxes (n, 4) to erase: left, top, right, bottom in [0, 1]; `u` is (n, 5).
+    """Return boxes (n, 4) to erase: left, top, right, bottom in [0, 1]; `u` is (n, 5).
 
     With probability 1 - `ERASING_PROBABILITY` a box is empty. Otherwise its area and the logarithm
-    of height / width are uniform. Where a side is longer than the image, the paper draws again;
-    here it is shortened, so that each image needs the same number of random numbers.
+    of height / width are uniform. The paper redraws a box with a side longer than the image;
+    here the side is clipped, so that each image needs the same number of random numbers.
 
     Source: Zhong et al. 2017, Random Erasing Data Augmentation.
     """

@@ -4,7 +4,7 @@ from veduta.cli.options import Json, Out
 
 
 def demo(*, out: Out = None, as_json: Json = False) -> None:
-    """Search 12 trials on handwritten digits, which are written to a class folder each."""
+    """Search 12 trials on handwritten digits, which are written to one folder per class."""
     from veduta import api
     from veduta.cli.printing import finish_run
     from veduta.tracking.console import Console

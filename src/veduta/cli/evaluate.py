@@ -22,12 +22,12 @@ def evaluate(
     *,
     max_error: Annotated[
         float,
-        typer.Option(metavar="NUMBER", help="Error among accepted images when the model abstains."),
+        typer.Option(metavar="NUMBER", help="Maximum error among accepted images."),
     ] = 0.02,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Measure accuracy, per-class metrics, confusion and calibration, with 95 % intervals.
+    """Measure accuracy, per-class metrics, confusion matrix and calibration, with 95 % intervals.
 
     Example: veduta evaluate runs/search-1 photos/test
     """

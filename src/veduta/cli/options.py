@@ -28,7 +28,7 @@ Data = Annotated[
     Path | None,
     typer.Argument(
         metavar="DATA",
-        help=f"{DATA_HELP}; with --resume, its present place if it was moved.",
+        help=f"{DATA_HELP}; with --resume, its new location if it was moved.",
     ),
 ]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
@@ -58,7 +58,7 @@ Preview = Annotated[
     typer.Option(
         "--preview",
         metavar="",
-        help="Train nothing; draw images of each class, as augmented in each epoch, to "
+        help="Do not train; draw images of each class, as augmented in each epoch, to "
         "preview.png in a new directory.",
     ),
 ]
@@ -130,7 +130,7 @@ def collect_unknown_flags(words: Sequence[str]) -> dict[str, str]:
         elif name:
             flags[name], name = word, ""
         else:
-            raise InputError(f"one folder of data is expected; got {word!r} as well: leave it out")
+            raise InputError(f"one folder of data is expected; got also {word!r}: omit it")
     return flags
 
 

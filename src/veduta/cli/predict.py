@@ -47,7 +47,7 @@ def predict(
         console.say(
             f"abstained   from {abstained:,} of {count:,} images with a confidence below "
             f"{rule.threshold:g}, for an error of at most {100 * rule.max_error:g} % among the "
-            "others"
+            "accepted images"
         )
     console.say(f"predictions {predictions.directory}/predictions.csv")
     if as_json:

@@ -38,7 +38,7 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
     console.say(f"validation  {format_estimate(summary.validation_accuracy)}{folds}")
     if summary.corrected_accuracy is not None and summary.trial_count > 1:
         console.say(
-            f"corrected   {format_estimate(summary.corrected_accuracy)}, the same without the "
+            f"corrected   {format_estimate(summary.corrected_accuracy)}, the validation accuracy without the "
             "optimism of the selection"
         )
     if summary.tied_trials:
@@ -124,7 +124,7 @@ def print_calibration(
         before = calibration.before["calibration_error"]
         after = calibration.after["calibration_error"]
         scaled = calibration.reason or (
-            f"{after.value:.3f} at temperature {calibration.temperature:.3g}"
+            f"{after.value:.3f} after scaling with temperature {calibration.temperature:.3g}"
         )
         console.say(
             f"calibration error {format_interval(before.value, before.low, before.high)}; {scaled}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from veduta.experiment.recovery.rebuild import RebuildResult
     from veduta.tracking.console import Console
 
-MAX_NAMES = 8  # that are printed
+MAX_NAMES = 8  # of printed files
 
 
 def rebuild(
@@ -27,9 +27,9 @@ def rebuild(
         ),
     ] = None,
 ) -> None:
-    """Write tables, curves, summary and report of a run again, from its journal alone.
+    """Rebuild the tables, curves, summary and report of a run from its journal alone.
 
-    Files that differ from what the journal says are replaced.
+    Files that disagree with the journal are replaced.
 
     Example: veduta rebuild runs/search-1
 

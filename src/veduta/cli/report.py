@@ -16,7 +16,7 @@ def report(
         typer.Option(metavar="FILE", help="New file (default: report.html in the directory)."),
     ] = None,
 ) -> None:
-    """Draw report.html again from the files of the directory alone.
+    """Draw report.html again from the files of a run directory.
 
     Example: veduta report runs/search-1
     """

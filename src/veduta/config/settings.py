@@ -98,10 +98,12 @@ class Settings(BaseModel):
         "max, average or l2",
     )
     untied_bias: bool = define_setting(
-        False, "separate bias for each position of a feature map, in report_cnn", "true or false"
+        False,
+        "use a separate bias for each position of a feature map in report_cnn",
+        "true or false",
     )
     norm_first: bool = define_setting(
-        True, "batch normalization before the activation; false: after it", "true or false"
+        True, "apply batch normalization before the activation; false: after it", "true or false"
     )
 
     # head
@@ -120,13 +122,12 @@ class Settings(BaseModel):
         "relu", "activation of the hidden layers", "the name of an activation, such as relu or tanh"
     )
     batch_norm: bool = define_setting(
-        False, "batch normalization of the hidden layers", "true or false"
+        False, "apply batch normalization to the hidden layers", "true or false"
     )
     dropout: Fraction = define_setting(
         0.0,
-        "probability of dropping a unit: after each hidden layer, or in the features of a linear "
-        "head",
-        "a number from 0 up to, not including, 1",
+        "dropout probability after each hidden layer, or on the features of a linear head",
+        "a number of at least 0 and below 1",
     )
     dropout_layers: Annotated[Annotated[int, Field(ge=0)] | None, Optional] = define_setting(
         None,
@@ -148,9 +149,9 @@ class Settings(BaseModel):
         "the name of an optimizer, such as adam",
     )
     momentum: Fraction = define_setting(
-        0.9, "momentum of sgd", "a number from 0 up to, not including, 1"
+        0.9, "momentum of sgd", "a number of at least 0 and below 1"
     )
-    nesterov: bool = define_setting(False, "Nesterov momentum of sgd", "true or false")
+    nesterov: bool = define_setting(False, "use Nesterov momentum in sgd", "true or false")
     betas: Betas = define_setting(
         (0.9, 0.999),
         "decay rates of the moment estimates of adam and adamw",
@@ -167,8 +168,8 @@ class Settings(BaseModel):
     )
     label_smoothing: Fraction = define_setting(
         0.0,
-        "share of the target that is spread evenly over all classes",
-        "a number from 0 up to, not including, 1",
+        "fraction of the target probability that is spread evenly over all classes",
+        "a number of at least 0 and below 1",
     )
     schedule: str = define_setting(
         "constant",
@@ -177,13 +178,13 @@ class Settings(BaseModel):
     )
     warmup: float = define_setting(
         0.0,
-        "number of epochs in which the learning rate rises to its value",
-        "epochs, from 0 up",
+        "number of warmup epochs, in which the learning rate rises linearly to its full value",
+        "a number of epochs from 0 up",
         ge=0,
     )
     freeze_epochs: int = define_setting(
         0,
-        "number of first epochs that train only the head, before the trainable stages join it",
+        "number of initial epochs in which only the head is trained, with the backbone frozen",
         "a whole number from 0 up",
         ge=0,
     )
@@ -197,7 +198,7 @@ class Settings(BaseModel):
     )
     penalize: Literal["weights", "all"] = define_setting(
         "weights",
-        "parameters that weight_decay and l1 penalize: weights, or all (also biases and batch "
+        "parameters to which weight_decay and l1 apply: weights, or all (also biases and batch "
         "normalization)",
         "weights or all",
     )
@@ -209,19 +210,19 @@ class Settings(BaseModel):
     ema: Fraction = define_setting(
         0.0,
         "decay of the exponential moving average of the weights, which is then evaluated and "
-        "saved; 0: no average",
-        "a number from 0 up to, not including, 1",
+        "saved; 0 disables it",
+        "a number of at least 0 and below 1",
     )
     class_weights: Literal["none", "balanced"] = define_setting(
         "none",
-        "weights of the classes in the loss; balanced: equal weight for each class, however many "
-        "images it has",
+        "class weights in the loss; balanced: inversely proportional to the number of images of the "
+        "class",
         "none or balanced",
     )
     views: OptionalCount = define_setting(
         None,
-        "number of augmented views of each training image for frozen stages, used in turn, one per "
-        "epoch; none: the unchanged image",
+        "number of augmented views per training image whose features are cached for frozen stages; "
+        "epochs cycle through them; none: only the unchanged image",
         "none, or a whole number above 0",
     )
     augment: Names = define_setting(
@@ -232,12 +233,12 @@ class Settings(BaseModel):
     )
     patience: OptionalCount = define_setting(
         None,
-        "number of epochs without a lower validation loss after which training stops",
+        "number of epochs without improvement of the validation loss after which training stops",
         "none, or a whole number above 0",
     )
     stop_gap: Annotated[Annotated[float, Field(ge=0)] | None, Optional] = define_setting(
         None,
-        "excess of training over validation accuracy above which training stops",
+        "gap between training and validation accuracy above which training stops",
         "none, or a number from 0 up, such as 0.1",
     )
     stop_at: Annotated[Annotated[float, Field(gt=0, le=1)] | None, Optional] = define_setting(
@@ -248,15 +249,15 @@ class Settings(BaseModel):
 
     # data and evaluation
     validation: SplitFraction = define_setting(
-        0.2, "fraction of the training images for validation", "a number above 0, at most 0.5"
+        0.2, "fraction of the training images used for validation", "a number above 0, at most 0.5"
     )
     test: SplitFraction = define_setting(
         0.2,
-        "fraction of the images for the held-out test set, without a test folder",
+        "fraction of the images held out as the test set if the data have no test split",
         "a number above 0, at most 0.5",
     )
     refit: bool = define_setting(
-        False, "refit of the winner on training and validation images", "true or false"
+        False, "refit the winner on training and validation images together", "true or false"
     )
     folds: OptionalFactor = define_setting(
         None,
@@ -269,12 +270,12 @@ class Settings(BaseModel):
         "none or flip",
     )
     keep_leaks: bool = define_setting(
-        False, "no removal of training images that are also test images", "true or false"
+        False, "keep training images that are also test images", "true or false"
     )
     strict: bool = define_setting(
-        False, "exit code 3 if the data checks find errors", "true or false"
+        False, "exit with code 3 if the data checks find errors", "true or false"
     )
-    seed: int = define_setting(0, "seed of all random numbers", "a whole number from 0 up", ge=0)
+    seed: int = define_setting(0, "random seed of the run", "a whole number from 0 up", ge=0)
 
     # execution
     engine: Literal["auto", "fastest", "torch", "openvino"] = define_setting(
@@ -308,7 +309,7 @@ class Settings(BaseModel):
     )
     max_failures: int = define_setting(
         5,
-        "number of consecutive trials that may fail, other than by diverging, before the run stops",
+        "number of consecutive failed trials, not counting diverged ones, after which the run stops",
         "a whole number above 0",
         ge=1,
     )

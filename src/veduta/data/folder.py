@@ -37,12 +37,12 @@ def read_folder(root: str | Path, *, classes: Sequence[str] | None = None) -> Fo
 
     Args:
         root: a folder of class folders or of split folders, or a CSV file.
-        classes: the classes of a model that is evaluated on the data. Then training images are not
-            required, and the caller checks the labels.
+        classes: the classes of the model to evaluate on the data. If they are given, training
+            images are not required, and the caller checks the labels.
 
     Raises:
-        InputError: there are no training images, or something contradicts the layout; lists every
-            fault.
+        InputError: there are no training images, or the files do not match a layout; the error
+            lists every fault.
     """
     root = Path(root)
     if not path_exists(root):
@@ -65,8 +65,8 @@ def read_folder(root: str | Path, *, classes: Sequence[str] | None = None) -> Fo
 def read_images(paths: Iterable[str | Path]) -> tuple[Sample, ...]:
     """Find the images to be predicted: the given files, and every image in the given folders.
 
-    Names are the paths as given; the order is that of `paths`, and sorted in a folder. A path that
-    is given twice has two samples, so that the result matches the input.
+    Samples are named by their paths as given, and keep the order of `paths`; the images of a folder
+    are sorted. A path that is given twice has two samples, so that the result matches the input.
 
     Raises:
         InputError: some paths do not exist, or there are no images.
@@ -136,15 +136,15 @@ def _read_tree(root: Path) -> tuple[Folder, list[str]]:
     return Folder(root, layout, classes, tuple(samples), tree.ignored), tree.faults
 
 
-def _read_splits(tree: _Tree, splits: Mapping[Path, str], others: Sequence[Path]) -> None:
+def _read_splits(tree: _Tree, splits: Mapping[Path, str], other_folders: Sequence[Path]) -> None:
     """Add the images of split folders; other folders with images are a fault."""
     folders_by_split: dict[str, list[Path]] = {}
     for folder, split in splits.items():
         folders_by_split.setdefault(split, []).append(folder)
-    for folder in others:
+    for folder in other_folders:
         if find_images(folder).images:
             tree.faults.append(
-                f"next to {next(iter(splits)).name}/ there may be only splits; got {folder.name}/; "
+                f"every folder next to {next(iter(splits)).name}/ must be a split; got {folder.name}/; "
                 f"{suggest_name(folder.name.lower(), SPLITS)}; if they are classes, {TABLE_CURE}"
             )
         else:
@@ -152,14 +152,14 @@ def _read_splits(tree: _Tree, splits: Mapping[Path, str], others: Sequence[Path]
     for split, folders in folders_by_split.items():
         if len(folders) > 1:
             names = " and ".join(f"{folder.name}/" for folder in folders)
-            tree.faults.append(f"a split has one folder; {names} both mean {split}; keep one")
+            tree.faults.append(f"a split must have one folder; {names} both mean {split}; keep one")
         elif split == PREDICT:
-            tree.add_images(_enter_doubled_folder(folders[0]), None, split)
+            tree.add_images(_unwrap_repeated_folder(folders[0]), None, split)
         else:
-            _read_classes(tree, _enter_doubled_folder(folders[0]), split)
+            _read_classes(tree, _unwrap_repeated_folder(folders[0]), split)
 
 
-def _enter_doubled_folder(folder: Path) -> Path:
+def _unwrap_repeated_folder(folder: Path) -> Path:
     """Return the inner folder of seg_train/seg_train if the outer one contains nothing else."""
     listing = list_folder(folder)
     if len(listing.folders) != 1 or listing.images:
@@ -175,9 +175,12 @@ def _read_classes(tree: _Tree, folder: Path, split: str | None) -> None:
     listing = list_folder(folder)
     name = str(folder) if split is None else f"{folder.relative_to(tree.root).as_posix()}/"
     if not listing.folders:
-        images = f"images directly in it: {len(listing.images)}"
+        count = len(listing.images)
         cure = "or name the folder predict/" if split == TEST else "named after the classes"
-        tree.faults.append(f"{name} must contain a folder per class; {images}; create them, {cure}")
+        tree.faults.append(
+            f"{name} must contain a folder per class; it has no folders and {count} images; create "
+            f"folders, {cure}"
+        )
         return
     if split in {None, TRAIN} and (shared_names := _find_shared_names(listing.folders)):
         tree.faults.append(_describe_shared_names(name, listing.folders, shared_names))
@@ -196,10 +199,11 @@ def _read_classes(tree: _Tree, folder: Path, split: str | None) -> None:
 
 
 def _find_shared_names(folders: Sequence[Path]) -> list[str]:
-    """Return the names of the subfolders that all of `folders` have; none if these are classes.
+    """Return the names of the subfolders that all `folders` share; none if `folders` are classes.
 
-    If each of the folders contains only folders, and the same ones, these are splits, sources or
-    kinds of images. The folder with the fewest subfolders decides, as a split may lack a class.
+    Folders that contain only folders, with the same names in each, are splits, sources or kinds of
+    images instead of classes. A split may lack a class, so all names in the folder with the fewest
+    subfolders must be shared.
     """
     subfolder_names: list[set[str]] = []
     for folder in folders:
@@ -254,11 +258,11 @@ def find_class_faults(data: Folder) -> list[str]:
 
 
 def _find_similar_class_names(classes: Sequence[str]) -> list[str]:
-    """Return faults for the first few groups of class names that a reader takes for one.
+    """Return faults for the first few groups of class names that look alike to a reader.
 
     Single letters that differ in case are different classes, as in images of handwriting.
     """
-    rule = "class names must differ in more than case, spaces and Unicode encoding"
+    rule = "class names must differ in more than case, spaces and Unicode normalization"
     groups: dict[str, list[str]] = {}
     for name in classes:
         groups.setdefault(_fold_case(name), []).append(name)
@@ -275,10 +279,10 @@ def _find_similar_class_names(classes: Sequence[str]) -> list[str]:
 
 def _find_unknown_classes(data: Folder) -> list[str]:
     """Return faults for the first few classes that only validation or test images have."""
-    rule, known, faults = "every class must have training images", set(data.classes), []
+    rule, train_classes, faults = "every class must have training images", set(data.classes), []
     for split in (TEST, VALIDATION):
         labels = {str(sample.label) for sample in data.samples if sample.split == split}
-        unknown = sorted(labels - known)
+        unknown = sorted(labels - train_classes)
         faults += [
             f"{rule}; {label!r} has images in {split} only; {_suggest_class(label, data.classes)}"
             for label in unknown[:MAX_EXAMPLES]
@@ -289,9 +293,9 @@ def _find_unknown_classes(data: Folder) -> list[str]:
 
 
 def _suggest_class(label: str, classes: Sequence[str]) -> str:
-    """Return the cure for a label that training does not know.
+    """Return the cure for a label that no training image has.
 
-    Names that look the same may differ in Unicode encoding: macOS decomposes letters like é.
+    Names that look the same may differ in Unicode normalization: macOS decomposes letters like é.
     """
     similar = [name for name in classes if _fold_case(name) == _fold_case(label)]
     candidates = similar or get_close_matches(label, classes, n=1)
@@ -303,7 +307,7 @@ def _suggest_class(label: str, classes: Sequence[str]) -> str:
 
 
 def _is_unicode(name: str) -> bool:
-    """Return whether a name can be encoded, which undecodable bytes of a file name cannot."""
+    """Return whether a name is valid Unicode; a file name with undecodable bytes is not."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -312,7 +316,7 @@ def _is_unicode(name: str) -> bool:
 
 
 def _look_alike(names: Sequence[str]) -> bool:
-    """Return whether two of the names differ only in spaces and Unicode encoding."""
+    """Return whether two of the names differ only in spaces and Unicode normalization."""
     return len({_normalize_name(name) for name in names}) < len(names)
 
 
@@ -322,7 +326,7 @@ def _are_single_letters(names: Sequence[str]) -> bool:
 
 
 def _normalize_name(name: str) -> str:
-    """Return a name with one encoding per letter and single spaces."""
+    """Return a name in Unicode normalization form C, with single spaces."""
     return " ".join(normalize("NFC", name).split())
 
 

@@ -14,7 +14,7 @@ CLASS_FOLDERS = "class folders"
 
 TRAIN, VALIDATION, TEST, PREDICT = "train", "validation", "test", "predict"
 LABELED_SPLITS = (TRAIN, VALIDATION, TEST)
-"""An image that is in several of these splits is used in the last of them."""
+"""An image that is in several of these splits is kept only in the last of them."""
 SPLITS = (*LABELED_SPLITS, PREDICT)
 
 SPLIT_WORDS = {
@@ -23,16 +23,16 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing"), TEST),
     **dict.fromkeys(("pred", "predict", "prediction", "predictions"), PREDICT),
 }
-"""The split that each word means, in lower case."""
+"""Split by the lower-case word that folder names use for it."""
 
 FILLER_WORDS = frozenset({"data", "dataset", "images", "imgs", "seg", "set", "split"})
-"""Words without a meaning beside one of `SPLIT_WORDS`, as in `training_set` and `seg_train`."""
+"""Words that are ignored next to one of `SPLIT_WORDS`, as in `training_set` and `seg_train`."""
 
 FILLER_ENDING = re.compile("(dataset|data|images|set)$")
 """A filler at the end of a word, as in `trainset`."""
 
 MAX_EXAMPLES = 3
-"""Number of examples that an error message names."""
+"""Maximum number of examples in an error message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Folder:
 
 
 def parse_split(name: str) -> str | None:
-    """Return the split that a name of a folder or a table cell means, or None.
+    """Return the split that a folder name or a table cell refers to, or None.
 
     >>> parse_split("Valid"), parse_split("seg_pred"), parse_split("Training-Set")
     ('validation', 'predict', 'train')
@@ -87,10 +87,10 @@ def parse_split(name: str) -> str | None:
 
 
 def parse_splits(names: Sequence[str]) -> dict[str, str]:
-    """Return the split of each folder whose name means one, by name.
+    """Return the split of each folder whose name refers to one, by name.
 
-    If no name alone means a split, the names may still be splits: each contains one word for a
-    split, and the other words are the same in all names.
+    If no single name refers to a split, all names still do if each of them contains exactly one
+    word for a split and their other words are the same.
 
     >>> parse_splits(["asl_train", "asl_test"])
     {'asl_train': 'train', 'asl_test': 'test'}
@@ -102,12 +102,12 @@ def parse_splits(names: Sequence[str]) -> dict[str, str]:
     separated = {name: _separate_split(name) for name in names}
     splits = {name: split for name, (split, _) in separated.items() if split}
     other_words = {words for _, words in separated.values()}
-    differ = len(set(splits.values())) > 1
-    return splits if len(splits) == len(names) and len(other_words) == 1 and differ else {}
+    all_splits = len(splits) == len(names) and len(set(splits.values())) > 1
+    return splits if all_splits and len(other_words) == 1 else {}
 
 
 def _separate_split(name: str) -> tuple[str | None, tuple[str, ...]]:
-    """Return the split and the other words of a name; None if not exactly one word is a split."""
+    """Return the split (None unless exactly one word means one) and the other words of a name."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     words = [word for word in re.split(r"[\W_]+", spaced.lower()) if word]
     word_splits = [SPLIT_WORDS.get(FILLER_ENDING.sub("", word)) for word in words]
@@ -137,7 +137,7 @@ def abbreviate(items: Sequence[str]) -> str:
 
 
 def compute_canonical_order(digests: Sequence[str], labels: Sequence[int]) -> IndexArray:
-    """Return the indices that sort images by content, then label, whatever their files are called.
+    """Return the indices that sort images by content, then label, independent of file names.
 
     Images that are equal in both are copies; their order makes no difference.
 

@@ -1,4 +1,4 @@
-"""Read a CSV file `image_path,label[,split]` as samples, the layout of data from a database."""
+"""Read the samples of a data set from a CSV file with the columns `image_path,label[,split]`."""
 
 import csv
 from collections import Counter
@@ -12,7 +12,7 @@ REQUIRED_COLUMNS, OPTIONAL_COLUMNS = ("image_path", "label"), ("split",)
 
 
 def read_table(path: Path) -> tuple[Folder, list[str]]:
-    """Return the samples of a CSV file, and the faults of its rows.
+    """Return the data set that a CSV file lists, and the faults in its rows.
 
     Paths are relative to the folder of the file. White space around a label, a split or a path is
     removed, except around a path under which a file exists.
@@ -33,9 +33,10 @@ def read_table(path: Path) -> tuple[Folder, list[str]]:
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header, and line number and fields of each row.
+    """Return the header, and the line number and fields of each row.
 
-    pandas is not used, as it does not report the lines of rows with missing or extra fields.
+    pandas is not used because it does not report the line numbers of rows with missing or extra
+    fields.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -44,14 +45,14 @@ def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"a table must be a CSV file in UTF-8; {path}: {reason}; save it again as such"
+            f"a table must be a CSV file in UTF-8; {path}: {reason}; save it as UTF-8 CSV"
         ) from error
     header = [name.strip() for name in rows[0][1]] if rows else []
     return header, rows[1:]
 
 
 def _parse_row(root: Path, header: list[str], row: list[str]) -> dict[str, str]:
-    """Return the fields of a row by column."""
+    """Return the fields of a row as a dict, by column name."""
     record = {name: value.strip() for name, value in zip(header, row, strict=True)}
     written_path = row[header.index("image_path")]
     is_stripped = written_path != record["image_path"]
@@ -62,7 +63,7 @@ def _parse_row(root: Path, header: list[str], row: list[str]) -> dict[str, str]:
 
 def _find_header_faults(path: Path, header: list[str]) -> list[str]:
     """Return a fault for each unknown, missing or repeated column."""
-    rule = f"{path.name}: a table has the columns image_path,label[,split]"
+    rule = f"{path.name}: a table must have the columns image_path,label[,split]"
     columns = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
     faults = [
         f"{rule}; got {name!r}; {suggest_name(name, columns)}"
@@ -85,16 +86,18 @@ def _find_header_faults(path: Path, header: list[str]) -> list[str]:
 def _find_row_faults(
     path: Path, header: list[str], rows: list[tuple[int, list[str]]], records: list[dict[str, str]]
 ) -> list[str]:
-    """Return one fault per rule that rows break, with the first few of these rows."""
+    """Return one fault per violated rule, with the first few rows that violate it."""
 
     def add_fault(rule: str, values: list[str], cure: str) -> None:
         if values:
-            examples = f"not true for {len(values)}: {abbreviate_names(values)}"
+            examples = f"violated by {len(values)}: {abbreviate_names(values)}"
             faults.append(f"{path.name}: {rule}; {examples}; {cure}")
 
     faults: list[str] = []
     if not rows:
-        faults.append(f"{path.name}: a table has a row for each image; it has none; add them")
+        faults.append(
+            f"{path.name}: a table must have a row for each image; it has no rows; add them"
+        )
     ragged = [f"line {line}" for line, row in rows if len(row) != len(header)]
     rule = f"every row must have {len(header)} fields, like the header"
     add_fault(rule, ragged, "quote names that contain commas")
@@ -105,7 +108,7 @@ def _find_row_faults(
     rule = "every image_path must exist relative to the folder of the table"
     add_fault(rule, missing, "correct the paths")
     repeated = [name for name, count in Counter(paths).items() if count > 1]
-    add_fault("every image_path must have its own row", repeated, "remove the others")
+    add_fault("every image_path must occur only once", repeated, "remove the repeated rows")
     splits = {
         name: parse_split(name) for name in dict.fromkeys(r.get("split", "") for r in records)
     }

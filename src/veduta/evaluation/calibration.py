@@ -47,7 +47,7 @@ def fit_temperature(logits: AnyFloatArray, y_true: IntArray) -> Temperature:
     As a function of u = 1 / temperature the loss, the mean of ln sum_k exp(u z_k) - u z_true, is
     convex. Its derivative, the mean of sum_k p_k z_k - z_true, is 0 at the minimum. If every
     prediction is correct, the loss decreases without limit as the temperature approaches 0; this is
-    no evidence for certainty, and the temperature stays 1.
+    not evidence of certainty, so the temperature stays 1.
 
     Args:
         logits: (N, classes).
@@ -84,24 +84,24 @@ def fit_temperature(logits: AnyFloatArray, y_true: IntArray) -> Temperature:
 
 
 def compute_reliability_diagram(correct: BoolArray, confidence: FloatArray) -> pd.DataFrame:
-    """Compute accuracy and mean confidence in bins of equal width of the confidence.
+    """Compute accuracy and mean confidence in equal-width bins of the confidence.
 
     Args:
         correct: (N,) whether each prediction is correct.
         confidence: (N,) probability of the predicted class.
 
     Returns:
-        One row per bin that has images: its ends (`bin_low`, `bin_high`), the number of images,
-        their mean confidence, and their accuracy with its interval.
+        One row per non-empty bin: its edges (`bin_low`, `bin_high`), the number of images, their
+        mean confidence, and their accuracy with its interval.
     """
     bins = assign_bins(confidence)
     rows = []
     for index in np.unique(bins):
         in_bin = bins == index
         accuracy = Accuracy.from_counts(int(correct[in_bin].sum()), int(in_bin.sum()))
-        ends = (float(index / BINS), float((index + 1) / BINS))
+        edges = (float(index / BINS), float((index + 1) / BINS))
         mean_confidence = confidence[in_bin].mean()
-        rows.append((*ends, accuracy.images, mean_confidence, *accuracy.with_interval))
+        rows.append((*edges, accuracy.images, mean_confidence, *accuracy.with_interval))
     names = (
         *("bin_low", "bin_high", "images", "confidence"),
         *("accuracy", "accuracy_low", "accuracy_high"),

@@ -128,7 +128,7 @@ def _expect_present(images: Sequence[Image], missing_digests: Sequence[str]) -> 
 
 def _say_reuse(console: Console, stage: Stage, rows: int) -> None:
     if rows:
-        console.say(f"  {rows:,} of them from the cache: the same {stage} as before")
+        console.say(f"  {stage} of {rows:,} of them loaded from the cache")
 
 
 @final

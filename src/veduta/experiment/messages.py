@@ -17,8 +17,7 @@ from veduta.runs.provenance import Provenance
 from veduta.tracking.console import Console
 from veduta.tuning.halving import count_max_epochs
 from veduta.tuning.memory_plan import measure_tail
-from veduta.tuning.trials.groups import uses_fused_executor
-from veduta.tuning.trials.space import Trial
+from veduta.tuning.trials.space import Trial, uses_fused_executor
 
 NUMBER_BYTES = 4  # of a float32
 EPOCH_BYTES = 2_000  # per epoch and trial: a line of the journal, a row, points of the curves

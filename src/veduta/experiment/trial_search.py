@@ -24,8 +24,7 @@ from veduta.runs.events import ExecutionConfigured, WinnerSelected, last_event
 from veduta.runs.journal import Journal
 from veduta.runtime.environment import count_cores
 from veduta.runtime.process import use_torch_threads
-from veduta.tracking.console import Console
-from veduta.tracking.leaderboard import Leaderboard
+from veduta.tracking.console import Console, Leaderboard
 from veduta.training.step import choose_autocast_dtype, measure_step_seconds
 from veduta.tuning.executors.serial import TrainingContext, build_network
 from veduta.tuning.memory_plan import (
@@ -40,9 +39,8 @@ from veduta.tuning.recorder import ProgressMeter, Recorder, StudyPaths
 from veduta.tuning.refit import create_refit, run_refit
 from veduta.tuning.study import ExecutionConfig, Study
 from veduta.tuning.trials.checkpointing import Checkpointer
-from veduta.tuning.trials.groups import uses_fused_executor
 from veduta.tuning.trials.selection import find_ties
-from veduta.tuning.trials.space import Trial, describe_differences
+from veduta.tuning.trials.space import Trial, describe_differences, uses_fused_executor
 from veduta.tuning.trials.state import FinishedTrial
 
 AUTOCAST_DTYPES = {"f32": None, "bf16": torch.bfloat16}

@@ -20,10 +20,10 @@ class ModuleOutput:
     Attributes:
         name: name of the module in the network.
         module: the module.
-        shape: shape of its output; empty if that is no tensor.
-        input_shape: shape of its first input; empty if that is no tensor.
+        shape: shape of its output; empty if the output is not a tensor.
+        input_shape: shape of its first input; empty if the input is not a tensor.
         is_pooled: whether its output is that of a pooling layer.
-        depth: fraction of the modules without children that had run when it ended.
+        depth: fraction of the leaf modules that had finished when it finished.
     """
 
     name: str
@@ -40,7 +40,7 @@ class ModuleOutput:
 
 
 def trace_modules(backbone: Backbone) -> list[ModuleOutput]:
-    """Run a backbone on the meta device, and return its modules in the order in which they end.
+    """Run a backbone on the meta device, and return its modules in the order in which they finish.
 
     The network itself is last.
     """
@@ -76,7 +76,7 @@ def trace_modules(backbone: Backbone) -> list[ModuleOutput]:
 
 
 def _is_pooling(module: nn.Module) -> bool:
-    """Return whether a module of torch, timm or Veduta is a pooling layer, by its class name."""
+    """Return whether the class name of a module says "pool", as in torch, timm and Veduta."""
     return "pool" in type(module).__name__.lower()
 
 
@@ -85,7 +85,7 @@ def _get_shape(value: object) -> tuple[int, ...]:
     return tuple(value.shape) if isinstance(value, Tensor) else ()
 
 
-WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+STRIDED_LAYERS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
 class Positions(NamedTuple):
@@ -96,7 +96,7 @@ class Positions(NamedTuple):
 
 
 def center_positions(count: int, step: float, size: int) -> Positions:
-    """Return `count` positions around the center of an image of `size` pixels; pixel 0 is at 0.
+    """Return `count` positions centered in an image of `size` pixels; pixel 0 has coordinate 0.
 
     >>> center_positions(7, 32, 224), center_positions(10, 9, 150)
     (Positions(start=15.5, step=32), Positions(start=34.0, step=9))
@@ -112,8 +112,8 @@ def find_positions(layer: str, outputs: Sequence[ModuleOutput], size: int) -> Po
 
     Args:
         layer: name of a module with feature maps.
-        outputs: of all modules, in order. Branches that are joined have the same spatial size, and
-            therefore the same step.
+        outputs: outputs of all modules, in the order of `trace_modules`. Branches that are joined
+            have the same spatial size, and therefore the same step.
         size: side of the image in pixels.
     """
     (count,) = {output.shape[-1] for output in outputs if output.name == layer}
@@ -132,7 +132,7 @@ def find_positions(layer: str, outputs: Sequence[ModuleOutput], size: int) -> Po
 def upsample_maps(maps: Tensor, size: int, positions: Positions) -> Tensor:
     """Upsample maps (B, h, h) to (B, size, size): bilinear between positions, constant outside.
 
-    For evenly spaced positions this is `torch.nn.functional.interpolate` without aligned corners.
+    For evenly spaced positions this equals `interpolate` of PyTorch with `align_corners=False`.
     """
     count = maps.shape[-1]
     pixels = torch.arange(size, dtype=maps.dtype)
@@ -143,7 +143,7 @@ def upsample_maps(maps: Tensor, size: int, positions: Positions) -> Tensor:
 
 
 def normalize_maps(maps: Tensor) -> Tensor:
-    """Scale maps (B, h, w) to the range 0 to 1: the maximum of each is 1, negative values are 0.
+    """Clip negative values of maps (B, h, w) to 0, and scale the maximum of each map to 1.
 
     >>> normalize_maps(torch.tensor([[[-1.0, 2.0]], [[0.0, -3.0]]])).tolist()
     [[[0.0, 1.0]], [[0.0, 0.0]]]
@@ -158,15 +158,15 @@ def _find_stride(output: ModuleOutput) -> int:
     module = output.module
     if isinstance(module, L2Pool):
         return module.p
-    if isinstance(module, WINDOWS):
+    if isinstance(module, STRIDED_LAYERS):
         return module.stride if isinstance(module.stride, int) else module.stride[0]
-    # element-wise modules have stride 1; modules that move pixels into channels reduce the size
+    # elementwise modules have stride 1; pixel unshuffling and merging reduce the size
     stride, remainder = divmod(output.input_shape[-1], output.shape[-1])
     return 0 if remainder else stride
 
 
-CURE = "give --method occlusion, which needs no feature maps"
-MIN_DEPTH = 1 / 2  # without known stages: earlier feature maps are those of a patch embedding
+OCCLUSION_CURE = "give --method occlusion, which needs no feature maps"
+MIN_DEPTH = 1 / 2  # minimum depth without known stages; a patch embedding is earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +187,13 @@ class Layer:
 def find_layer(backbone: Backbone, layer: str | None = None) -> Layer:
     """Find the layer whose feature maps are used for explanations.
 
-    The default is the last layer with feature maps before pooling that is on the path of all
-    information: a part of a stage, or of a sequential container in it. If the stages are unknown,
-    the parts are the children of the network.
+    The default is the last layer with feature maps before pooling that no branch bypasses: a
+    module of a stage, or of a sequential container in it. If the stages are unknown, the children
+    of the network are searched instead.
 
     Args:
         backbone: the network.
-        layer: another layer: the number of a stage, from 1, or the name of any module.
+        layer: layer to use instead: the number of a stage, from 1, or the name of any module.
 
     Raises:
         InputError: there is no such layer, or it has no feature maps.
@@ -212,14 +212,14 @@ def find_layer(backbone: Backbone, layer: str | None = None) -> Layer:
 def _find_default(outputs: Sequence[ModuleOutput], backbone: Backbone) -> ModuleOutput:
     """Return the last output with feature maps before pooling."""
     stages = backbone.model.stages
-    parts = [part for stage in stages for part in stage]
+    stage_modules = [name for stage in stages for name in stage]
     children = [output.name for output in outputs if output.name and "." not in output.name]
-    output = _find_last(parts or children, outputs)
+    output = _find_last(stage_modules or children, outputs)
     if output is None or (not stages and output.depth < MIN_DEPTH):
         size = backbone.preprocessing.image_size
         raise InputError(
             f"Grad-CAM needs feature maps (C, H, W) with several positions; {backbone.model.name} "
-            f"has none, or none in its second half, at {size} x {size} pixels: {CURE}"
+            f"has none, or none in its second half, at {size} x {size} pixels: {OCCLUSION_CURE}"
         )
     return output
 
@@ -247,34 +247,36 @@ def _find_by_name(layer: str, outputs: Sequence[ModuleOutput], backbone: Backbon
     """Return the output of a module, given by its name."""
     output = {output.name: output for output in outputs if output.name}.get(layer)
     if output is None:
-        parts = [part for stage in backbone.model.stages for part in stage]
+        stage_modules = [name for stage in backbone.model.stages for name in stage]
         children = [name for name, _ in backbone.network.named_children()]
         raise InputError(
-            describe_unknown_name(f"layer of {backbone.model.name}", layer, parts or children)
+            describe_unknown_name(
+                f"layer of {backbone.model.name}", layer, stage_modules or children
+            )
         )
     if not output.has_feature_maps:
         raise InputError(
             f"layer must have feature maps (C, H, W) with several positions; the output of {layer} "
-            f"is {output.shape[1:] or 'no tensor'}: choose an earlier one"
+            f"is {output.shape[1:] or 'not a tensor'}: choose an earlier one"
         )
     return output
 
 
-def _find_last(parts: Sequence[str], outputs: Sequence[ModuleOutput]) -> ModuleOutput | None:
-    """Return the last output of consecutive parts that has feature maps and is not pooled."""
+def _find_last(names: Sequence[str], outputs: Sequence[ModuleOutput]) -> ModuleOutput | None:
+    """Return the last output with feature maps before pooling of modules in forward order."""
     output_by_name = {output.name: output for output in outputs}
     candidates = [
-        output_by_name[name]
-        for part in reversed(parts)
-        if part in output_by_name
-        for name in _iterate_backward(part, output_by_name[part].module)
+        output_by_name[inner_name]
+        for name in reversed(names)
         if name in output_by_name
+        for inner_name in _iterate_backward(name, output_by_name[name].module)
+        if inner_name in output_by_name
     ]
-    return next((one for one in candidates if one.has_feature_maps and not one.is_pooled), None)
+    return next((c for c in candidates if c.has_feature_maps and not c.is_pooled), None)
 
 
 def _iterate_backward(name: str, module: nn.Module) -> Iterator[str]:
-    """Yield the name of a part and, if it is sequential, those of its parts, the last first."""
+    """Yield the name of a module and, if it is sequential, those of its children, last first."""
     yield name
     if isinstance(module, nn.Sequential):
         for child_name, child in reversed(list(module.named_children())):

@@ -1,6 +1,6 @@
 r"""Activation functions and their derivatives (report section 1.2.2, equations 1-5).
 
-All functions work entry by entry on arrays of any shape. A neuron is saturated where its
+All functions work elementwise on arrays of any shape. A neuron is saturated where its
 derivative psi' is close to 0: by (12) and (16) its weights then hardly change. ReLU and the binary
 step have derivative 0 for all x <= 0 (the step for all x); the others saturate for large |x|.
 """
@@ -44,7 +44,7 @@ def binary_step(x: Array) -> Array:
 
 
 def binary_step_derivative(x: Array) -> Array:
-    r"""Derivative of (2): 0 for all x; at x = 0, where it does not exist, 0 is returned too.
+    r"""Derivative of (2): 0 for all x, also for x = 0, where it is undefined.
 
     >>> binary_step_derivative(np.array([-2.0, 3.0]))
     array([0., 0.])

@@ -14,27 +14,27 @@ from veduta.foundations.stopping import optimal_epoch
 
 
 def split(
-    samples: int, shares: Sequence[float] = (0.8, 0.2), *, rng: np.random.Generator
+    samples: int, fractions: Sequence[float] = (0.8, 0.2), *, rng: np.random.Generator
 ) -> list[Integers]:
     r"""Section 3: a random partition of the samples into disjoint subsets.
 
     Args:
         samples: number of samples.
-        shares: fraction of the samples in each subset.
+        fractions: fraction of the samples in each subset.
         rng: random generator.
 
     Returns:
         The sample indices of each subset.
 
     Raises:
-        ValueError: the shares do not sum to 1, or a subset would be empty.
+        ValueError: the fractions do not sum to 1, or a subset would be empty.
 
     >>> [len(subset) for subset in split(10, (0.6, 0.2, 0.2), rng=np.random.default_rng(0))]
     [6, 2, 2]
     """
-    valid = min(shares) > 0 and abs(sum(shares) - 1) < 1e-9
-    require(valid, "shares must be positive and sum to 1", list(shares))
-    ends = np.rint(np.cumsum(shares) * samples).astype(np.int64)
+    valid = min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9
+    require(valid, "fractions must be positive and sum to 1", list(fractions))
+    ends = np.rint(np.cumsum(fractions) * samples).astype(np.int64)
     subsets = np.split(rng.permutation(samples), ends[:-1])
     sizes = [len(subset) for subset in subsets]
     require(min(sizes) > 0, "every subset must have at least one sample", sizes)
@@ -112,7 +112,7 @@ def find_overfitting_epoch(
 def top_k_accuracy(scores: Array, labels: Integers, *, k: int) -> float:
     r"""Section 4.9: the fraction of samples whose label is among the k highest scores.
 
-    Of equal scores, that of the lower class index ranks first.
+    Ties are broken in favor of the lower class index.
 
     Args:
         scores: any increasing function of the class probabilities, (N, classes).

@@ -22,7 +22,7 @@ from veduta.foundations.arrays import Activation, Array, require
 from veduta.foundations.convolution import convolve
 from veduta.foundations.network import layer_output
 
-POOLINGS = {
+POOL_FUNCTIONS = {
     "max": (pooling.max_pool, pooling.max_pool_backward),
     "l2": (pooling.l2_pool, pooling.l2_pool_backward),
     "average": (pooling.average_pool, pooling.average_pool_backward),
@@ -68,7 +68,7 @@ class Dense(Layer):
 
 @final
 class ActivationLayer(Layer):
-    """An activation function applied entry by entry, (6b)."""
+    """An activation function applied elementwise, (6b)."""
 
     def __init__(self, psi: Activation = activations.RELU) -> None:
         super().__init__()
@@ -116,18 +116,20 @@ class Pooling(Layer):
 
     def __init__(self, kind: str, p: int) -> None:
         super().__init__()
-        require(kind in POOLINGS, f"kind must be one of {', '.join(POOLINGS)}", repr(kind))
+        require(
+            kind in POOL_FUNCTIONS, f"kind must be one of {', '.join(POOL_FUNCTIONS)}", repr(kind)
+        )
         self.kind, self.p = kind, p
 
     def forward(self, a: Array, *, training: bool) -> Array:  # noqa: ARG002
         """Return the pooled maps, (N, maps, H_out, W_out)."""
         self.z = a
-        pool, _ = POOLINGS[self.kind]
+        pool, _ = POOL_FUNCTIONS[self.kind]
         return pool(a, self.p)
 
     def backward(self, delta: Array) -> Array:
-        """Apply the derivative of the pooling."""
-        _, pool_backward = POOLINGS[self.kind]
+        """Backpropagate the error through the pooling."""
+        _, pool_backward = POOL_FUNCTIONS[self.kind]
         return pool_backward(delta, self.z, p=self.p)
 
 

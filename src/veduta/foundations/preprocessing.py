@@ -87,7 +87,7 @@ def interpolation_weights(old: int, new: int) -> Array:
 
 
 def flip_horizontally(images: Array) -> Array:
-    """Section 4.8: images with left and right exchanged.
+    """Section 4.8: images flipped left to right.
 
     >>> flip_horizontally(np.array([[[[1.0, 2.0]]]]))
     array([[[[2., 1.]]]])
@@ -96,7 +96,7 @@ def flip_horizontally(images: Array) -> Array:
 
 
 def flip_vertically(images: Array) -> Array:
-    """Section 4.8: images with top and bottom exchanged.
+    """Section 4.8: images flipped upside down.
 
     >>> flip_vertically(np.array([[[[1.0], [2.0]]]])).ravel()
     array([2., 1.])
@@ -107,7 +107,7 @@ def flip_vertically(images: Array) -> Array:
 def rotate(images: Array, degrees: float) -> Array:
     """Section 4.8: images rotated counterclockwise about the center.
 
-    The nearest pixel is used; pixels from outside the image are 0.
+    Interpolation is nearest-neighbor; pixels from outside the image are 0.
 
     >>> rotate(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), 90)
     array([[[[2., 4.],
@@ -142,7 +142,7 @@ def augment(images: Array, *, rng: np.random.Generator, degrees: float = 10.0) -
     Args:
         images: images of one epoch, (N, channels, H, W).
         rng: random generator.
-        degrees: largest rotation angle in either direction.
+        degrees: maximum rotation angle in either direction.
 
     Returns:
         Transformed images, (N, channels, H, W).

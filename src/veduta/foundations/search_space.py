@@ -1,4 +1,4 @@
-r"""The space of hyperparameters (report sections 4.10 and 5, equation 41).
+r"""The hyperparameter search space (report sections 4.10 and 5, equation 41).
 
 Hyperparameters are set before training instead of being learned. The search space is the Cartesian
 product of the values to try; the hyperparameter search runs exactly these combinations.

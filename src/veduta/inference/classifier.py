@@ -44,7 +44,7 @@ from veduta.training.step import compute_logits
 from veduta.types import Float32Array, PixelArray, Progress
 
 BACKBONE, HEAD = "backbone.", "head."  # prefixes of the tensor names of a model
-ENGINES = ("auto", "torch", "openvino")  # `fastest` is chosen by measuring, which only runs do
+ENGINES = ("auto", "torch", "openvino")  # without `fastest`: only runs measure engines
 
 Item = TypeVar("Item")
 
@@ -65,7 +65,7 @@ def average_logits(network: HeadNetwork, views: Iterable[Iterable[Tensor]]) -> T
 
     Args:
         network: the head.
-        views: features of the images in each view, batch by batch, in the same order.
+        views: for each view, batches of the features of all images, in the same order.
     """
     return torch.stack([compute_logits(network, batches) for batches in views]).mean(0)
 
@@ -108,7 +108,7 @@ class Classifier:
         classes: names of the classes, in the order of the logits.
         backbone: the network that computes features, in float32.
         head: the network that computes logits from features.
-        resize: how decoded pixels become the square input of the network.
+        resize: how decoded images are resized to the square input of the network.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Classifier:
             manifest: description of the model.
             backbone: the network that computes features, in float32.
             head: the network that computes logits from features.
-            engine: what runs the backbone.
+            engine: the engine that runs the backbone.
         """
         self.source = source
         self.manifest = manifest
@@ -140,11 +140,11 @@ class Classifier:
         self._views = TTA[manifest.tta]
 
     def decode(self, samples: Sequence[Sample]) -> Iterator[DecodedImage | Rejection]:
-        """Yield each image with the resized pixels that the model takes, or why it is rejected."""
+        """Yield each image with its resized pixels, or the reason why it is rejected."""
         return decode_samples(samples, self.resize)
 
     def compute_features(self, pixels: PixelArray) -> Float32Array:
-        """Return the features (n, ...) of resized pixels (n, S, S, 3), as the head takes them."""
+        """Return the features (n, ...) of resized pixels (n, S, S, 3): the input of the head."""
         return compute_features(pixels, self.backbone, self._engine)
 
     def compute_logits(self, pixels: PixelArray) -> Float32Array:
@@ -184,13 +184,13 @@ class Classifier:
         )
 
     def _compute_view_features(self, view: View, pixels: PixelArray) -> Tensor:
-        """Return the features of one view; the views of `tta` draw nothing, so keys are zero."""
+        """Return the features of a view; views of `tta` are not random, so all keys are zero."""
         view_pixels = view.apply(pixels, np.zeros(len(pixels), np.uint64))
         return torch.from_numpy(self.compute_features(view_pixels))
 
 
 def _issue_warning(text: str) -> None:
-    """Issue a warning that names the line which called the public function."""
+    """Issue a warning that points to the caller of the public function."""
     warnings.warn(text, VersionWarning, stacklevel=4)
 
 
@@ -201,8 +201,8 @@ def load_classifier(
 
     Args:
         path: run directory, or its `model` folder.
-        engine: another engine, whose features agree within 1e-3. An int8 model has no other engine:
-            its head was fitted to the features of the quantized network.
+        engine: engine to use instead; its features agree within 1e-3. An int8 model runs on no
+            other engine: its head was fitted to the features of the quantized network.
         warn: receives a message if this installation can change the predictions of the model; by
             default it issues a `VersionWarning`.
 
@@ -243,8 +243,8 @@ def _choose_engine(path: Path, manifest: Manifest, requested: Setting | None) ->
     """
     if requested not in (None, *ENGINES):
         raise InputError(
-            f"engine must be one of {', '.join(ENGINES)} to load a model; got {requested!r}: leave "
-            "it out for the one that the model was trained with"
+            f"engine must be one of {', '.join(ENGINES)} to load a model; got {requested!r}: omit "
+            "it to use the engine that the model was trained with"
         )
     if manifest.precision != INT8:
         if requested is None and manifest.engine == OPENVINO:
@@ -252,8 +252,9 @@ def _choose_engine(path: Path, manifest: Manifest, requested: Setting | None) ->
         return choose_engine(requested or manifest.engine)
     if requested == TORCH:
         raise EngineError(
-            f"an int8 model runs only on OpenVINO, whose features its head was fitted to; {path} "
-            "is one; got engine=torch: leave the engine out, or train with precision=f32"
+            f"an int8 model runs only on OpenVINO, because its head was fitted to features of "
+            f"OpenVINO; {path} is an int8 model; got engine=torch: omit the engine, or train with "
+            "precision=f32"
         )
     require_openvino("train with precision=f32")
     return manifest.engine
@@ -278,7 +279,7 @@ def _resolve_model(path: Path, manifest: Manifest) -> Model:
         faults.append(describe_unknown_name("activation", head.activation, ACTIVATIONS))
     if head.classes != len(set(manifest.classes)):
         names = len(set(manifest.classes))
-        faults.append(f"it must name each of its {head.classes} classes once; it names {names}")
+        faults.append(f"it must list {head.classes} distinct class names; it lists {names}")
     if manifest.precision == INT8 and manifest.engine != OPENVINO:
         faults.append(f"an int8 model must run on openvino; it names {manifest.engine}")
     if faults:
@@ -292,7 +293,7 @@ def _restore_head(path: Path, manifest: Manifest, state: dict[str, Tensor]) -> H
     Raises:
         ArtifactError: the weights do not fit the manifest.
     """
-    with torch.device("meta"):  # allocates nothing before the shapes are known to fit
+    with torch.device("meta"):  # allocates no memory until the shapes are checked
         head = HeadNetwork(manifest.head)
     expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
     if faults := describe_mismatches(expected, state):
@@ -308,7 +309,7 @@ def _check_tensor_names(path: Path, names: Iterable[str]) -> None:
     """Check that every tensor belongs to the backbone or the head.
 
     Raises:
-        ArtifactError: one does not.
+        ArtifactError: a tensor belongs to neither.
     """
     if unknown := [name for name in names if not name.startswith((BACKBONE, HEAD))]:
         raise ArtifactError(

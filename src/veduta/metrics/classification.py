@@ -20,7 +20,7 @@ from veduta.types import AnyFloatArray, FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """The accuracy, its 95 % interval and the number of images behind it."""
+    """An accuracy, its 95 % interval and the number of images it was measured on."""
 
     value: float
     low: float
@@ -55,17 +55,17 @@ class Accuracy:
 
 
 def compute_precision(counts: ClassCounts) -> FloatArray:
-    """Compute the precision correct / predicted of each class, (..., classes)."""
+    """Compute the precision, correct / predicted, of each class, (..., classes)."""
     return divide_or_nan(counts.correct, counts.predicted)
 
 
 def compute_recall(counts: ClassCounts) -> FloatArray:
-    """Compute the recall correct / actual of each class, (..., classes)."""
+    """Compute the recall, correct / actual, of each class, (..., classes)."""
     return divide_or_nan(counts.correct, counts.actual)
 
 
 def compute_f1(counts: ClassCounts) -> FloatArray:
-    """Compute the F1 score 2 correct / (predicted + actual) of each class, (..., classes)."""
+    """Compute the F1 score, 2 correct / (predicted + actual), of each class, (..., classes)."""
     return divide_or_nan(2 * counts.correct, counts.predicted + counts.actual)
 
 
@@ -203,7 +203,7 @@ def estimate_averaged_metrics(
     """Estimate precision, recall and F1 averaged over classes, balanced accuracy and kappa.
 
     `macro_...` is the mean over the classes for which the metric is defined, `weighted_...` weights
-    each class by its number of images; `balanced_accuracy` is another name of the macro recall.
+    each class by its number of images; `balanced_accuracy` is another name for macro recall.
 
     Args:
         y_true: (N,) true class of each image.

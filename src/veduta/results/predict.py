@@ -32,10 +32,10 @@ from veduta.types import AnyFloatArray, BoolArray, FloatArray
 @final
 @dataclass(frozen=True, slots=True)
 class AbstentionRule:
-    """The rule by which a model abstains: its confidence is below a threshold.
+    """Abstention rule: a model abstains from images whose confidence is below a threshold.
 
     Attributes:
-        max_error: maximum error among the other images, as requested.
+        max_error: requested maximum error rate among the accepted images.
         threshold: threshold of the confidence, the calibrated probability of the predicted class.
         temperature: number that logits are divided by before the softmax.
     """
@@ -58,15 +58,15 @@ class AbstentionRule:
 def choose_abstention_rule(
     classifier: Classifier, max_error: float | None
 ) -> AbstentionRule | None:
-    """Choose the lowest threshold that keeps the error below `max_error`; None without one.
+    """Choose the lowest threshold that keeps the error below `max_error`; None without `max_error`.
 
     Raises:
-        InputError: `max_error` is not between 0 and 1, or no threshold keeps it on validation.
+        InputError: `max_error` is not between 0 and 1, or no threshold achieves it on validation.
     """
     if max_error is None:
         return None
     if not 0 < max_error < 1:
-        raise InputError(f"max_error must be between 0 and 1; got {max_error:g}: give 0.02 or so")
+        raise InputError(f"max_error must be between 0 and 1; got {max_error:g}: try 0.02")
     bounds = classifier.manifest.error_bounds
     bound = find_threshold(bounds, max_error)
     if bound is None:
@@ -86,8 +86,8 @@ class Predictions:
         table: path, label, probability, label_2, probability_2, ..., one row per image; with an
             abstention rule also confidence and abstained.
         rejected: the files that cannot be decoded.
-        abstention: the rule of abstention; None where `max_error` was not given.
-        directory: where the predictions were written, if they were.
+        abstention: the abstention rule; None if `max_error` was not given.
+        directory: directory with the written predictions; None if they were not written.
     """
 
     run: Path
@@ -131,8 +131,8 @@ def predict(
         max_error: maximum error among the images from which the model does not abstain.
 
     Raises:
-        InputError: `top_k` is not between 1 and the number of classes, or no threshold of
-            confidence keeps `max_error`.
+        InputError: `top_k` is not between 1 and the number of classes, or no confidence
+            threshold achieves `max_error`.
     """
     if not 1 <= top_k <= len(classifier.classes):
         raise InputError(

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from veduta.config.settings import Settings
 from veduta.networks.heads import HeadNetwork
-from veduta.optim.averaging import create_weight_average
-from veduta.optim.optimizers import build_optimizer, set_learning_rate
+from veduta.optim.optimizers import build_optimizer, create_weight_average, set_learning_rate
 from veduta.optim.schedules import build_schedule
 from veduta.runtime.streams import derive_key, shuffle
 from veduta.training.examples import Examples

@@ -23,8 +23,7 @@ from veduta.runtime.memory import measure_anonymous_memory, measure_free_memory
 from veduta.tracking.console import Console
 from veduta.training.folds import Fold
 from veduta.training.step import EVALUATION_BATCH_SIZE, EVALUATION_BATCH_SIZE_OF_MAPS
-from veduta.tuning.trials.groups import Tile, group_trials, plan_tiles
-from veduta.tuning.trials.space import Trial
+from veduta.tuning.trials.space import Tile, Trial, group_trials, plan_tiles
 
 UNITS = {"MB": 10**6, "GB": 10**9}
 FLOAT32_BYTES, FLOAT64_BYTES = 4, 8
@@ -242,8 +241,8 @@ def announce_memory_plan(plan: MemoryPlan, journal: Journal, console: Console) -
     journal.append(MemoryPlanned(in_use=in_use, **asdict(plan)))
     console.say(
         f"memory      groups {plan.groups}, tiles {plan.tiles}, concurrent tiles "
-        f"{plan.concurrent_tiles}: {decimal(plan.planned)} of the {decimal(plan.allowed)} allowed, "
-        f"besides {decimal(in_use)} in use"
+        f"{plan.concurrent_tiles}: {decimal(plan.planned)} of the limit of {decimal(plan.allowed)}, "
+        f"in addition to {decimal(in_use)} in use"
     )
     if plan.largest_tile > plan.allowed:
         console.warn(

@@ -24,11 +24,9 @@ from veduta.runs.events import (
     latest_attempts,
 )
 from veduta.runs.scores import find_validation_scores
-from veduta.tuning.trials.failures import PERMANENT_CAUSES
-from veduta.tuning.trials.groups import Tile
 from veduta.tuning.trials.selection import Outcome, rank_outcomes
-from veduta.tuning.trials.space import Trial
-from veduta.tuning.trials.state import FinishedTrial
+from veduta.tuning.trials.space import Tile, Trial
+from veduta.tuning.trials.state import PERMANENT_CAUSES, FinishedTrial
 from veduta.tuning.trials.store import load_finished_trial
 
 TileIds: TypeAlias = tuple[str, ...]

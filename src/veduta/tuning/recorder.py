@@ -19,20 +19,19 @@ from veduta.runs.events import (
 )
 from veduta.runs.journal import Journal
 from veduta.runs.scores import save_validation_scores
-from veduta.tracking.leaderboard import Leaderboard
+from veduta.tracking.console import Leaderboard
 from veduta.tracking.tensorboard import unify_hyperparameter_types, write_trial
 from veduta.training.loop import Epoch
 from veduta.tuning.executors.protocol import TileEpoch, TileResult
 from veduta.tuning.previous_trials import PreviousTrials
-from veduta.tuning.trials.failures import (
+from veduta.tuning.trials.selection import Outcome
+from veduta.tuning.trials.space import Tile, Trial
+from veduta.tuning.trials.state import (
+    FinishedTrial,
     build_failure_limit_error,
     describe_failure,
     find_failure_cause,
 )
-from veduta.tuning.trials.groups import Tile
-from veduta.tuning.trials.selection import Outcome
-from veduta.tuning.trials.space import Trial
-from veduta.tuning.trials.state import FinishedTrial
 from veduta.tuning.trials.store import delete_weights, save_weights
 from veduta.types import Progress
 

@@ -31,8 +31,7 @@ from veduta.tuning.memory_plan import (
 from veduta.tuning.previous_trials import PreviousTrials, TileIds
 from veduta.tuning.recorder import ProgressMeter, Recorder, ignore_message
 from veduta.tuning.trials.checkpointing import Checkpointer
-from veduta.tuning.trials.groups import Tile, group_trials, plan_tiles, uses_fused_executor
-from veduta.tuning.trials.space import Trial
+from veduta.tuning.trials.space import Tile, Trial, group_trials, plan_tiles, uses_fused_executor
 from veduta.types import Progress
 
 FoldLoader: TypeAlias = Callable[[Trial], Sequence[Fold]]

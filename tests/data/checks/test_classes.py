@@ -1,4 +1,4 @@
-"""Missing, tiny and uneven classes, with numbers worked by hand."""
+"""Missing, tiny and imbalanced classes, with numbers worked by hand."""
 
 from tests.support.traits import build_image
 from veduta.data.checks.inspection import check_classes
@@ -22,10 +22,10 @@ def test_a_class_with_fewer_than_ten_distinct_images_is_tiny() -> None:
     assert "'a' has 9 " in finding.detail
 
 
-def test_a_ratio_of_ten_makes_classes_uneven() -> None:
+def test_a_ratio_of_ten_is_a_class_imbalance() -> None:
     images = build_images(10, "train/a") + build_images(100, "train/b")
     (finding,) = check_classes(images, ("a", "b"))
-    assert finding.problem == "uneven classes"
+    assert finding.problem == "class imbalance"
     assert "'b' has 100 " in finding.detail
     assert "'a' 10" in finding.detail
 

@@ -22,8 +22,8 @@ CASES: list[tuple[str, dict[str, object], str]] = [  # name, traits, problem or 
     ("a/1.png", {"format": "PNG", "mode": "I;16", "is_16_bit": True}, "16-bit"),
     ("a/1.png", {"format": "PNG", "mode": "RGB", "is_16_bit": True}, "16-bit"),
     ("a/1.jpg", {"orientation": 6}, "rotated"),
-    ("a/1.jpg", {"width": 400, "height": 100}, "odd shape"),
-    ("a/1.jpg", {"width": 100, "height": 401}, "odd shape"),
+    ("a/1.jpg", {"width": 400, "height": 100}, "aspect ratio"),
+    ("a/1.jpg", {"width": 100, "height": 401}, "aspect ratio"),
     ("a/1.jpg", {"width": 399, "height": 100}, ""),
     ("a/1.jpg", {"width": 15, "height": 20}, "tiny image"),
     ("a/1.jpg", {"width": 16, "height": 16}, ""),
@@ -49,7 +49,7 @@ def test_all_unusual_properties_of_an_image_are_listed() -> None:
         TRAITS, format="PNG", mode="LA", has_transparency=True, brightness=3.0, width=9
     )
     assert [problem for problem, _ in list_unusual_properties("1.gif", traits)] == [
-        *("wrong extension", "not RGB", "transparent", "odd shape", "tiny image", "dark")
+        *("wrong extension", "not RGB", "transparent", "aspect ratio", "tiny image", "dark")
     ]
 
 

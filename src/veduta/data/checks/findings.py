@@ -27,8 +27,8 @@ ERRORS = (
 """Problems of severity error; unreadable files, which are listed first, are errors too."""
 
 WARNINGS = (
-    *("uneven classes", NEAR[DUPLICATE], MORE_SIMILAR, PREDICT_COPY),
-    *("blurred", "dark", "bright", "odd shape", "tiny image"),
+    *("class imbalance", NEAR[DUPLICATE], MORE_SIMILAR, PREDICT_COPY),
+    *("blurred", "dark", "bright", "aspect ratio", "tiny image"),
     *("wrong extension", "animated", "rotated", "16-bit", "not RGB", "transparent"),
 )
 """Problems of severity warning: the images are decoded correctly, and may be intended."""

@@ -22,8 +22,8 @@ from veduta.data.traits import (
 )
 from veduta.types import Progress, ignore_progress
 
-MIN_CLASS_IMAGES = 10  # distinct training images below which a class is tiny
-MAX_CLASS_RATIO = 10.0  # of the numbers of images of the largest and the smallest class
+MIN_CLASS_IMAGES = 10  # a class with fewer distinct training images is reported
+MAX_CLASS_RATIO = 10.0  # image count of the largest class / that of the smallest
 
 EXTENSIONS = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -36,17 +36,17 @@ EXTENSIONS = {
     "WEBP": {".webp"},
     "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
 }
-"""The extensions of each format; a name without an extension is not wrong."""
+"""File extensions that are valid for each format. Files without an extension are accepted."""
 
-MAX_ASPECT_RATIO = 4.0  # from this ratio of the longer to the shorter side, the shape is odd
-MIN_SIDE = 16  # pixels of the shorter side below which an image is tiny
+MAX_ASPECT_RATIO = 4.0  # longer / shorter side; images at or above it are reported
+MIN_SIDE = 16  # pixels; an image with a shorter side below it is reported
 MIN_BRIGHTNESS, MAX_BRIGHTNESS = 16.0, 240.0  # mean gray level
-MIN_SHARPNESS = 0.01  # few sharp photos are below, mostly of the sky; most blurred by 3 pixels are
-USUAL_FRACTION = 0.5  # a property that more than this fraction of the images has is usual
+MIN_SHARPNESS = 0.01  # below it: few sharp photos, mostly of the sky; most 3-pixel blurs
+USUAL_FRACTION = 0.5  # a property of more images than this is reported once
 
 
 def check_classes(images: Sequence[Image], classes: Sequence[str]) -> list[Finding]:
-    """Return findings for missing, tiny and uneven classes; identical images count once.
+    """Return findings for missing, tiny and imbalanced classes; identical images count once.
 
     Args:
         images: readable images that training or evaluation uses.
@@ -72,14 +72,14 @@ def check_classes(images: Sequence[Image], classes: Sequence[str]) -> list[Findi
     most, fewest = train_counts[largest], train_counts[smallest]
     if fewest and most >= MAX_CLASS_RATIO * fewest:
         detail = f"{largest!r} has {most:,} training images, {smallest!r} {fewest:,}"
-        findings.append(Finding("uneven classes", (), detail))
+        findings.append(Finding("class imbalance", (), detail))
     return findings
 
 
 def check_properties(images: Sequence[Image]) -> list[Finding]:
     """Return a finding for each unusual property of an image.
 
-    A property that more than half of all images have, such as being gray, is one finding.
+    A property that more than half of all images share, such as grayscale, is reported once.
     """
     details: dict[str, list[tuple[Sample, str]]] = defaultdict(list)
     for image in images:
@@ -89,7 +89,7 @@ def check_properties(images: Sequence[Image]) -> list[Finding]:
     findings = []
     for problem, cases in details.items():
         if len(cases) > max(1, USUAL_FRACTION * len(images)):
-            detail = f"{len(cases):,} of {len(images):,} images, such as: {cases[0][1]}"
+            detail = f"{len(cases):,} of {len(images):,} images, for example {cases[0][1]}"
             findings.append(Finding(problem, tuple(sample for sample, _ in cases), detail))
         else:
             findings += [Finding(problem, (sample,), detail) for sample, detail in cases]
@@ -102,7 +102,7 @@ def list_unusual_properties(name: str, traits: Traits) -> Iterator[tuple[str, st
     width, height = traits.width, traits.height
     longer, shorter = max(width, height), min(width, height)
     if longer >= MAX_ASPECT_RATIO * shorter:
-        yield "odd shape", f"{width} x {height} pixels, {longer / shorter:.0f} : 1"
+        yield "aspect ratio", f"{width} x {height} pixels, {longer / shorter:.0f} : 1"
     if shorter < MIN_SIDE:
         yield "tiny image", f"{width} x {height} pixels"
     if traits.is_blank:
@@ -142,7 +142,7 @@ class Inspection:
         folder: the data set.
         images: the images that can be read, with traits, in the order of the samples.
         rejected: the files that cannot be read, in that order.
-        findings: all findings, those of rejected files too; errors come first.
+        findings: all findings, including those about rejected files; errors come first.
     """
 
     folder: Folder
@@ -178,17 +178,17 @@ def inspect_folder(
     threads: int,
     keep_leaks: bool = False,
 ) -> Inspection:
-    """Check every file of a data set, images to be predicted too, without changing any.
+    """Check every file of a data set, including images to be predicted, without changing any.
 
     Args:
         folder: the data set.
-        cache: folder of the cache of traits; a file with known content is hashed, not decoded.
-        progress: called with the number of files done and of all files.
+        cache: cache folder for traits; a file whose traits are cached is hashed, not decoded.
+        progress: called with the number of files checked so far and the total number of files.
         threads: number of threads that read and decode; the result does not depend on it.
-        keep_leaks: whether training would keep images with a copy in a later split.
+        keep_leaks: whether training keeps images that have a copy in a later split.
 
     Raises:
-        InputError: the cache cannot be written, or has no space.
+        InputError: the cache cannot be written, or the disk is full.
     """
     store = open_trait_store(cache)
     kinds = [RowKind(store, measure_partial_traits, compute_trait_rows)]

@@ -47,7 +47,7 @@ def draw_network_figures() -> list[Drawing]:
 
 
 def draw_gradient_descent() -> Drawing:
-    """Draw Algorithm 1 for a learning rate that converges, one that oscillates, one too large."""
+    """Draw Algorithm 1 for three learning rates: it converges, oscillates and diverges."""
     x, start, epochs = np.array([2.0, 7.0]), np.array([0.0, 0.0, 1.0]), 15
     paths = {
         f"η = {lr}": descent.gradient_descent(start, x, y=11.0, lr=lr, epochs=epochs)
@@ -66,9 +66,9 @@ def draw_gradient_descent() -> Drawing:
     return make_drawing(
         "A1",
         "Gradient descent at three learning rates",
-        f"The problem as printed, x = (2, 7), converges for η below {limit:.4f}. Above half of "
-        "this limit, the output oscillates around the target. At η = 0.1 it diverges: each step "
-        "is larger than the one before.",
+        f"For the printed input, x = (2, 7), gradient descent converges for η below {limit:.4f}. "
+        "Above half of this limit, the output oscillates around the target. At η = 0.1 it "
+        "diverges: each step is larger than the one before.",
         {
             "Output z by epoch: two learning rates approach 11, the largest diverges": outputs,
             "Cost by epoch on a logarithmic scale: it falls for two learning rates and grows for "
@@ -103,7 +103,7 @@ def draw_activations() -> Drawing:
         f"Where the derivative is close to 0, a neuron is saturated. The derivative falls below "
         f"0.01 at |x| = {saturation['sigmoid']:.1f} for the sigmoid and at "
         f"|x| = {saturation['tanh']:.1f} for tanh; that of arctan stays above 0.01 in this range. "
-        "That of ReLU is 0 for negative x, that of the step everywhere.",
+        "The derivative of ReLU is 0 for negative x; the derivative of the step is 0 everywhere.",
         {
             "Curves of ReLU, binary step, sigmoid, tanh and arctan from -6 to 6": functions,
             "Their derivatives: that of ReLU is 0, then 1; the others are largest at 0 and "
@@ -113,22 +113,24 @@ def draw_activations() -> Drawing:
 
 
 def draw_learning_slowdown() -> Drawing:
-    """Draw the training of one sigmoid neuron with a confident wrong output, for two costs."""
-    epochs, lr, one, zero = 300, 0.15, np.ones((1, 1)), np.zeros((1, 1))
-    outputs: dict[str, list[float]] = {"square error": [], "cross-entropy": []}
-    gradients: dict[str, list[float]] = {"(23) square error": [], "(25) cross-entropy": []}
-    for (name, a_list), gradient_list in zip(outputs.items(), gradients.values(), strict=True):
+    """Draw how a sigmoid neuron unlearns a confident wrong output under two cost functions."""
+    epochs, lr, x, y = 300, 0.15, np.ones((1, 1)), np.zeros((1, 1))
+    outputs: dict[str, list[float]] = {"squared error": [], "cross-entropy": []}
+    gradients: dict[str, list[float]] = {"(23) squared error": [], "(25) cross-entropy": []}
+    for (name, a_by_epoch), gradient_by_epoch in zip(
+        outputs.items(), gradients.values(), strict=True
+    ):
         w, b = np.full((1, 1), 2.0), np.full(1, 2.0)
         for _ in range(epochs):
-            z = layer_output(w, one, b=b)
+            z = layer_output(w, x, b=b)
             a = activations.sigmoid(z)
-            delta = a - zero
-            if name == "square error":
+            delta = a - y
+            if name == "squared error":
                 slope = activations.sigmoid_derivative(z)
-                delta = losses.square_error_delta(zero, a, slope=slope)
-            gradient = backprop.weight_gradient(delta, one)
-            a_list.append(float(a[0, 0]))
-            gradient_list.append(float(gradient[0, 0]))
+                delta = losses.squared_error_delta(y, a, slope=slope)
+            gradient = backprop.weight_gradient(delta, x)
+            a_by_epoch.append(float(a[0, 0]))
+            gradient_by_epoch.append(float(gradient[0, 0]))
             w, b = w - lr * gradient, b - lr * backprop.bias_gradient(delta)
     with open_panel() as (output_figure, axes):
         plot_lines(axes, np.arange(epochs), outputs)
@@ -136,18 +138,18 @@ def draw_learning_slowdown() -> Drawing:
     with open_panel() as (gradient_figure, axes):
         plot_lines(axes, np.arange(epochs), gradients)
         axes.set(xlabel="epoch", ylabel="∂C/∂w", title="gradient of the weight", ylim=(0, 1.02))
-    first = [gradient_list[0] for gradient_list in gradients.values()]
+    first = [gradient_by_epoch[0] for gradient_by_epoch in gradients.values()]
     return make_drawing(
         "25",
         "Learning slowdown",
-        f"A sigmoid neuron with initial output {outputs['square error'][0]:.2f} and target 0. With "
-        f"the square error, its first gradient is {first[0]:.3f}, because of the factor ψ′; with "
+        f"A sigmoid neuron with initial output {outputs['squared error'][0]:.2f} and target 0. With "
+        f"the squared error, its first gradient is {first[0]:.3f}, because of the factor ψ′; with "
         f"the cross-entropy it is {first[1]:.2f}. The larger the error, the slower the neuron "
-        "learns with the square error, and the faster with the cross-entropy.",
+        "learns with the squared error, and the faster with the cross-entropy.",
         {
-            "Output by epoch: with cross-entropy it falls at once, with the square error after a "
+            "Output by epoch: with cross-entropy it falls at once, with the squared error after a "
             "delay": output_figure,
-            "Gradient by epoch: with cross-entropy it starts high, with the square error near "
+            "Gradient by epoch: with cross-entropy it starts high, with the squared error near "
             "0": gradient_figure,
         },
     )
@@ -185,7 +187,7 @@ def draw_vanishing_gradients() -> Drawing:
 
 
 def compute_gradient_norms(psi: Activation, depth: int) -> Array:
-    """Return the norms of (16) for a random error of the last layer, first layer first."""
+    """Return the norm of the weight gradient (16) per layer, for a random error of the last one."""
     rng = np.random.default_rng(0)
     scale = np.sqrt(2 / 30) if psi is activations.RELU else np.sqrt(1 / 30)
     weights = [rng.standard_normal((30, 30)) * scale for _ in range(depth)]
@@ -205,7 +207,7 @@ def compute_gradient_norms(psi: Activation, depth: int) -> Array:
 def draw_image_figures() -> list[Drawing]:
     """Draw the figures of section 2, in report order."""
     photograph = load_gray_photograph()
-    return [draw_feature_maps(photograph), draw_poolings(photograph)]
+    return [draw_feature_maps(photograph), draw_pooling(photograph)]
 
 
 def load_gray_photograph() -> Array:
@@ -222,7 +224,7 @@ def draw_feature_maps(photograph: Array) -> Drawing:
         "The photograph, a temple behind trees, in gray": draw_image(photograph, "photograph")
     }
     for name, kernel in convolution.named_kernels().items():
-        # padding by reflection adds no edge at the border
+        # reflection padding adds no edges at the border
         feature_map = convolution.convolve(
             photograph,
             kernel[None, None],
@@ -231,21 +233,21 @@ def draw_feature_maps(photograph: Array) -> Drawing:
             border="reflect",
         )
         detects_edges = abs(kernel.sum()) < 0.5
-        content = "light and dark edges on gray" if detects_edges else "the photograph, changed"
+        content = "light and dark edges on gray" if detects_edges else "the filtered photograph"
         panels[f"Feature map of {name}: {content}"] = draw_image(
             feature_map, name, kernel=kernel, signed=detects_edges
         )
     return make_drawing(
         "30",
         "Standard kernels and their feature maps",
-        "Each feature map of the photograph shows its kernel in the corner. Kernels that sum to 0 "
-        "detect edges, of one direction (Sobel, Prewitt, Gabor) or of all directions (Laplacian); "
+        "The corner of each feature map shows its kernel. Kernels that sum to 0 detect edges, in "
+        "one direction (Sobel, Prewitt, Gabor) or in all directions (Laplacian); "
         "constant regions become gray. The other two kernels sum to 1 and keep the brightness.",
         panels,
     )
 
 
-def draw_poolings(photograph: Array) -> Drawing:
+def draw_pooling(photograph: Array) -> Drawing:
     """Draw max pooling and L2 pooling of one feature map."""
     edges = np.abs(
         convolution.convolve(
@@ -258,15 +260,17 @@ def draw_poolings(photograph: Array) -> Drawing:
     return make_drawing(
         "31b",
         "Max and L2 pooling",
-        f"The absolute Sobel map, {edges.shape[2]} x {edges.shape[3]}, pooled over {p} x {p} to "
-        f"{norm.shape[2]} x {norm.shape[3]}. The L2 norm of a region lies between its maximum and "
+        f"Absolute values of the Sobel feature map, {edges.shape[2]} x {edges.shape[3]}, pooled "
+        f"over {p} x {p} regions to {norm.shape[2]} x {norm.shape[3]}. The L2 norm of a region lies between its maximum and "
         f"{p} times its maximum (on average {np.mean(norm / largest):.1f} times here), depending "
-        "on how many entries are large. The correlation of the two poolings is "
-        f"{correlation:.2f}.",
+        "on how many entries are large. The correlation between the two results "
+        f"is {correlation:.2f}.",
         {
-            "Absolute feature map of Sobel: vertical edges are bright": draw_image(edges, "before"),
-            "Max pooling of it, at lower resolution": draw_image(largest, f"max, p = {p}"),
-            "L2 pooling of it, at lower resolution": draw_image(norm, f"L2, p = {p}"),
+            "Sobel feature map, absolute values: vertical edges are bright": draw_image(
+                edges, "before"
+            ),
+            "The same after max pooling, at lower resolution": draw_image(largest, f"max, p = {p}"),
+            "The same after L2 pooling, at lower resolution": draw_image(norm, f"L2, p = {p}"),
         },
     )
 

@@ -1,4 +1,4 @@
-"""Facts that a page shows, loaded from the directory of a run or an evaluation."""
+"""Data of a report page, loaded from the directory of a run or an evaluation."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,18 +29,18 @@ TableRow = dict[str, Any]
 @final
 @dataclass(frozen=True, slots=True)
 class EvaluationFacts:
-    """Predictions of a model on labeled images, and what follows from them.
+    """Predictions of a model on labeled images, and the metrics computed from them.
 
     Attributes:
-        split: which images they are, in words: "test", "validation" or "evaluated".
+        split: name of the split, as on the page: "test", "validation" or "evaluated".
         classes: names of the classes.
         images: path, y_true, y_pred and probability (of the predicted class); one row per image.
         confusion: confusion matrix; rows are the true classes.
         per_class: precision, recall and F1 of each class with intervals.
         reliability: accuracy by confidence, "before" and "after" temperature scaling.
-        risk_coverage: error among the accepted images by the fraction of images accepted.
+        risk_coverage: error rate of the accepted images by coverage, the fraction accepted.
         calibration: temperature and calibration errors.
-        abstention: confidence threshold, and what it accepts.
+        abstention: confidence threshold, with its coverage and error.
         media: pictures of the images.
     """
 
@@ -59,7 +59,7 @@ class EvaluationFacts:
 def load_run_facts(
     directory: RunDirectory, summary: Summary, assessment: WinnerAssessment, *, seed: int
 ) -> EvaluationFacts:
-    """Return the facts of a run: those of its test images, or of validation without test images."""
+    """Return the facts of a run on its test images, or on validation images if there are none."""
     predictions = assessment.test or assessment.validation
     y_true, y_pred, classes = predictions.y_true, predictions.y_pred, predictions.classes
     uncalibrated = softmax(predictions.logits).max(1, initial=0.0)
@@ -113,11 +113,11 @@ def load_rejected_files(directory: RunDirectory) -> dict[str, object]:
     return {"rejected": list_rows(table.head(MAX_REJECTED)), "rejected_count": len(table)}
 
 
-OVERFITTING_GAP = 0.1  # difference of the accuracies from which section 3 speaks of overfitting
+OVERFITTING_GAP = 0.1  # generalization gap above which section 3 calls a model overfitted
 
 
 def describe_learning_curves(epochs: pd.DataFrame, best_epoch: int) -> Sequence[str]:
-    """Return sentences on overfitting and underfitting of a training.
+    """Return sentences that describe overfitting and underfitting of a trial.
 
     Args:
         epochs: one row per epoch of one trial: epoch, and loss and accuracy on training and
@@ -144,8 +144,8 @@ def describe_learning_curves(epochs: pd.DataFrame, best_epoch: int) -> Sequence[
         )
     else:
         sentences.append(
-            f"The gap is below {100 * OVERFITTING_GAP:.0f} percentage points, from which on this "
-            "report speaks of overfitting."
+            f"The gap is below {100 * OVERFITTING_GAP:.0f} percentage points, above which this "
+            "report calls a model overfitted."
         )
     return [*sentences, *_describe_losses(epochs)]
 

@@ -73,20 +73,21 @@ DESCRIPTIONS = {
     ),
     "missing class": ProblemDescription("Classes missing from a split", ""),
     "tiny class": ProblemDescription("Tiny classes", ""),
-    "uneven classes": ProblemDescription("Uneven classes", ""),
+    "class imbalance": ProblemDescription("Class imbalance", ""),
     "blank": ProblemDescription("Blank images", "All pixels have one color."),
     "dark": ProblemDescription("Dark images", "Nearly black."),
     "bright": ProblemDescription("Bright images", "Nearly white."),
     "blurred": ProblemDescription(
         "Blurred images", "Hardly any edges: out of focus, or enlarged from a small image."
     ),
-    "odd shape": ProblemDescription(
-        "Odd shapes", "Much longer in one direction: resizing to a square distorts them."
+    "aspect ratio": ProblemDescription(
+        "Extreme aspect ratios",
+        "One side is much longer than the other: resizing to a square distorts them.",
     ),
     "tiny image": ProblemDescription("Tiny images", "Only a few pixels wide or high."),
     "wrong extension": ProblemDescription(
         "Wrong extensions",
-        "Veduta reads these files by their content; other programs may go by the file name.",
+        "Veduta reads these files by their content; other programs may trust the file name.",
     ),
     "animated": ProblemDescription("Animations", "The first frame is used."),
     "rotated": ProblemDescription(
@@ -114,7 +115,7 @@ MAX_GROUP_IMAGES = 4
 MAX_IMAGES = 16  # per problem of single images
 MAX_REJECTED = 50
 MAX_CLASSES = 40  # of more classes, the smallest and the largest are listed
-CLASS_PROBLEMS = ("missing class", "tiny class", "uneven classes")
+CLASS_PROBLEMS = ("missing class", "tiny class", "class imbalance")
 COLUMNS = ("train", "validation", "test", "predict", "all")
 
 

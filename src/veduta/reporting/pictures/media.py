@@ -41,7 +41,7 @@ class MediaSelection:
     """Paths of the images that a report shows.
 
     Attributes:
-        cells: by cell of the confusion matrix, cells with most images first.
+        cells: images by cell of the confusion matrix; cells with the most images come first.
         gallery: class index predicted for each large image: incorrect predictions, the most
             confident first, then correct ones, the least confident first.
         label_issues: images whose label may be wrong, the most suspicious first.
@@ -66,7 +66,7 @@ def select_media(
     Args:
         images: predictions, one row per image, as `tabulate_predictions` returns them.
         classes: names of the classes.
-        issues: as `find_label_issues` returns them; None without folds.
+        issues: label issues, as `find_label_issues` returns them; None without cross-validation.
     """
     label_issues = (
         issues.loc[issues["issue"], "path"].head(MAX_LABEL_ISSUES) if issues is not None else ()
@@ -84,7 +84,7 @@ def select_media(
 
 
 def tabulate_images(predictions: LabeledPredictions) -> pd.DataFrame:
-    """Return predictions at their temperature as a table, one row per image."""
+    """Return a table of temperature-scaled predictions, one row per image."""
     return tabulate_predictions(
         predictions.paths, predictions.y_true, predictions.probabilities, predictions.classes
     )
@@ -95,8 +95,8 @@ def select_cell_images(
 ) -> CellImages:
     """Select the images of each cell of the confusion matrix.
 
-    Every cell gets at most `limit` images, and fewer if there would be more than `total` together.
-    If cells must be left out, cells with errors come before those with correct predictions.
+    Each cell gets at most `limit` images, and fewer if there would be more than `total` in all. If
+    even one image per cell is too many, cells with errors take precedence.
     """
     cells = group_by_cell(images, limit=limit)
     sizes = [len(table) for table in cells.values()]
@@ -134,7 +134,7 @@ class GalleryEntry(Record):
     Attributes:
         path: path of the image.
         picture: file name of its picture.
-        heat: file name of its heat map, in gray; None if the network has no feature maps.
+        heat: file name of its heat map in grayscale; None if the network has no feature maps.
         nearest: the most similar training images; empty if they are unknown.
     """
 
@@ -167,15 +167,16 @@ class MediaIndex(Record):
 @final
 @dataclass(frozen=True, slots=True)
 class PictureSource:
-    """Functions that return what the pictures show.
+    """Functions that compute the content of the pictures.
 
     Attributes:
-        load_pixels: returns pixels, uint8 (n, S, S, 3), of images by path, and the paths of those
-            that could be decoded.
-        compute_heat_maps: returns heat maps (n, S, S), from 0 to 1, of pixels for one class each;
-            None if the network has no feature maps.
+        load_pixels: takes paths of images; returns the pixels, uint8 (n, S, S, 3), and the paths
+            of those that can be decoded.
+        compute_heat_maps: takes pixels and one class per image; returns heat maps (n, S, S) in
+            [0, 1]. None if the network has no feature maps.
         description: what the heat maps show, or why there are none.
-        find_similar: returns the most similar training images of images by path; None if unknown.
+        find_similar: takes paths of images; returns the most similar training images of each. None
+            if they are unknown.
     """
 
     load_pixels: Callable[[Sequence[str]], tuple[PixelArray, Sequence[str]]]
@@ -205,10 +206,10 @@ class _MediaWriter:
         similar = source.find_similar(paths) if source.find_similar and paths else []
         similar_by_path = dict(zip(paths, similar, strict=False))
         similar_paths = [image.path for images in similar for image in images]
-        small = dict.fromkeys([*selection.thumbnails, *similar_paths])
+        thumbnail_paths = dict.fromkeys([*selection.thumbnails, *similar_paths])
         thumbnails = {
             path: self._write_picture(pixels, THUMBNAIL_SIDE)
-            for pixels, path in zip(*source.load_pixels(list(small)), strict=True)
+            for pixels, path in zip(*source.load_pixels(list(thumbnail_paths)), strict=True)
         }
         return MediaIndex(
             thumbnails=thumbnails,
@@ -302,7 +303,7 @@ class MediaFolder:
         return build_data_uri(self._read(name), MEDIA_TYPES[Path(name).suffix])
 
     def embed_overlay(self, picture: str, heat: str) -> str:
-        """Return a heat map over its picture in gray as a data URI."""
+        """Return a grayscale picture with its heat map on top as a data URI."""
         pixels = Image.open(io.BytesIO(self._read(picture))).convert("RGB")
         gray = Image.open(io.BytesIO(self._read(heat))).convert("L")
         heat_map = np.asarray(gray.resize(pixels.size), np.float32) / np.float32(255)
@@ -310,7 +311,7 @@ class MediaFolder:
         return build_data_uri(encode_webp(overlay, quality=OVERLAY_QUALITY), MEDIA_TYPES[".webp"])
 
     def _read(self, name: str) -> bytes:
-        path = self.path / Path(name).name  # without folders, so that no name leads outside
+        path = self.path / Path(name).name  # file name only: no file outside the folder is read
         try:
             return path.read_bytes()
         except OSError as error:

@@ -18,8 +18,8 @@ from typing import TypeAlias, final
 
 from veduta.runtime.process import POLL_SECONDS, TILE_THREAD, IdleTimer, use_torch_threads
 from veduta.tuning.executors.protocol import FATAL, Executor, TileResult
-from veduta.tuning.trials.failures import HungError
-from veduta.tuning.trials.groups import Tile
+from veduta.tuning.trials.space import Tile
+from veduta.tuning.trials.state import HungError
 
 
 def run_tiles(

@@ -12,9 +12,8 @@ from typing import TypeAlias, TypeVar
 from veduta.errors import VedutaError
 from veduta.training.loop import Epoch
 from veduta.training.step import NotFiniteError
-from veduta.tuning.trials.groups import Tile
 from veduta.tuning.trials.selection import Outcome
-from veduta.tuning.trials.space import Trial
+from veduta.tuning.trials.space import Tile, Trial
 from veduta.tuning.trials.state import FinishedTrial
 
 Item = TypeVar("Item")

@@ -26,8 +26,7 @@ from veduta.tuning.executors.protocol import (
     always_continue,
 )
 from veduta.tuning.trials.checkpointing import Checkpointer
-from veduta.tuning.trials.groups import Tile
-from veduta.tuning.trials.space import Trial
+from veduta.tuning.trials.space import Tile, Trial
 from veduta.tuning.trials.state import TrialState
 from veduta.types import BoolArray
 

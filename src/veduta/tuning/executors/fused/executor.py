@@ -32,8 +32,7 @@ from veduta.tuning.executors.protocol import (
     always_continue,
     send_heartbeats,
 )
-from veduta.tuning.trials.groups import Tile
-from veduta.tuning.trials.space import Trial
+from veduta.tuning.trials.space import Tile, Trial
 from veduta.tuning.trials.state import TrialState
 from veduta.types import BoolArray
 

@@ -33,8 +33,8 @@ def _gelu_slope(z: Tensor, _: Tensor) -> Tensor:
 
 def _silu_slope(z: Tensor, _: Tensor) -> Tensor:
     r"""Return \sigma(z) (1 + z (1 - \sigma(z)))."""
-    gate = torch.sigmoid(z)
-    return gate * (1 + z * (1 - gate))
+    gating = torch.sigmoid(z)
+    return gating * (1 + z * (1 - gating))
 
 
 SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
