@@ -1,4 +1,4 @@
-"""The tutorial runs from its first cell to its last, and shows what it promises."""
+"""The tutorial runs from its first to its last cell and has the promised output."""
 
 import os
 from pathlib import Path
@@ -22,14 +22,14 @@ def test_the_notebook_runs_from_a_folder_to_a_report(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
     runner.execute(env={**os.environ, "PYTHONWARNINGS": "default"})
-    shown = [
-        output["data"]["text/html"]
+    pages = [
+        item["data"]["text/html"]
         for cell in notebook.cells
-        for output in cell.get("outputs", ())
-        if "text/html" in output.get("data", {})
+        for item in cell.get("outputs", ())
+        if "text/html" in item.get("data", {})
     ]
-    told = "".join(shown)
-    assert "trial(s)" in told  # the study
-    assert "Image classifier" in told
-    assert "<strong>Evaluation</strong>" in told
+    output = "".join(pages)
+    assert "trial(s)" in output  # the study
+    assert "Image classifier" in output
+    assert "<strong>Evaluation</strong>" in output
     assert (tmp_path / "tutorial" / "run" / "report.html").stat().st_size < 5e6

@@ -21,9 +21,9 @@ def fuzz(name: str, seconds: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=INSTRUMENTED):
-        from tests.faults.fuzz_targets import targets
+        from tests.faults.fuzz_targets import list_targets
 
-    run, seeds = targets()[name]
+    run, seeds = list_targets()[name]
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(seeds):
             (Path(corpus) / str(number)).write_bytes(seed)

@@ -8,7 +8,7 @@ import torch
 
 from tests.support.augmentation import apply_reference_transforms, make_noise_images
 from veduta.augment import pipeline
-from veduta.augment.pipeline import augment_images
+from veduta.augment.pipeline import ParameterArrays, augment_images
 from veduta.augment.registry import AUGMENTATIONS
 from veduta.runtime.streams import mix_bits
 
@@ -79,7 +79,7 @@ def test_result_does_not_depend_on_block_size(
     block_sizes: list[int] = []
     apply_transforms = pipeline.apply_transforms
 
-    def record_block_size(pixels: np.ndarray, parameters: pipeline.Parameters) -> np.ndarray:
+    def record_block_size(pixels: np.ndarray, parameters: ParameterArrays) -> np.ndarray:
         block_sizes.append(len(pixels))
         return apply_transforms(pixels, parameters)
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import veduta
-from tests.support.hostile_data import contents
-from tests.support.hostile_data import veduta as commands
+from tests.support.hostile_data import read_state
+from tests.support.hostile_data import run_commands as commands
 from tests.support.pages import URL_ATTRIBUTES, ElementParser, browse
 from veduta.errors import InputError
 from veduta.tracking.console import Console
@@ -91,7 +91,7 @@ class Inspected:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Inspected:
     folder = tmp_path_factory.mktemp("inspected")
-    before = contents(make_faulty_folder(folder / "faulty"))
+    before = read_state(make_faulty_folder(folder / "faulty"))
     make_clean_folder(folder / "clean")
     for label in "ab":
         (folder / "broken" / label).mkdir(parents=True)
@@ -161,7 +161,7 @@ def test_standard_output_contains_only_json(done: Inspected) -> None:
 
 
 def test_files_are_not_changed(done: Inspected) -> None:
-    assert contents(done.folder / "faulty") == done.before
+    assert read_state(done.folder / "faulty") == done.before
     names = {path.name for path in (done.folder / "strict").iterdir()}
     assert names == {"rejected.csv", "inspection.json", "inspection.html"}
 

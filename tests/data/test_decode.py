@@ -22,10 +22,10 @@ from tests.support.image_files import (
     RGB,
     STRANGE,
     WIDE,
-    png,
-    png16,
-    saved,
-    turned,
+    encode,
+    encode_oriented,
+    make_png,
+    make_png16,
 )
 from veduta.data import decode as decode_module
 from veduta.data.decode import MAX_PIXELS, decode, filter_pillow_warnings, read_file
@@ -59,7 +59,7 @@ def test_each_bad_file_has_the_expected_problem(kind: str) -> None:
 
 def test_an_avif_file_gets_a_hint() -> None:
     with pytest.raises(DecodeError, match="this is an AVIF image; save it as PNG or JPEG"):
-        decode(BAD["d10 avif.jpg"][0]())
+        decode(BAD["avif.jpg"][0]())
 
 
 @pytest.mark.parametrize("kind", EITHER)
@@ -74,7 +74,7 @@ def test_files_that_may_or_may_not_be_readable_cause_no_other_error(kind: str) -
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_exif_orientation_is_applied(orientation: int, kind: str) -> None:
-    pixels = decode(turned(orientation, kind))
+    pixels = decode(encode_oriented(orientation, kind))
     assert pixels.shape == RGB.shape
     assert np.abs(pixels.astype(int) - RGB).mean() <= (3 if kind == "JPEG" else 0)
 
@@ -83,15 +83,15 @@ def test_orientation_6_by_hand() -> None:
     stored = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)  # row 0 is the right side, column 0 the top
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert decode(saved(stored, "PNG", exif=exif))[..., 0].tolist() == [[4, 1], [5, 2], [6, 3]]
+    assert decode(encode(stored, "PNG", exif=exif))[..., 0].tolist() == [[4, 1], [5, 2], [6, 3]]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
 def test_strips_do_not_change_the_pixels(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = {
-        "RGB": saved(RGB, "PNG"),
-        "RGBA": saved(np.concatenate([RGB, ALPHA], 2), "PNG"),
-        "I;16": png16(WIDE),
+        "RGB": encode(RGB, "PNG"),
+        "RGBA": encode(np.concatenate([RGB, ALPHA], 2), "PNG"),
+        "I;16": make_png16(WIDE),
     }[mode]
     whole = decode(data)
     monkeypatch.setattr(decode_module, "STRIP_PIXELS", 100)
@@ -99,7 +99,7 @@ def test_strips_do_not_change_the_pixels(mode: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_result_does_not_depend_on_warning_filters() -> None:
-    data = GOOD["d12 corrupt exif.jpg"][0]()
+    data = GOOD["corrupt exif.jpg"][0]()
     results = []
     actions: tuple[Literal["error", "ignore", "always"], ...] = ("error", "ignore", "always")
     for action in actions:
@@ -107,7 +107,7 @@ def test_the_result_does_not_depend_on_warning_filters() -> None:
             warnings.simplefilter(action)
             results.append(decode(data))
             with pytest.raises(DecodeError):
-                decode(BAD["d14 13000 x 13000.png"][0]())
+                decode(BAD["13000 x 13000.png"][0]())
         assert not caught_warnings
     assert (results[0] == results[1]).all()
     assert (results[0] == results[2]).all()
@@ -115,7 +115,7 @@ def test_the_result_does_not_depend_on_warning_filters() -> None:
 
 def test_threads_restore_the_warning_filters() -> None:
     before = list(warnings.filters)
-    data = [GOOD["d12 corrupt exif.jpg"][0](), BAD["d14 13000 x 13000.png"][0]()]
+    data = [GOOD["corrupt exif.jpg"][0](), BAD["13000 x 13000.png"][0]()]
 
     def decode_files() -> None:
         for content in data * 20:
@@ -147,7 +147,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base)
 def test_the_largest_image_needs_limited_memory(tmp_path: Path) -> None:
     side = int(MAX_PIXELS**0.5)
     path = tmp_path / "large.png"
-    path.write_bytes(png((side, side), 8, 2, bytes((3 * side + 1) * side)))
+    path.write_bytes(make_png((side, side), 8, 2, bytes((3 * side + 1) * side)))
     command = [sys.executable, "-c", MEASURE, str(path)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(result.stdout) < 600_000

@@ -209,9 +209,9 @@ def test_images_of_unsupported_kinds_are_listed(tmp_path: Path) -> None:
 BAD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # files; a piece of each fault
     "empty": (
         [],
-        ["must contain a folder per class; images directly in it: 0; create them, named"],
+        ["must contain a folder per class; it has no folders and 0 images; create folders, named"],
     ),
-    "loose images": (["1.jpg", "2.jpg"], ["images directly in it: 2"]),
+    "loose images": (["1.jpg", "2.jpg"], ["it has no folders and 2 images"]),
     "one class": (["only/1.jpg"], ["needs at least two classes; * has only 'only'; add another"]),
     "the parent of the data set": (
         ["set/a/1.jpg", "set/b/1.jpg"],
@@ -228,7 +228,7 @@ BAD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # files; a piece of eac
     "empty training": (["train/", "test/a/1.jpg"], ["train/ must contain a folder per class;"]),
     "test without labels": (
         ["train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"],
-        ["test/ must contain a folder per class; * directly in it: 1; * name the folder predict"],
+        ["test/ must contain a folder per class; * 1 image; * name the folder predict"],
     ),
     "unknown classes": (
         ["train/a/1.jpg", "train/b/1.jpg", "test/A/1.jpg", "val/z/1.jpg"],
@@ -259,7 +259,7 @@ BAD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # files; a piece of eac
     ),
     "misspelled split": (
         ["train/a/1.jpg", "train/b/1.jpg", "tset/a/1.jpg", "docs/x.txt"],
-        ["there may be only splits; got tset/; did you mean 'test'?; * in a .csv file"],
+        ["next to train/ must be a split; got tset/; did you mean 'test'?; * in a .csv file"],
     ),
     "splits with unknown names": (
         ["Part 1/a/1.jpg", "Part 1/b/1.jpg", "Part 2/a/1.jpg", "Part 2/b/1.jpg"],
@@ -283,11 +283,11 @@ BAD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # files; a piece of eac
     ),
     "two spellings of a split": (
         ["train/a/1.jpg", "train/b/1.jpg", "Training-Set/a/1.jpg"],
-        ["a split has one folder; Training-Set/ and train/ both mean train; keep one"],
+        ["a split must have one folder; Training-Set/ and train/ both mean train; keep one"],
     ),
     "two folders of a split": (
         ["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "valid/b/1.jpg"],
-        ["a split has one folder; val/ and valid/ both mean validation; keep one"],
+        ["a split must have one folder; val/ and valid/ both mean validation; keep one"],
     ),
     "several faults": (
         ["train/a/1.jpg", "train/c/", "tset/a/1.jpg", "val/z/1.jpg", "test/1.jpg"],

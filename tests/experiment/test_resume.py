@@ -408,7 +408,7 @@ def test_a_directory_without_a_run_is_refused(finished: Path, tmp_path: Path) ->
         with pytest.raises(InputError, match=r"which has a journal\.jsonl"):
             resume_search(path)
     (tmp_path / "journal.jsonl").write_bytes(b"")
-    with pytest.raises(InputError, match="has a first event"):
+    with pytest.raises(InputError, match="begins with run_started"):
         resume_search(tmp_path)
     with pytest.raises(InputError, match="is a search: call search"):
         veduta.train(resume=finished)

@@ -19,6 +19,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -28,12 +29,14 @@ from veduta import api
 from veduta.cli import main as command_line
 from veduta.data import files as files_module
 from veduta.data import pixels as pixels_module
+from veduta.data.decode import decode_with_properties, read_file
 from veduta.experiment import run as run_module
 from veduta.features.engines import TorchEngine
 from veduta.runs import test_set as test_set_module
 from veduta.runs.checkpoints import Checkpoints
 from veduta.runtime import interruption
 from veduta.tuning import study as study_module
+from veduta.tuning.executors.serial import run_serial
 
 VERY_LONG = 600.0
 """Seconds, much longer than a test waits."""
@@ -58,6 +61,11 @@ def loop_forever() -> None:
         time.sleep(0.01)
 
 
+def replace_function(module: ModuleType, name: str, function: Callable[..., Any]) -> None:
+    """Replace a function that a module has defined or imported."""
+    setattr(module, name, function)
+
+
 def hang_in_save() -> None:
     """Let the save of a checkpoint hang, with a short grace period after a signal."""
     interruption.GRACE_SECONDS = 1.0
@@ -77,15 +85,14 @@ def ignore_duplicate_signals() -> None:
 
 def decode_slowly() -> None:
     """Let decoding take a second per image; the marker file has one byte per image."""
-    original = pixels_module.decode_with_properties
 
     def decode(data: bytes) -> Any:
         with MARKER.open("ab") as marker:
             marker.write(b".")
         time.sleep(1)
-        return original(data)
+        return decode_with_properties(data)
 
-    pixels_module.decode_with_properties = decode
+    replace_function(pixels_module, "decode_with_properties", decode)
 
 
 def hang_in_features() -> None:
@@ -93,43 +100,41 @@ def hang_in_features() -> None:
     TorchEngine.write_features = mark_and_call(loop_forever)  # type: ignore[method-assign]
 
 
-def send_signal_at(module: Any, name: str, number: int, *, before: bool) -> None:
+def send_signal_at(module: ModuleType, name: str, number: int, *, before: bool) -> None:
     """Send a signal to this process just before or after the first call of a function."""
     original = getattr(module, name)
 
     def call(*args: object, **kwargs: object) -> object:
         result = None if before else original(*args, **kwargs)
-        setattr(module, name, original)
+        replace_function(module, name, original)
         os.kill(os.getpid(), number)
         return original(*args, **kwargs) if before else result
 
-    setattr(module, name, call)
+    replace_function(module, name, call)
 
 
 def crash_trial(lr: float) -> None:
     """Let the trial with this learning rate crash the process."""
-    original = study_module.run_serial
 
-    def run_serial(tile: Any, *args: Any, **options: Any) -> Iterator[Any]:
-        for epoch in original(tile, *args, **options):
+    def run_or_crash(tile: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        for epoch in run_serial(tile, *args, **options):
             if tile[0].settings.lr == lr:
                 os.kill(os.getpid(), signal.SIGSEGV)
             yield epoch
 
-    study_module.run_serial = run_serial
+    replace_function(study_module, "run_serial", run_or_crash)
 
 
 def hang_in_reading() -> None:
     """Let the first file hang while it is read, as on a disk that does not respond."""
     files_module.MAX_IDLE_SECONDS = 0.5
-    original = files_module.read_file
 
-    def read_file(path: Path) -> bytes:
+    def read_or_hang(path: Path) -> bytes:
         while path.name == "000.png" and path.parent.name == "blue":
             time.sleep(0.05)
-        return original(path)
+        return read_file(path)
 
-    files_module.read_file = read_file
+    replace_function(files_module, "read_file", read_or_hang)
 
 
 def ignore_hangup() -> None:

@@ -1,8 +1,8 @@
 """Measure the memory that decoding takes, for each file below a folder.
 
-`python -m tests.faults.decoding_memory FOLDER` prints the problem and the additional memory in bytes
-by file name, as JSON. Only Linux can reset the peak of the memory; elsewhere a larger file hides
-smaller ones.
+`python -m tests.faults.decoding_memory FOLDER` prints the problem and the additional memory in
+bytes by file name, as JSON. Only Linux can reset the peak of the memory; elsewhere a larger file
+hides smaller ones.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
-"""What takes bytes from outside: one function each, out of which nothing but our errors may come.
+"""Functions that read untrusted bytes; only errors of Veduta may be raised.
 
-Hypothesis and, in a longer job, atheris call the same functions with mutations of the same seeds.
+Hypothesis, and atheris in longer runs, call these functions with mutations of the same seeds.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.support.image_files import RGB, long_gif, png16, saved, turned
-from tests.support.image_files import WIDE as GREY_16
+from tests.support.image_files import RGB, encode, encode_oriented, make_long_gif, make_png16
+from tests.support.image_files import WIDE as GRAY_16
 from veduta.config.network_specs import Head, Preprocessing
 from veduta.config.parsing import parse_grid, parse_settings, read_file
 from veduta.config.settings import Settings
@@ -32,14 +32,14 @@ SIZE = 8
 FEATURES = 3 * SIZE * SIZE
 
 IMAGES = {
-    "jpeg": saved(RGB, "JPEG", quality=95),
-    "progressive jpeg": turned(6, "JPEG") + saved(RGB, "JPEG", progressive=True),
-    "png": turned(3),
-    "png of 16 bits": png16(GREY_16),
-    "gif": long_gif(3),
-    "webp": saved(RGB, "WEBP", lossless=True),
-    "tiff": saved(RGB, "TIFF", compression="tiff_lzw"),
-    "bmp": saved(RGB, "BMP"),
+    "jpeg": encode(RGB, "JPEG", quality=95),
+    "progressive jpeg": encode_oriented(6, "JPEG") + encode(RGB, "JPEG", progressive=True),
+    "png": encode_oriented(3),
+    "png of 16 bits": make_png16(GRAY_16),
+    "gif": make_long_gif(3),
+    "webp": encode(RGB, "WEBP", lossless=True),
+    "tiff": encode(RGB, "TIFF", compression="tiff_lzw"),
+    "bmp": encode(RGB, "BMP"),
 }
 
 CONFIGURATION = b"""\
@@ -64,9 +64,9 @@ d.png,,predict
 
 
 @cache
-def folder() -> Path:
-    """A place for files, and a small model in it."""
-    place = Path(tempfile.mkdtemp(prefix="veduta-fuzz-"))
+def get_folder() -> Path:
+    """Return a folder for files, with images and a small model."""
+    folder = Path(tempfile.mkdtemp(prefix="veduta-fuzz-"))
     half = (0.5, 0.5, 0.5)
     manifest = Manifest(
         format=FORMAT,
@@ -95,50 +95,52 @@ def folder() -> Path:
     )
     shapes = {"dense.0.weight": (5, FEATURES), "dense.0.bias": 5, "dense.1.weight": (2, 5)}
     tensors = {f"head.{name}": torch.ones(shape) for name, shape in shapes.items()}
-    write_artifact(place / "model", manifest, {**tensors, "head.dense.1.bias": torch.ones(2)})
+    write_artifact(folder / "model", manifest, {**tensors, "head.dense.1.bias": torch.ones(2)})
     for name in ("a", "b", "c", "d"):
-        (place / f"{name}.png").write_bytes(IMAGES["png"])
-    return place
+        (folder / f"{name}.png").write_bytes(IMAGES["png"])
+    return folder
 
 
-def written(name: str, data: bytes) -> Path:
-    path = folder() / name
+def write_file(name: str, data: bytes) -> Path:
+    """Write a file and return its path."""
+    path = get_folder() / name
     path.write_bytes(data)
     return path
 
 
-def copied() -> Path:
-    """The model in a folder of its own, which may be changed."""
-    copy = folder() / "copy"
-    shutil.copytree(folder() / "model", copy, dirs_exist_ok=True)
+def copy_model() -> Path:
+    """Return a copy of the model that may be changed."""
+    copy = get_folder() / "copy"
+    shutil.copytree(get_folder() / "model", copy, dirs_exist_ok=True)
     return copy
 
 
-def in_lines(error: VedutaError) -> None:
-    """A fault is a line that can be read."""
+def check_lines(error: VedutaError) -> None:
+    """Check that each fault is one line of readable length."""
     for line in getattr(error, "faults", (str(error),)):
         assert "\n" not in line
         assert 0 < len(line) < 2000
 
 
-def decoding(data: bytes) -> None:
+def decode_image(data: bytes) -> None:
+    """Decode an image file."""
     try:
         pixels = decode(data)
     except DecodeError as error:
-        in_lines(error)
+        check_lines(error)
         return
     assert pixels.dtype == np.uint8
     assert pixels.shape[2:] == (3,)
     assert 0 < pixels.size <= 3 * MAX_PIXELS
 
 
-def loading(model: Path) -> None:
-    """A model that loads also says something of an image; other versions are only warned about."""
-    told: list[str] = []
+def load_model(model: Path) -> None:
+    """Load a model and classify an image; other versions give warnings."""
+    warnings: list[str] = []
     try:
-        classifier = load_classifier(model, warn=told.append)
+        classifier = load_classifier(model, warn=warnings.append)
     except InputError as error:
-        in_lines(error)
+        check_lines(error)
         return
     size = classifier.manifest.preprocessing.image_size
     if size <= 256:
@@ -147,51 +149,54 @@ def loading(model: Path) -> None:
         ).all()
 
 
-def manifest(data: bytes) -> None:
-    copy = copied()
+def load_manifest(data: bytes) -> None:
+    """Load a model with another manifest."""
+    copy = copy_model()
     (copy / MANIFEST).write_bytes(data)
-    loading(copy)
+    load_model(copy)
 
 
-def tensors(data: bytes) -> None:
-    """A file of weights that the manifest vouches for, and the same file given as weights."""
-    copy = copied()
+def load_tensors(data: bytes) -> None:
+    """Load a model whose weights have a valid hash, and read the same file as weights."""
+    copy = copy_model()
     (copy / TENSORS).write_bytes(data)
-    told = json.loads((copy / MANIFEST).read_text())
-    told["files"][0] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    (copy / MANIFEST).write_text(json.dumps(told))
-    loading(copy)
+    content = json.loads((copy / MANIFEST).read_text())
+    content["files"][0] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (copy / MANIFEST).write_text(json.dumps(content))
+    load_model(copy)
     with suppress(VedutaError):
         read_safetensors(copy / TENSORS)
 
 
-def configuration(data: bytes) -> None:
+def read_configuration(data: bytes) -> None:
+    """Read a configuration file."""
     try:
-        values = read_file(written("settings.yaml", data))
+        values = read_file(write_file("settings.yaml", data))
     except InputError as error:
-        in_lines(error)
+        check_lines(error)
         return
     grid = values.pop("grid", {})
-    in_lines(InputError("faults", *parse_settings(values)[1], *parse_grid(grid)[1]))
+    check_lines(InputError("faults", *parse_settings(values)[1], *parse_grid(grid)[1]))
 
 
-def table(data: bytes) -> None:
+def read_table(data: bytes) -> None:
+    """Read a table of images."""
     try:
-        read_folder(written("table.csv", data))
+        read_folder(write_file("table.csv", data))
     except InputError as error:
-        in_lines(error)
+        check_lines(error)
 
 
 Target = Callable[[bytes], None]
 
 
-def targets() -> dict[str, tuple[Target, list[bytes]]]:
-    """Each function and its seeds."""
-    model = folder() / "model"
+def list_targets() -> dict[str, tuple[Target, list[bytes]]]:
+    """Return each function with its seeds, by name."""
+    model = get_folder() / "model"
     return {
-        "decode": (decoding, list(IMAGES.values())),
-        "manifest": (manifest, [(model / MANIFEST).read_bytes()]),
-        "tensors": (tensors, [(model / TENSORS).read_bytes()]),
-        "configuration": (configuration, [CONFIGURATION]),
-        "table": (table, [TABLE]),
+        "decode": (decode_image, list(IMAGES.values())),
+        "manifest": (load_manifest, [(model / MANIFEST).read_bytes()]),
+        "tensors": (load_tensors, [(model / TENSORS).read_bytes()]),
+        "configuration": (read_configuration, [CONFIGURATION]),
+        "table": (read_table, [TABLE]),
     }

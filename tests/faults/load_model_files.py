@@ -1,12 +1,11 @@
-"""What the commands say of each model file and file of weights, and what they take, told as JSON.
+"""Give damaged model files and files of weights to commands, and write what happens as JSON.
 
-Run as `python -m tests.faults.load_model_files DATA WORK`. One process for all of them: it trains a model,
-uses it, so that everything is imported, and then gives each damaged copy to a command.
+`python -m tests.faults.load_model_files DATA WORK` is one process for all files. It trains a model
+and uses it, so that everything is imported, and then gives each damaged copy to a command.
 """
 
 import json
 import os
-import resource
 import shutil
 import sys
 from contextlib import redirect_stderr
@@ -18,87 +17,91 @@ from typing import Any
 from tests.faults.audit_hook import FORBIDDEN
 from tests.faults.decoding_memory import read_peak_memory, reset_peak_memory
 from tests.faults.model_files import FILES, MODELS, PATHS
-from veduta.cli.main import main as veduta
+from veduta.cli.main import main as run_veduta
 
-WATCHED = (*FORBIDDEN, "exec", "socket.__new__")
+AUDITED = (*FORBIDDEN, "exec", "socket.__new__")
 
 
-class Told:
-    """Watches what this process does between `start` and `end`."""
+class CommandRunner:
+    """Runs commands in this process and counts calls, memory and audit events."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
         self.calls = 0
-        self.listening = False
-        sys.addaudithook(self._hear)
+        self.active = False
+        sys.addaudithook(self._record)
 
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
-        if self.listening and event in WATCHED:
+    def _record(self, event: str, args: tuple[Any, ...]) -> None:
+        if self.active and event in AUDITED:
             self.events.append(f"{event} {args!r}")
 
     def _count(self, _frame: FrameType, event: str, _arg: object) -> None:
         self.calls += event in {"call", "c_call"}
 
     def run(self, *words: object) -> dict[str, Any]:
-        """Run a command here: exit code, standard error, function calls, bytes, events."""
+        """Run a command; return exit code, standard error, function calls, bytes and events."""
         sys.argv = ["veduta", *map(str, words)]
         reset_peak_memory()
         error, code, self.events, self.calls = StringIO(), 0, [], 0
         before = read_peak_memory()
-        self.listening = True
+        self.active = True
         sys.setprofile(self._count)
         with redirect_stderr(error):
             try:
-                veduta()
+                run_veduta()
             except SystemExit as end:
                 code = int(end.code or 0)
         sys.setprofile(None)
-        self.listening = False
-        taken = read_peak_memory() - before
-        told = {"code": code, "error": error.getvalue(), "calls": self.calls}
-        return {**told, "bytes": taken, "events": self.events}
+        self.active = False
+        return {
+            "code": code,
+            "error": error.getvalue(),
+            "calls": self.calls,
+            "bytes": read_peak_memory() - before,
+            "events": self.events,
+        }
 
 
-def link(source: str, target: str) -> None:
-    """Copy by a second name."""
+def create_link(source: str, target: str) -> None:
+    """Create a hard link instead of a copy."""
     os.link(source, target)
 
 
 def main(data: Path, work: Path) -> None:
-    told = Told()
+    """Run all commands and write their results."""
+    runner = CommandRunner()
     small = ("--image-size", "32", "--epochs", "1", "--engine", "torch")
     image = next((data / "red").iterdir())
     out = work / "out"
 
-    def loaded(run: object) -> dict[str, Any]:
-        return told.run("predict", run, image, "--out", out)
+    def predict(run: object) -> dict[str, Any]:
+        return runner.run("predict", run, image, "--out", out)
 
-    def trained(weights: object) -> dict[str, Any]:
-        return told.run("train", data, *small, "--weights", weights, "--out", out)
+    def train(weights: object) -> dict[str, Any]:
+        return runner.run("train", data, *small, "--weights", weights, "--out", out)
 
-    told.run("train", data, *small, "--out", work / "run")
-    assert told.run("predict", work / "run", image, "--out", work / "found")["code"] == 0
+    runner.run("train", data, *small, "--out", work / "run")
+    assert runner.run("predict", work / "run", image, "--out", work / "predicted")["code"] == 0
     cases = work / "cases"
     for name, (damage, _) in MODELS.items():
-        shutil.copytree(work / "run/model", cases / name / "model", copy_function=link)
+        shutil.copytree(work / "run/model", cases / name / "model", copy_function=create_link)
         damage(cases / name / "model")
-    for name, (make, called, _) in FILES.items():
+    for name, (make, file_name, _) in FILES.items():
         (cases / f"weights, {name}").mkdir()
-        make(cases / f"weights, {name}" / called)
-    loaded(work)
-    trained(work / "absent.pt")  # whatever is imported to refuse is imported now
+        make(cases / f"weights, {name}" / file_name)
+    predict(work)
+    train(work / "absent.pt")  # completes the imports of error messages
 
-    found: dict[str, Any] = {"models": {}, "files": {}, "paths": {}, "paths of weights": {}}
+    results: dict[str, Any] = {"models": {}, "files": {}, "paths": {}, "paths of weights": {}}
     for name in MODELS:
-        found["models"][name] = loaded(cases / name)
-    for name, (_, called, _) in FILES.items():
-        found["files"][name] = trained(cases / f"weights, {name}" / called)
+        results["models"][name] = predict(cases / name)
+    for name, (_, file_name, _) in FILES.items():
+        results["files"][name] = train(cases / f"weights, {name}" / file_name)
     for name, (path, *_) in PATHS.items():
-        found["paths"][name] = loaded(path)
-        found["paths of weights"][name] = trained(path)
-    found["children"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    found["there"] = sorted(path.name for path in work.rglob("canary"))
-    (work / "told.json").write_text(json.dumps(found))
+        results["paths"][name] = predict(path)
+        results["paths of weights"][name] = train(path)
+    results["canaries"] = sorted(path.name for path in work.rglob("canary"))
+    (work / "results.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_a_run_without_a_writable_cache_has_the_same_results(
     locked.mkdir()
     locked.chmod(0o500)
     monkeypatch.setattr(console, "warn", warnings.append)
-    settings = {"grid": {"lr": [3e-3, 1e-2]}, "weights": "none"}
+    settings: dict[str, Any] = {"grid": {"lr": [3e-3, 1e-2]}, "weights": "none"}
     whole = run_small_search(color_folder, tmp_path / "whole", **settings)
     monkeypatch.setenv("VEDUTA_CACHE", str(locked / "cache"))
     with without_root_privileges():

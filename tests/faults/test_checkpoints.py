@@ -1,4 +1,4 @@
-"""Damaged checkpoints (fault B3): one is skipped; if all are damaged, the user decides."""
+"""Damaged checkpoints: one is skipped; if all are damaged, the user decides."""
 
 import shutil
 from collections.abc import Callable

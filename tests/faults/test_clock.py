@@ -1,4 +1,4 @@
-"""A wall clock that jumps (fault B8): durations and order of events do not depend on it."""
+"""A wall clock that jumps: durations and order of events do not depend on it."""
 
 import itertools
 import time

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from veduta.results.run import Run
 from veduta.runs.scores import load_test_scores
 from veduta.runs.summary import read_run_summary
 from veduta.tracking.console import Console
+from veduta.tracking.text import format_estimate
 
 SMALL: dict[str, Any] = {"image_size": 32, "epochs": 2, "engine": "torch"}
 
@@ -93,12 +93,14 @@ def test_accuracy_is_also_reported_without_contradicting_labels(
     assert test.accuracy_without_conflicts.value == pytest.approx(np.mean(others))
     assert run.summary.data.images_in_two_classes == 2
     page = run.directory.report.read_text(encoding="utf-8")
-    assert f"{100 * test.accuracy_without_conflicts.value:.1f}" in page
+    assert format_estimate(test.accuracy_without_conflicts) in page
     assert "test/blue/000-again.bmp" not in run.directory.rejected.read_text()
     assert read_rejected(run) == [("train/red/wrong.png", "leak", "train copy dropped")]
 
 
-def test_strict_turns_an_image_in_two_splits_into_exit_code_3(split_folder: Path, tmp_path: Path) -> None:
+def test_strict_turns_an_image_in_two_splits_into_exit_code_3(
+    split_folder: Path, tmp_path: Path
+) -> None:
     data, out = split_folder, tmp_path / "run"
     shutil.copy(data / "test" / "red" / "000.png", data / "train" / "red" / "copied.png")
     flags = ["--image-size", "32", "--epochs", "2", "--engine", "torch", "--out", str(out)]

@@ -25,7 +25,7 @@ def make_profile(count: int) -> settings:
     return settings(max_examples=count * FACTOR, deadline=None, derandomize=FACTOR == 1)
 
 
-TREE = {name: (run, seeds) for name, (run, seeds) in fuzz_targets.targets().items()}
+TREE = {name: (run, seeds) for name, (run, seeds) in fuzz_targets.list_targets().items()}
 CASES = [(name, seed) for name, (_, seeds) in TREE.items() for seed in range(len(seeds))]
 EDITS = st.lists(
     st.tuples(st.integers(0, 10**6), st.integers(0, 8), st.binary(max_size=8)), max_size=6
@@ -138,4 +138,4 @@ def test_an_error_of_another_class_is_not_swallowed(
 ) -> None:
     monkeypatch.setattr(fuzz_targets, "decode", {}.__getitem__)
     with pytest.raises(KeyError):
-        fuzz_targets.decoding(b"")
+        fuzz_targets.decode_image(b"")

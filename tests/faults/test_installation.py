@@ -1,7 +1,7 @@
-"""What an installation is made of, and what importing it does (rows H).
+"""Versions of dependencies, and the effects of importing Veduta.
 
-A clean install from the lock file (H1) is what `make` does on every fresh machine. That every
-command works without a GPU (H6) and without a network (H7) is shown in `tests/cli/test_sockets.py`.
+`make` installs from the lock file. Commands without GPU and network are tested in
+`tests/cli/test_sockets.py`.
 """
 
 import json
@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
-FLOORS = {  # the first version without the faults that are known
+SAFE_VERSIONS = {  # the first versions without known vulnerabilities
     "filelock": "3.20.3",
     "onnx": "1.21",
     "pillow": "12.3",
@@ -23,49 +23,53 @@ FLOORS = {  # the first version without the faults that are known
     "starlette": "0.49.1",
     "torch": "2.10",
 }
-OURS = {"pillow", "torch"}  # asked for by name; the others come with others, or not at all
+DIRECT = {"pillow", "torch"}  # the others are dependencies of dependencies, or not installed
 
 
-def asked_for() -> dict[str, Requirement]:
+def read_requirements() -> dict[str, Requirement]:
+    """Return the dependencies of `pyproject.toml` by name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {one.name: one for one in map(Requirement, project["dependencies"])}
+    requirements = map(Requirement, project["dependencies"])
+    return {requirement.name: requirement for requirement in requirements}
 
 
-def locked() -> dict[str, Requirement]:
+def read_lock() -> dict[str, Requirement]:
+    """Return the dependencies of the lock file by name."""
     lines = (ROOT / "requirements.lock").read_text().splitlines()
-    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    return {one.name: one for one in found}
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {pin.name: pin for pin in pins}
 
 
-@pytest.mark.parametrize("name", sorted(OURS))
-def test_h3_what_we_ask_for_begins_where_the_known_faults_end(name: str) -> None:
-    before = Version(FLOORS[name])
-    (least,) = [one for one in asked_for()[name].specifier if one.operator == ">="]
-    assert Version(least.version) >= before
+@pytest.mark.parametrize("name", sorted(DIRECT))
+def test_required_versions_have_no_known_vulnerabilities(name: str) -> None:
+    specifiers = read_requirements()[name].specifier
+    (minimum,) = [specifier for specifier in specifiers if specifier.operator == ">="]
+    assert Version(minimum.version) >= Version(SAFE_VERSIONS[name])
 
 
-def test_h3_what_is_locked_is_past_the_known_faults() -> None:
-    found = locked()
-    assert set(found) >= OURS
-    for name in sorted(FLOORS.keys() & found.keys()):
-        (pin,) = found[name].specifier
+def test_locked_versions_have_no_known_vulnerabilities() -> None:
+    lock = read_lock()
+    assert set(lock) >= DIRECT
+    for name in sorted(SAFE_VERSIONS.keys() & lock.keys()):
+        (pin,) = lock[name].specifier
         assert pin.operator == "=="
-        assert Version(pin.version) >= Version(FLOORS[name]), name
+        assert Version(pin.version) >= Version(SAFE_VERSIONS[name]), name
 
 
 IMPORT = """
 import json, sys
 
-told = []
-begins = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system")
+events = []
+prefixes = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn",
+            "os.system")
 
-def tell(event, args):
-    if event.startswith(begins):
-        told.append(" ".join(map(str, (event, *args[:1]))))
+def record(event, args):
+    if event.startswith(prefixes):
+        events.append(" ".join(map(str, (event, *args[:1]))))
 
-sys.addaudithook(tell)
+sys.addaudithook(record)
 {}
-print(json.dumps([told, sorted({{name.partition(".")[0] for name in sys.modules}})]))
+print(json.dumps([events, sorted({{name.partition(".")[0] for name in sys.modules}})]))
 """
 HELP = """
 import contextlib, io
@@ -78,35 +82,35 @@ HEAVY = {
     *("PIL", "filelock", "jinja2", "matplotlib", "nncf", "numpy", "openvino", "pandas"),
     *("safetensors", "scipy", "sklearn", "tensorboard", "timm", "torch", "torchvision"),
 }
-"""What a command loads when it computes, a tenth of a second to seconds each."""
+"""Libraries for computing; each takes a tenth of a second to seconds to import."""
 
-LINKER = "subprocess.Popen /sbin/ldconfig"  # torch asks it where the system's libraries are
+LINKER = "subprocess.Popen /sbin/ldconfig"  # torch searches the libraries of the system
 
 
-def imported(program: str) -> tuple[list[str], set[str]]:
-    """What a program of imports does, and the packages that it loads."""
+def run_imports(program: str) -> tuple[list[str], set[str]]:
+    """Return the audit events of a program, and the packages that it imports."""
     command = [sys.executable, "-c", IMPORT.format(program)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told, loaded = json.loads(done.stdout)
-    return told, set(loaded)
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    events, packages = json.loads(process.stdout)
+    return events, set(packages)
 
 
-def test_h4_importing_opens_no_socket_and_starts_no_process() -> None:
-    assert imported("import veduta, veduta.cli.main")[0] == []
-    assert set(imported("import veduta.api")[0]) <= {LINKER}
-    others = imported("import socket, subprocess; socket.socket(); subprocess.run(['true'])")[0]
-    assert {one.split()[0] for one in others} >= {"socket.__new__", "subprocess.Popen"}
+def test_importing_opens_no_socket_and_starts_no_process() -> None:
+    assert run_imports("import veduta, veduta.cli.main")[0] == []
+    assert set(run_imports("import veduta.api")[0]) <= {LINKER}
+    events = run_imports("import socket, subprocess; socket.socket(); subprocess.run(['true'])")[0]
+    assert {event.split()[0] for event in events} >= {"socket.__new__", "subprocess.Popen"}
 
 
-def test_h5_importing_loads_no_heavy_library() -> None:
-    loaded = imported("import veduta, veduta.cli.main")[1]
+def test_importing_loads_no_heavy_library() -> None:
+    loaded = run_imports("import veduta, veduta.cli.main")[1]
     assert {"veduta", "typer"} <= loaded
     assert not loaded & HEAVY
-    assert imported("import veduta.api")[1] & HEAVY, "they are told of where they are loaded"
+    assert run_imports("import veduta.api")[1] & HEAVY, "the check finds heavy libraries"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["search", "--help"], ["predict", "--help"]])
-def test_h5_help_loads_no_heavy_library(words: list[str]) -> None:
-    loaded = imported(HELP.format(words))[1]
+def test_help_loads_no_heavy_library(words: list[str]) -> None:
+    loaded = run_imports(HELP.format(words))[1]
     assert "rich" in loaded
     assert not loaded & HEAVY

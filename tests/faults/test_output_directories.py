@@ -24,7 +24,8 @@ from veduta.experiment import messages
 from veduta.results.run import Run
 from veduta.runs.journal import Journal
 from veduta.tracking.console import Console
-from veduta.tuning import study
+from veduta.tuning.executors.fused.executor import run_fused
+
 
 def search(data: Path, out: Path, **settings: Any) -> Run:
     """Search two learning rates without pretrained weights."""
@@ -122,7 +123,6 @@ def test_a_run_whose_files_are_removed_while_it_trains_fails(
     color_folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, messages = tmp_path / "run", list[str]()
-    run_fused = study.run_fused
 
     def run_and_remove(*args: Any, **options: Any) -> Any:
         for epoch in run_fused(*args, **options):
@@ -130,7 +130,7 @@ def test_a_run_whose_files_are_removed_while_it_trains_fails(
                 shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
             yield epoch
 
-    monkeypatch.setattr(study, "run_fused", run_and_remove)
+    monkeypatch.setattr("veduta.tuning.study.run_fused", run_and_remove)
     console = Console(quiet=True)
     monkeypatch.setattr(console, "say", messages.append)
     with pytest.raises(VedutaError, match=r"No such file or directory: make room|was removed"):
@@ -181,7 +181,7 @@ def test_a_file_system_without_locks_is_refused(
         raise OSError(reason, os.strerror(reason))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(InputError, match=r"where files can be locked.*choose another place"):
+    with pytest.raises(InputError, match=r"file locks.*choose another folder"):
         Journal(tmp_path / "journal.jsonl")
 
 

@@ -76,7 +76,9 @@ def test_no_module_unpickles_or_executes_data() -> None:
 )
 def test_the_check_finds_each_way_to_do_so(line: str) -> None:
     assert list(find_unsafe_code(line))
-    assert not list(find_unsafe_code("torch.load(path, weights_only=True); yaml.safe_load(text); a.eval()"))
+    assert not list(
+        find_unsafe_code("torch.load(path, weights_only=True); yaml.safe_load(text); a.eval()")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def audit_log(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> A
     environment = {**log.make_environment(), "VEDUTA_CACHE": str(work / "cache")}
     for words in (
         ("train", color_folder, "--image-size", "32", "--epochs", "1", "--out", work / "run"),
-        ("predict", work / "run", color_folder / "red", "--out", work / "found"),
+        ("predict", work / "run", color_folder / "red", "--out", work / "predicted"),
         ("report", work / "run", "--out", work / "again.html"),
     ):
         subprocess.run(

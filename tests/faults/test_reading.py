@@ -1,4 +1,4 @@
-"""Reading files: threads that hang on a disk, child processes that are killed or lose their parent."""
+"""Reading of files by threads that hang, and by child processes that are killed."""
 
 import signal
 import subprocess
@@ -38,7 +38,7 @@ def test_a_file_whose_reading_hangs_is_named_and_the_command_ends(
 
 
 def test_slow_files_do_not_count_as_hung(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chunk takes longer than the deadline, but none of its files does, on an artificial clock."""
+    """On an artificial clock, a chunk takes longer than the deadline, but no file does."""
     now = [0.0]
     monkeypatch.setattr(reading, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(reading, "MAX_IDLE_SECONDS", 2.5)
@@ -90,7 +90,7 @@ def test_a_killed_child_process_is_an_error_that_names_the_file(
     interpreter.write_text("#!/bin/sh\nkill -9 $$\n")
     interpreter.chmod(0o755)
     (tmp_path / "weights.pth").write_bytes(b"PK\x03\x04 and so on")
-    monkeypatch.setattr(unpickle.sys, "executable", str(interpreter))
+    monkeypatch.setattr(sys, "executable", str(interpreter))
     with pytest.raises(WeightsError, match=r"weights\.pth"):
         unpickle.convert_to_safetensors(tmp_path / "weights.pth", "0" * 64, tmp_path / "cache")
     assert not [*(tmp_path / "cache" / "weights").iterdir()]

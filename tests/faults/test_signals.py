@@ -92,7 +92,7 @@ def test_an_interrupted_run_resumed_by_the_printed_command_gives_the_same_result
 ) -> None:
     code, whole = command_server.run(tmp_path / "whole", "search", color_folder, *SEARCH)
     assert code == 0, whole.read_stderr()
-    process = command_server.start(tmp_path / "left", "search", color_folder, *SEARCH)
+    process = command_server.start(tmp_path / "interrupted", "search", color_folder, *SEARCH)
     process.wait_for_epochs(5)
     process.send_signal(signal.SIGINT)
     assert wait_without_traceback(process) == 130
@@ -135,7 +135,7 @@ def test_a_second_signal_ends_a_save_at_once(
     process.send_signal(signal.SIGINT)
     assert wait_without_traceback(process) == 130
     assert process.read_stderr().splitlines()[-1] == f"interrupted; {RESUME}"
-    code, again = command_server.run(tmp_path, *RESUME.split()[4:])
+    code, again = command_server.run(tmp_path, *RESUME.split()[3:])
     assert code == 0, again.read_stderr()
 
 
@@ -311,7 +311,7 @@ def test_no_command_complains_about_a_closed_pipe(
         ("search", color_folder, *fast, *GRID),
         ("train", color_folder, *fast, "--out", "train", "--json"),
         ("train", color_folder, "--preview", *fast[:-2], "--augment", "flip", "--out", "preview"),
-        ("lr-find", color_folder, *fast, "--out", "found"),
+        ("lr-find", color_folder, *fast, "--out", "lr-range"),
         ("predict", "run", image),
         ("evaluate", "run", color_folder),
         ("compare", "run", "train"),

@@ -1,4 +1,4 @@
-"""Two processes on the same run, or with the same new directory (faults A8 to A11)."""
+"""Two processes on the same run, or with the same new directory."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from veduta.runs.journal import Journal
 HOLD = """
 import os, sys, time
 from pathlib import Path
+from typing import Any
 from veduta.runs.events import RunResumed
 from veduta.runs.journal import Journal
 journal = Journal.reopen(Path(sys.argv[1]))
@@ -33,7 +35,7 @@ BOTH = """
 import os
 from veduta import api
 from veduta.tracking.console import Console
-settings: dict[str, Any] = {"image_size": 32, "epochs": 1, "engine": "torch", "weights": "none"}
+settings = {"image_size": 32, "epochs": 1, "engine": "torch", "weights": "none"}
 for _ in range(2):
     if os.fork() == 0:
         code = 1
@@ -128,7 +130,8 @@ def test_a_new_run_does_not_use_an_existing_directory(
 ) -> None:
     path = whole.directory.path
     before = tree(path)
-    for command, more in ((veduta.search, {"grid": {"lr": [1e-2]}}), (veduta.train, {})):
+    grid: dict[str, Any] = {"grid": {"lr": [1e-2]}}
+    for command, more in ((veduta.search, grid), (veduta.train, {})):
         with pytest.raises(InputError, match=r"no run is overwritten; .*choose another name"):
             command(color_folder, out=path, console=QUIET, **more, **HEAD_SETTINGS)
     assert tree(path) == before

@@ -81,9 +81,9 @@ def main(data: Path, work: Path, name: str) -> None:
     results: dict[str, Any] = {"decode": find_decoding_problems(data)}
 
     removed.write_bytes(content)
-    results["inspect"] = run_command("inspect", data, "--out", work / "looked")
+    results["inspect"] = run_command("inspect", data, "--out", work / "inspected")
     results["inspected"] = read_rows(
-        work / "looked/rejected.csv", "path", "problem", "detail", "action"
+        work / "inspected/rejected.csv", "path", "problem", "detail", "action"
     )
 
     removed.write_bytes(content)
@@ -95,9 +95,13 @@ def main(data: Path, work: Path, name: str) -> None:
     )
 
     removed.write_bytes(content)
-    results["predict"] = run_command("predict", work / "run", data / "odd", "--out", work / "found")
-    results["predicted"] = read_rows(work / "found/predictions.csv", "path", "label", "probability")
-    results["rejected"] = read_rows(work / "found/rejected.csv", "path", "problem", "detail")
+    results["predict"] = run_command(
+        "predict", work / "run", data / "odd", "--out", work / "predicted"
+    )
+    results["predicted"] = read_rows(
+        work / "predicted/predictions.csv", "path", "label", "probability"
+    )
+    results["rejected"] = read_rows(work / "predicted/rejected.csv", "path", "problem", "detail")
 
     removed.write_bytes(content)
     import veduta
@@ -105,7 +109,7 @@ def main(data: Path, work: Path, name: str) -> None:
     table = veduta.load(work / "run").predict(data / "odd")
     results["api"] = table[["path", "label", "probability"]].to_numpy().tolist()
     results["api rejected"] = table.attrs["rejected"]
-    (work / "told.json").write_text(json.dumps(results))
+    (work / "results.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

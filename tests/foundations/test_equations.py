@@ -88,7 +88,7 @@ DERIVATIVES = {
         number: (activations, f"{name}_derivative")
         for number, name in (("3", "sigmoid"), ("4", "tanh"))
     },
-    "19": (losses, "mean_square_error_gradient"),
+    "19": (losses, "mean_squared_error_gradient"),
     "24": (losses, "cross_entropy_gradient"),
     "26": (losses, "softmax_backward"),
     "27": (losses, "negative_log_likelihood_delta"),
@@ -115,7 +115,7 @@ def test_a_result_that_is_not_finite_has_infinite_error() -> None:
 
 
 def test_refused_arguments_have_infinite_error() -> None:
-    check = Check("two lengths", lambda: (losses.mean_square_error(np.ones(2), np.ones(3)), 1.0))
+    check = Check("two lengths", lambda: (losses.mean_squared_error(np.ones(2), np.ones(3)), 1.0))
     assert check.error() == np.inf
 
 

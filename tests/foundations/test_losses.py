@@ -28,13 +28,13 @@ def draw_probabilities(seed: int, *shape: int) -> np.ndarray:
 
 @few_examples
 @given(samples=SIZES, outputs=SIZES)
-def test_square_error_and_its_gradient_agree_with_pytorch(samples: int, outputs: int) -> None:
+def test_squared_error_and_its_gradient_agree_with_pytorch(samples: int, outputs: int) -> None:
     y, a = draw_normal(0, samples, outputs), draw_normal(1, samples, outputs)
     expected = functional.mse_loss(to_tensor(a), to_tensor(y), reduction="sum") / (2 * samples)
-    assert_same(losses.mean_square_error(y, a), expected)
-    assert_same(losses.total_cost(losses.square_error(y, a)) / samples, expected)
-    gradient = losses.mean_square_error_gradient(y, a)
-    assert_gradient(gradient, lambda at: losses.mean_square_error(y, at), a)
+    assert_same(losses.mean_squared_error(y, a), expected)
+    assert_same(losses.total_cost(losses.squared_error(y, a)) / samples, expected)
+    gradient = losses.mean_squared_error_gradient(y, a)
+    assert_gradient(gradient, lambda at: losses.mean_squared_error(y, at), a)
     sample_gradients = (a - y)[:, :, None] * a[:, None, :]
     assert_same(losses.total_gradient(sample_gradients), sample_gradients.sum(0))
 
@@ -66,9 +66,9 @@ def test_cross_entropy_and_gradients_agree_with_pytorch(
     def entropy(at: torch.Tensor) -> torch.Tensor:
         return functional.binary_cross_entropy_with_logits(at, to_tensor(y), reduction="none")
 
-    delta = losses.square_error_delta(y, a, slope=slope)
+    delta = losses.squared_error_delta(y, a, slope=slope)
     assert_autograd(delta, square, z)
-    gradient = losses.square_error_weight_gradient(delta, x).sum(axis=0)
+    gradient = losses.squared_error_weight_gradient(delta, x).sum(axis=0)
     assert_autograd(gradient, lambda at: square(to_tensor(x) @ at.T), w)
     gradient = losses.cross_entropy_weight_gradient(y, a, a_before=x).sum(axis=0)
     assert_autograd(gradient, lambda at: entropy(to_tensor(x) @ at.T), w)
@@ -114,12 +114,12 @@ def test_cross_entropy_of_outputs_0_and_1() -> None:
     assert losses.cross_entropy(y, 1 - y).tolist() == [np.inf]
 
 
-def test_learning_slowdown_affects_only_the_square_error() -> None:
+def test_learning_slowdown_affects_only_the_squared_error() -> None:
     """For a confident wrong output, (23) is small because of psi'; (25) is not."""
     y, z, x = np.zeros((1, 1)), np.full((1, 1), 5.0), np.ones((1, 1))
     a, slope = activations.sigmoid(z), activations.sigmoid_derivative(z)
-    square_gradient = losses.square_error_weight_gradient(
-        losses.square_error_delta(y, a, slope=slope), x
+    square_gradient = losses.squared_error_weight_gradient(
+        losses.squared_error_delta(y, a, slope=slope), x
     )
     entropy_gradient = losses.cross_entropy_weight_gradient(y, a, a_before=x)
     assert square_gradient.item() == pytest.approx(0.0066, abs=1e-4)
@@ -135,7 +135,7 @@ def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(
         ValueError, match=r"y and a must have the same shape; got \(2, 3\) and \(2, 2\)"
     ):
-        losses.mean_square_error(y, a[:, :2])
+        losses.mean_squared_error(y, a[:, :2])
     with pytest.raises(ValueError, match="must have 1 to N samples; got 0"):
         losses.mini_batch_gradient(y, np.array([], dtype=np.int64))
     for wrong in (a - 1, a + 1, np.full((2, 3), np.nan)):
@@ -144,9 +144,9 @@ def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="y must hold probabilities"):
         losses.cross_entropy(y + 2, a)
     with pytest.raises(ValueError, match="a and slope must have the same shape"):
-        losses.square_error_delta(y, a, slope=a[:1])
+        losses.squared_error_delta(y, a, slope=a[:1])
     with pytest.raises(ValueError, match=r"\(N, n\) and \(N, m\); got \(2, 3\) and \(1, 3\)"):
-        losses.square_error_weight_gradient(y, a[:1])
+        losses.squared_error_weight_gradient(y, a[:1])
     with pytest.raises(ValueError, match=r"z must be \(N, classes\); got \(3,\)"):
         losses.negative_log_likelihood(y[0], np.array([0]))
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
@@ -194,6 +194,6 @@ def test_softmax_backward_refuses_rows_that_are_not_distributions() -> None:
 
 def test_mean_of_zero_samples_is_refused() -> None:
     empty = np.zeros((0, 3))
-    for mean in (losses.mean_square_error, losses.mean_square_error_gradient):
+    for mean in (losses.mean_squared_error, losses.mean_squared_error_gradient):
         with pytest.raises(ValueError, match=r"at least 1; got \(0, 0\)"):
             mean(empty, empty)

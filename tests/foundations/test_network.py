@@ -83,7 +83,7 @@ def test_algorithm_2_agrees_with_autograd(widths: list[int], samples: int, name:
     for w, b in tensors:
         a = TORCH[name](a @ w.T + b)
     cost = ((to_tensor(y) - a) ** 2).sum() / (2 * samples)
-    assert_same(network.cost(net, x, y=y, measure=losses.mean_square_error, activation=psi), cost)
+    assert_same(network.cost(net, x, y=y, measure=losses.mean_squared_error, activation=psi), cost)
     flat = [array for pair in tensors for array in pair]
     expected = torch.autograd.grad(cost, flat)
     updated = backprop.gradient_descent_step(net, x, y=y, lr=0.5, activation=psi)

@@ -58,8 +58,8 @@ MANIFESTS = {
     "a huge head": (lambda m: m["head"].update(hidden=[10**9]), "head must fit"),
     "an unknown activation": (lambda m: m["head"].update(activation="x"), "no activation"),
     "an unknown model": (lambda m: m.update(model="x"), "no model"),
-    "a class too many": (lambda m: m.update(classes=["a", "b", "c", "d"]), "names 4"),
-    "a class twice": (lambda m: m.update(classes=["a", "b", "b"]), "names 2"),
+    "a class too many": (lambda m: m.update(classes=["a", "b", "c", "d"]), "lists 4"),
+    "a class twice": (lambda m: m.update(classes=["a", "b", "b"]), "lists 2"),
 }
 
 

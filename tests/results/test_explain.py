@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import veduta
-from tests.support.hostile_data import veduta as run_commands
+from tests.support.hostile_data import run_commands
 from tests.support.runs import QUIET
 from veduta.errors import InputError
 

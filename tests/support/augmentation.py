@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn.functional import grid_sample
 
-from veduta.augment.pipeline import Parameters
+from veduta.augment.pipeline import ParameterArrays
 from veduta.augment.registry import AUGMENTATIONS
 from veduta.augment.transforms import LUMA_WEIGHTS
 from veduta.runtime.streams import derive_key, draw_uniforms, mix_bits
@@ -48,7 +48,7 @@ def draw_many_parameters(name: str, count: int = 4000) -> np.ndarray:
     return AUGMENTATIONS[name].make_parameters(numbers.astype(np.float64))
 
 
-def apply_reference_transforms(pixels: np.ndarray, parameters: Parameters) -> np.ndarray:
+def apply_reference_transforms(pixels: np.ndarray, parameters: ParameterArrays) -> np.ndarray:
     """Apply color and geometric transforms without shortcuts and without in-place operations."""
     images = to_tensor(pixels).float().contiguous()
     if (matrices := parameters.get("color")) is not None:

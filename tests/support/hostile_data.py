@@ -1,4 +1,4 @@
-"""A data set as nobody wants it: names that harm or deceive, clutter, links in circles, pipes."""
+"""A hostile data set: malicious or misleading names, clutter, circular links, pipes."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-A_CLASS = 4  # images, so that one judges, one chooses and two train
+IMAGES_PER_CLASS = 4  # one for testing, one for validation, two for training
 NFC, NFD = "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"
 NUMBERS = ("nan", "NA", "None", "1e5", "007", "true")
 FORMULAS = ("=cmd|' C calc'!A0", "@SUM(1+1)", "+1", "-1")
@@ -49,21 +49,21 @@ print("codes", json.dumps(codes))
 """
 
 
-def paint(path: str, level: float, generator: np.random.Generator) -> None:
-    """A noisy grey square."""
+def write_gray_square(path: str, level: float, generator: np.random.Generator) -> None:
+    """Write a noisy gray square."""
     pixels = np.clip(level + generator.normal(0, 30, (16, 16, 3)), 0, 255)
     Image.fromarray(pixels.astype(np.uint8)).save(path, format="PNG")
 
 
 @dataclass
-class Hostile:
+class HostileData:
     """The data set, and what a reader must find in it.
 
     Attributes:
-        root: where it is.
-        images: label -> names relative to the root, of what can be read.
-        rejected: name -> problem, of what cannot.
-        ignored: how many files and folders are none of ours.
+        root: its folder.
+        images: names of readable images relative to the root, by label.
+        rejected: problems of the other files by name.
+        ignored: number of files and folders that are no part of the data.
     """
 
     root: Path
@@ -72,36 +72,36 @@ class Hostile:
     ignored: int
 
 
-def write_hostile(folder: Path) -> Hostile:
-    """Write it below `folder`."""
+def write_hostile_data(folder: Path) -> HostileData:
+    """Write the data set below `folder`."""
     root, generator = folder / ROOT, np.random.default_rng(0)
     images: dict[str, list[str]] = {}
     for number, label in enumerate(CLASSES):
-        names = [os.fsdecode(FILES[(number + i) % 13] % i) for i in range(A_CLASS)]
-        names = {"deep": [f"a/b.png/{i}.png" for i in range(A_CLASS)], "~": [*TWINS]}.get(
+        names = [os.fsdecode(FILES[(number + i) % 13] % i) for i in range(IMAGES_PER_CLASS)]
+        names = {"deep": [f"a/b.png/{i}.png" for i in range(IMAGES_PER_CLASS)], "~": [*TWINS]}.get(
             label, names
         )
         for name in names:
             path = root / label / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            paint(str(path), 6.0 * number, generator)
+            write_gray_square(str(path), 6.0 * number, generator)
         images[label] = [f"{label}/{name}" for name in names]
-    return Hostile(root, images, _special(root), _clutter(root))
+    return HostileData(root, images, _write_special_files(root), _write_clutter(root))
 
 
-def _special(root: Path) -> dict[str, str]:
-    """What is called an image and is none; links that lead round and up."""
+def _write_special_files(root: Path) -> dict[str, str]:
+    """Create files that are named like images, and circular links; return their problems."""
     links = root / "links"
     (links / "up").symlink_to("..")
     (links / "around").symlink_to(".")
     (links / "self.png").symlink_to("self.png")
     (links / "nowhere.png").symlink_to("nothing")
     os.mkfifo(links / "pipe.png")
-    with socket.socket(socket.AF_UNIX) as one:
-        here = Path.cwd()
+    with socket.socket(socket.AF_UNIX) as file:
+        working_directory = Path.cwd()
         os.chdir(links)  # the address of a socket is at most 108 bytes long
-        one.bind("socket.png")
-        os.chdir(here)
+        file.bind("socket.png")
+        os.chdir(working_directory)
     (links / "empty.png").touch()
     (links / "cut.png").write_bytes((root / "deep/a/b.png/0.png").read_bytes()[:-40])
     return {
@@ -114,8 +114,8 @@ def _special(root: Path) -> dict[str, str]:
     }
 
 
-def _clutter(root: Path) -> int:
-    """What file managers and archives leave behind, beside what is no image."""
+def _write_clutter(root: Path) -> int:
+    """Create files of file managers and archives and other files; return their number."""
     names = ("__MACOSX/deep/._0.png", "Thumbs.db", ".git/1.png", "deep/.hidden.png", "deep/n.txt",
              "loose.png")  # fmt: skip
     for name in names:
@@ -124,23 +124,23 @@ def _clutter(root: Path) -> int:
     return len(names)
 
 
-def veduta(
+def run_commands(
     commands: Sequence[Sequence[str | Path]], *, cwd: Path, **environment: str
 ) -> tuple[list[int], bytes, bytes]:
-    """Commands one after another in a process of their own: exit codes, output, errors."""
+    """Run commands one after another in a new process; return exit codes, output and errors."""
     words = json.dumps([[str(word) for word in command] for command in commands])
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", SCRIPT, words],
         capture_output=True, check=False, cwd=cwd, env={**os.environ, **environment},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode(errors="replace")
-    *_, last = done.stdout.splitlines()
+    assert process.returncode == 0, process.stderr.decode(errors="replace")
+    *_, last = process.stdout.splitlines()
     assert last.startswith(b"codes ")
-    return json.loads(last.removeprefix(b"codes ")), done.stdout, done.stderr
+    return json.loads(last.removeprefix(b"codes ")), process.stdout, process.stderr
 
 
-def names_below(folder: Path) -> set[str]:
-    """Every path below a folder, whatever it is."""
+def list_names(folder: Path) -> set[str]:
+    """Return the relative paths of everything below a folder."""
     return {
         os.path.relpath(os.path.join(at, name), folder)  # noqa: PTH118 - Path would follow links
         for at, folders, files in os.walk(folder)
@@ -148,12 +148,12 @@ def names_below(folder: Path) -> set[str]:
     }
 
 
-def contents(folder: Path) -> Mapping[str, tuple[int, int, bytes]]:
-    """Every file below a folder: its mode, time of change and content, so that none changed."""
-    found = {}
-    for name in sorted(names_below(folder)):
+def read_state(folder: Path) -> Mapping[str, tuple[int, int, bytes]]:
+    """Return mode, time of change and content of everything below a folder, by name."""
+    state = {}
+    for name in sorted(list_names(folder)):
         path = folder / name
         status = path.lstat()
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-        found[name] = (status.st_mode, status.st_mtime_ns, content)
-    return found
+        state[name] = (status.st_mode, status.st_mtime_ns, content)
+    return state

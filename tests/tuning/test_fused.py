@@ -17,7 +17,7 @@ from tests.support.trials import (
 )
 from veduta.training.folds import create_single_fold
 from veduta.training.step import NotFiniteError
-from veduta.tuning.executors.fused.executor import COMPACTION_SHARE, run_fused
+from veduta.tuning.executors.fused.executor import COMPACTION_FRACTION, run_fused
 from veduta.tuning.trials.space import Trial
 from veduta.tuning.trials.state import FinishedTrial
 
@@ -82,7 +82,7 @@ def test_a_failing_trial_does_not_change_the_others(base: dict[str, Any]) -> Non
     failed = trials[-1].id
     assert isinstance(ends[failed], NotFiniteError)
     assert "learning rate" in str(ends[failed])
-    assert not compactions, "five of six trials are active: more than COMPACTION_SHARE"
+    assert not compactions, "five of six trials are active: more than COMPACTION_FRACTION"
     assert all(are_equal(ends[trial.id], expected[trial.id]) for trial in trials[:-1])
 
 
@@ -111,7 +111,7 @@ def test_early_stopping_and_compaction_change_no_result(
     assert len({end.outcome.epochs_trained for end in ends.values()}) > 2
     assert len(compactions) > 1
     widths = [len(trials), *(len(remaining) for _, remaining in compactions)]
-    assert all(after <= COMPACTION_SHARE * before for before, after in pairwise(widths))
+    assert all(after <= COMPACTION_FRACTION * before for before, after in pairwise(widths))
     for trial_id, end in ends.items():
         reference = serial[trial_id][1]
         assert end.outcome.epochs_trained == reference.outcome.epochs_trained

@@ -2,7 +2,7 @@
 
 `tests/support/killed_trainings.py` trains and kills, once for all tests: a trial with all
 techniques at 20 points, each optimizer, folds and mixed precision at a few, and a search with
-successive halving. (Fault A3.)
+successive halving.
 """
 
 import json

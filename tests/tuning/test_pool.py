@@ -101,7 +101,7 @@ def test_closing_early_closes_the_executors_in_their_own_threads() -> None:
 
 
 def test_a_hung_tile_does_not_delay_a_fatal_error() -> None:
-    """Fault A6: another tile ends the search while one hangs; the hung one is abandoned."""
+    """Another tile ends the search while one hangs; the hung one is abandoned."""
     released, waited = threading.Event(), list[bool]()
 
     def executor(tile: Tile, heartbeat: Heartbeat) -> TileEpochs:

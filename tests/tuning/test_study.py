@@ -21,7 +21,7 @@ from veduta.tuning.trials.space import Tile, build_trial
 def test_a_tile_that_runs_out_of_memory_fails_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault B5."""
+    """The other tiles finish."""
     wide = build_trial(Settings(epochs=2, hidden=(7,)))
     linear = [build_trial(Settings(epochs=2, lr=lr)) for lr in (1e-3, 1e-2)]
 

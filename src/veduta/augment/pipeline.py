@@ -24,7 +24,7 @@ from veduta.runtime.streams import derive_key, draw_uniforms
 from veduta.types import FloatArray, KeyArray, PixelArray
 
 ParameterArrays = Mapping[TransformKind, FloatArray]
-"""ParameterArrays of the transforms of a batch, one row per image; see `Augmentation`."""
+"""Parameters of the transforms of a batch, one row per image; see `Augmentation`."""
 
 VERSION = 1  # to be incremented when the augmented images change
 PIXELS_PER_BLOCK = 2**16  # pixels in floating point at the same time, to stay in the CPU cache

@@ -2,10 +2,10 @@
 
 Every transform is parameterized by uniform random numbers `u` of shape (n, k), one row per image.
 
-Geometric transforms are matrices (n, 3, 3), so that several of them combine into one product and each
-image is resampled once. They act on homogeneous coordinates (x, y, 1), where x and y are in [-1, 1]
-between the outer edges of the image and y points downwards, and map coordinates in the view to
-coordinates in the image.
+Geometric transforms are matrices (n, 3, 3), so that several of them combine into one product and
+each image is resampled once. They act on homogeneous coordinates (x, y, 1), where x and y are in
+[-1, 1] between the outer edges of the image and y points downwards, and map coordinates in the view
+to coordinates in the image.
 
 Color transforms are matrices (n, 3, 4) that map (red, green, blue, mean gray value of the image) to
 the new red, green and blue.
@@ -128,7 +128,8 @@ def build_color_matrices(
     """Build color matrices (n, 3, 4) from three factors (n,) each; a factor of 1 changes nothing.
 
     Brightness b multiplies colors, contrast c their distance from the mean gray value m of the
-    image, and saturation s their distance from the gray value of the pixel: b (c (s x + (1 - s) gray(x)) + (1 - c) m).
+    image, and saturation s their distance from the gray value of the pixel:
+    b (c (s x + (1 - s) gray(x)) + (1 - c) m).
     """
     gray = np.tile(np.array(LUMA_WEIGHTS), (3, 1))
     s = saturation[:, None, None]

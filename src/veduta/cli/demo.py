@@ -1,9 +1,23 @@
 """`veduta demo`: a search on the images that scikit-learn contains."""
 
-from veduta.cli.options import Json, Out
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from veduta.cli.options import Json
 
 
-def demo(*, out: Out = None, as_json: Json = False) -> None:
+def demo(
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY", help="New directory (default: the next free demo/run-N)."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Search 12 trials on handwritten digits, which are written to one folder per class."""
     from veduta import api
     from veduta.cli.printing import finish_run

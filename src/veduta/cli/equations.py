@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from veduta.foundations.equations import Equation
     from veduta.tracking.console import Console
 
-FAILED = 1
+FAILED = 1  # exit code
 
 
 def equations(
@@ -37,7 +37,7 @@ def equations(
         typer.Option(help="Write all equations, errata and figures to a new HTML file."),
     ] = None,
 ) -> None:
-    """Show the report's equations: formula, function and checks, which are run now."""
+    """Show the formulas and functions of the report's equations, and run their checks."""
     from veduta.tracking.console import Console
 
     if number is not None and (errata or html is not None):
@@ -72,7 +72,7 @@ def _show_equation(console: "Console", number: str) -> None:
     try:
         selected = find_equations(number)
     except ValueError as error:
-        raise InputError(f"{error}: choose one of these") from error
+        raise InputError(f"{error}: give one of these numbers") from error
     outcomes = _run_checks(selected)
     for equation in selected:
         console.say(f"{equation.title}, section {equation.section}, {equation.name}\n")
@@ -116,7 +116,7 @@ def _list_equations(console: "Console") -> None:
 
 
 def _list_errata(console: "Console") -> None:
-    """Print the printed and the corrected form of each erratum, with both errors."""
+    """Print the printed and the corrected form of each erratum, with the error of each form."""
     from veduta.foundations.errata import ERRATA
     from veduta.reporting.figures.plots import format_number
 
@@ -135,7 +135,7 @@ def _list_errata(console: "Console") -> None:
 
 
 def _write_page(console: "Console", path: Path) -> None:
-    """Write the HTML page; failed checks are marked on the page and listed here."""
+    """Write the HTML page; mark failed checks on it and print them."""
     from veduta.foundations.equations import INDEX
     from veduta.reporting.pages.equations_page import write_equations_page
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from veduta.data.checks.findings import Finding
     from veduta.diagnostics.inspection import InspectionResult
 
-MAX_FINDINGS = 3  # of a problem that are printed
-MAX_FILES = 3  # of a finding that are named
+MAX_FINDINGS = 3  # printed per problem
+MAX_FILES = 3  # named per finding
 
 
 def inspect(
@@ -29,9 +29,9 @@ def inspect(
         typer.Option("--json", metavar="", help="Print only inspection.json on standard output."),
     ] = False,
 ) -> None:
-    """Check every file: unreadable files, duplicates, leaks, conflicting labels, unusual images.
+    """Check the data for unreadable files, duplicates, leaks, label conflicts and unusual images.
 
-    Nothing is changed. Example: veduta inspect photos --strict
+    No file is changed. Example: veduta inspect photos --strict
     """
     from veduta import api
     from veduta.cli.printing import PARTLY_DONE, print_json, warn_of_data_errors
@@ -61,9 +61,9 @@ def inspect(
 
 
 def list_findings(result: "InspectionResult") -> Iterator[str]:
-    """Yield lines with the first findings of each problem and the number of further ones."""
+    """Yield lines with the count and the first findings of each problem."""
     for problem, count in result.inspection.problems.items():
-        findings = [one for one in result.inspection.findings if one.problem == problem]
+        findings = [f for f in result.inspection.findings if f.problem == problem]
         yield f"{problem}: {count:,}"
         for finding in findings[:MAX_FINDINGS]:
             yield f"  {_describe_finding(finding)}"
@@ -72,7 +72,7 @@ def list_findings(result: "InspectionResult") -> Iterator[str]:
 
 
 def _describe_finding(finding: "Finding") -> str:
-    """Return a finding as one line: the names of its first files, and the detail."""
+    """Format a finding as one line: the names of its first files, and its detail."""
     names = ", ".join(sample.name for sample in finding.samples[:MAX_FILES])
     rest = len(finding.samples) - MAX_FILES
     more = f" and {rest:,} more" if rest > 0 else ""

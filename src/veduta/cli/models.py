@@ -1,8 +1,8 @@
 """`veduta models`: list the models that can be trained."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from veduta.cli.options import Json
+import typer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,14 +22,19 @@ REPORT_COLUMNS = {
     "model": "model",
     "report_megabytes": "MB",
     "report_parameters": "parameters",
-    "parameters": "counted here",
+    "parameters": "parameters in Veduta",
     "report_depth": "depth",
     "report_top1_percent": "top-1",
     "report_top5_percent": "top-5",
 }
 
 
-def models(*, as_json: Json = False) -> None:
+def models(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="Print only JSON on standard output.")
+    ] = False,
+) -> None:
     """List the models: parameters, size, accuracy, and the values printed in the report."""
     from veduta import api
     from veduta.cli.printing import print_json
@@ -43,9 +48,9 @@ def models(*, as_json: Json = False) -> None:
     console = Console()
     console.table(_select_columns(table[table["parameters"].notna()], MODEL_COLUMNS), "")
     in_report = table[table["report_name"].notna()]
-    console.table(_select_columns(in_report, REPORT_COLUMNS), "table of the report")
+    console.table(_select_columns(in_report, REPORT_COLUMNS), "models in the report")
     console.say(
-        "the report's numbers of parameters are those of Keras; compared with ours, they are"
+        "parameter counts in the report are those of Keras; compared with those in Veduta, they are"
     )
     for reason, rows in table[table["parameters"].notna()].groupby("report_counts", sort=False):
         console.say(f"  {reason}: {', '.join(rows['model'])}")

@@ -81,16 +81,16 @@ PANELS = {
     "validation": "Data and evaluation settings",
     "engine": "Execution settings",
 }
-"""Titles of groups of settings in the help, each by the name of its first setting."""
+"""Title of each group of settings in the help texts, by the name of its first setting."""
 
 
 def format_flag(name: str) -> str:
-    """Return the flag of a setting on the command line."""
+    """Return the command-line flag of a setting."""
     return "--" + name.replace("_", "-")
 
 
 def add_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Add one flag per setting to a command; given ones reach it as keyword arguments."""
+    """Add one flag per setting to a command, which receives given flags as keyword arguments."""
     hints = get_type_hints(command, include_extras=True)
     own_parameters = [
         parameter.replace(annotation=hints[name])
@@ -116,10 +116,10 @@ def add_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def collect_unknown_flags(words: Sequence[str]) -> dict[str, str]:
-    """Return unknown flags as settings of those names, to be reported with all other faults.
+    """Return unknown flags as settings, so that they are reported with all other errors.
 
     Raises:
-        InputError: a word belongs to no flag.
+        InputError: an argument is neither a flag nor the value of one.
     """
     flags: dict[str, str] = {}
     name = ""
@@ -130,7 +130,7 @@ def collect_unknown_flags(words: Sequence[str]) -> dict[str, str]:
         elif name:
             flags[name], name = word, ""
         else:
-            raise InputError(f"one folder of data is expected; got also {word!r}: omit it")
+            raise InputError(f"only one data folder is accepted; got also {word!r}: omit it")
     return flags
 
 
@@ -146,25 +146,25 @@ def draw_preview(
 
     Args:
         data: folder of images, or CSV file.
-        options: other options of the command: `out`, `config`, `preset`, `resume`, perhaps `grid`.
+        options: other options of the command: `out`, `config`, `preset`, `resume`, `grid` (if any).
         console: prints the path.
         as_json: print the paths as JSON, last on standard output.
-        settings: settings of the run, as given.
+        settings: settings that the user gave.
 
     Raises:
-        InputError: a run is to be resumed, or an option or setting is wrong.
+        InputError: `resume` is given, `data` is missing, or an option or setting is invalid.
     """
     from veduta import api
     from veduta.cli.printing import print_json
 
-    others = dict(options)
-    if others.pop("resume") or data is None:
+    preview_options = dict(options)
+    if preview_options.pop("resume") or data is None:
         raise InputError(
             "--preview shows the images of a new run, as in veduta train photos --preview; got "
-            f"{'--resume' if data is not None else 'no folder of images'}: leave --resume out and "
-            "name the folder"
+            f"{'--resume' if data is not None else 'no folder of images'}: leave out --resume and "
+            "give the folder"
         )
-    paths = api.preview(data, **others, console=console, **settings)
+    paths = api.preview(data, **preview_options, console=console, **settings)
     for path in paths:
         console.say(f"preview     {path}")
     if as_json:
@@ -180,15 +180,15 @@ def _is_number(word: str) -> bool:
 
 
 def _make_flag(name: str, panel: str) -> inspect.Parameter:
-    """Return the parameter of a command for one setting."""
+    """Return the command parameter of one setting."""
     field = Settings.model_fields[name]
-    meaning = str(field.description)
+    description = str(field.description)
     default = "" if field.default is None else f" (default: {format_value(field.default)})"
     is_switch = field.annotation is bool
     option = typer.Option(
         format_flag(name),
         *([f"--no-{name.replace('_', '-')}"] if is_switch else []),
-        help=f"{meaning[:1].upper()}{meaning[1:]}{default}.",
+        help=f"{description[:1].upper()}{description[1:]}{default}.",
         show_default=False,
         metavar="" if is_switch else _get_metavar(field.annotation),
         rich_help_panel=panel,
@@ -200,14 +200,14 @@ def _make_flag(name: str, panel: str) -> inspect.Parameter:
 
 
 def _get_metavar(annotation: object) -> str:
-    """Return the kind of value that a flag takes, as one word.
+    """Return the metavar of a flag: the type of its value, as one word.
 
     >>> _get_metavar(int), _get_metavar(float | None), _get_metavar(Literal["all"] | int)
     ('INTEGER', 'NUMBER', 'TEXT')
     """
-    kinds = [annotation, *get_args(annotation)]  # a number that may be none: look inside
-    if get_origin(annotation) is tuple or any(get_origin(kind) is Literal for kind in kinds):
+    types = [annotation, *get_args(annotation)]  # the members of a union, such as int | None
+    if get_origin(annotation) is tuple or any(get_origin(type_) is Literal for type_ in types):
         return "TEXT"
-    kinds += [inner for kind in kinds for inner in get_args(kind)]
+    types += [inner for type_ in types for inner in get_args(type_)]
     names = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
-    return next((names[kind] for kind in kinds if isinstance(kind, type) and kind in names), "TEXT")
+    return next((names[t] for t in types if isinstance(t, type) and t in names), "TEXT")

@@ -18,8 +18,8 @@ def predict(
         float | None,
         typer.Option(
             metavar="NUMBER",
-            help="Abstain from images of low confidence, so that the error among the others is at "
-            "most this, such as 0.02.",
+            help="Maximum error among accepted images, such as 0.02; the model abstains from "
+            "images of low confidence.",
         ),
     ] = None,
     out: Out = None,

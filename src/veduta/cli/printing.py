@@ -38,8 +38,8 @@ def finish_run(run: "Run", console: Console, *, as_json: bool) -> None:
     console.say(f"validation  {format_estimate(summary.validation_accuracy)}{folds}")
     if summary.corrected_accuracy is not None and summary.trial_count > 1:
         console.say(
-            f"corrected   {format_estimate(summary.corrected_accuracy)}, the validation accuracy without the "
-            "optimism of the selection"
+            f"corrected   {format_estimate(summary.corrected_accuracy)}, validation accuracy "
+            "without the optimism of the selection"
         )
     if summary.tied_trials:
         console.say(f"ties        {describe_ties(summary.tied_trials)}")

@@ -1,4 +1,4 @@
-"""Presets by name, and the merge of settings: command line first, then file, then preset."""
+"""Named presets, and merging of settings: flags override the file, which overrides the preset."""
 
 from collections.abc import Mapping
 from importlib.resources import as_file, files
@@ -43,7 +43,7 @@ def merge_settings(
     """Merge the given settings and grid with those of a file, then with those of a preset.
 
     A name is either a setting or a dimension of the grid: a given setting also replaces a dimension
-    of the same name in a file or preset, and vice versa.
+    of that name in a file or preset, and vice versa.
 
     Raises:
         InputError: the file or the preset cannot be read.

@@ -1,17 +1,17 @@
-"""Settings of a run: each name that a user may set, with type, range, default and meaning."""
+"""Settings of a run: the name, type, range, default and meaning of each setting."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-SEPARATOR = "x"  # hidden=2000x1000 and betas=0.9x0.999: a comma separates the values of a grid
+NUMBER_SEPARATOR = "x"  # hidden=2000x1000 and betas=0.9x0.999: a comma separates the values of a grid
 JOIN = "+"  # augment=crop+flip
 
 
 def _split_numbers(value: object) -> object:
     """Split '2000x1000' into ['2000', '1000']; a single number becomes a list, 'none' is []."""
     if isinstance(value, str):
-        return [] if value.strip().lower() == "none" else value.strip().split(SEPARATOR)
+        return [] if value.strip().lower() == "none" else value.strip().split(NUMBER_SEPARATOR)
     if value is None:
         return []
     return [value] if isinstance(value, (int, float)) else value
@@ -132,7 +132,7 @@ class Settings(BaseModel):
     dropout_layers: Annotated[Annotated[int, Field(ge=0)] | None, Optional] = define_setting(
         None,
         "number of leading hidden layers with dropout; none: all of them",
-        "none, or a whole number from 0 up",
+        "none, or a whole number of at least 0",
     )
 
     # training
@@ -160,11 +160,11 @@ class Settings(BaseModel):
     weight_decay: float = define_setting(
         0.0,
         "weight decay: L2 penalty, decoupled from the gradient in adamw",
-        "a number from 0 up, such as 1e-4",
+        "a number of at least 0, such as 1e-4",
         ge=0,
     )
     l1: float = define_setting(
-        0.0, "factor of the L1 penalty", "a number from 0 up, such as 1e-5", ge=0
+        0.0, "factor of the L1 penalty", "a number of at least 0, such as 1e-5", ge=0
     )
     label_smoothing: Fraction = define_setting(
         0.0,
@@ -179,13 +179,13 @@ class Settings(BaseModel):
     warmup: float = define_setting(
         0.0,
         "number of warmup epochs, in which the learning rate rises linearly to its full value",
-        "a number of epochs from 0 up",
+        "a number of epochs, at least 0",
         ge=0,
     )
     freeze_epochs: int = define_setting(
         0,
         "number of initial epochs in which only the head is trained, with the backbone frozen",
-        "a whole number from 0 up",
+        "a whole number of at least 0",
         ge=0,
     )
     backbone_lr_scale: float = define_setting(
@@ -215,8 +215,7 @@ class Settings(BaseModel):
     )
     class_weights: Literal["none", "balanced"] = define_setting(
         "none",
-        "class weights in the loss; balanced: inversely proportional to the number of images of the "
-        "class",
+        "class weights in the loss; balanced: inversely proportional to the number of images",
         "none or balanced",
     )
     views: OptionalCount = define_setting(
@@ -239,7 +238,7 @@ class Settings(BaseModel):
     stop_gap: Annotated[Annotated[float, Field(ge=0)] | None, Optional] = define_setting(
         None,
         "gap between training and validation accuracy above which training stops",
-        "none, or a number from 0 up, such as 0.1",
+        "none, or a number of at least 0, such as 0.1",
     )
     stop_at: Annotated[Annotated[float, Field(gt=0, le=1)] | None, Optional] = define_setting(
         None,
@@ -275,7 +274,7 @@ class Settings(BaseModel):
     strict: bool = define_setting(
         False, "exit with code 3 if the data checks find errors", "true or false"
     )
-    seed: int = define_setting(0, "random seed of the run", "a whole number from 0 up", ge=0)
+    seed: int = define_setting(0, "random seed of the run", "a whole number of at least 0", ge=0)
 
     # execution
     engine: Literal["auto", "fastest", "torch", "openvino"] = define_setting(
@@ -301,7 +300,7 @@ class Settings(BaseModel):
     checkpoint_seconds: float = define_setting(
         30.0,
         "seconds between checkpoints during fine-tuning and training from scratch",
-        "a number of seconds from 0 up",
+        "a number of seconds, at least 0",
         ge=0,
     )
     hang_seconds: float = define_setting(
@@ -309,7 +308,7 @@ class Settings(BaseModel):
     )
     max_failures: int = define_setting(
         5,
-        "number of consecutive failed trials, not counting diverged ones, after which the run stops",
+        "number of consecutive failed trials that stops the run; divergence does not count",
         "a whole number above 0",
         ge=1,
     )
@@ -325,7 +324,7 @@ class Settings(BaseModel):
 
     @property
     def frozen_stages(self) -> int | None:
-        """Number of leading backbone stages that keep their weights; None where all of them do.
+        """Number of frozen leading stages of the backbone; None if all stages are frozen.
 
         >>> [Settings(freeze=freeze).frozen_stages for freeze in ("all", "none", 3)]
         [None, 0, 3]
@@ -346,7 +345,7 @@ class Settings(BaseModel):
 
     @property
     def cached_views(self) -> int:
-        """Number of augmented views of which frozen stages compute features; 0 without them."""
+        """Number of augmented views whose features are cached; 0 if there are none."""
         return 0 if self.trains_whole_backbone else self.views or 0
 
     @property
@@ -361,17 +360,17 @@ class Settings(BaseModel):
 
     @property
     def uses_halving(self) -> bool:
-        """Whether trials compete by successive halving."""
+        """Whether successive halving is enabled."""
         return self.halving is not None
 
     @property
     def refits_winner(self) -> bool:
-        """Whether the winner is trained again on training and validation images together."""
+        """Whether the winner is refit on training and validation images together."""
         return self.refit or self.uses_folds
 
     @property
     def averages_weights(self) -> bool:
-        """Whether a moving average of the weights is evaluated and kept."""
+        """Whether a moving average of the weights is evaluated and saved."""
         return self.ema > 0
 
     @property
@@ -393,4 +392,4 @@ TRIAL_SETTINGS = tuple(name for name in Settings.model_fields if name not in RUN
 """Settings that may differ from trial to trial, in canonical order."""
 
 OTHER_OPTIONS = ("config", "grid", "json", "out", "preset", "preview", "resume")
-"""Options of the command line that are not settings, as suggestions for unknown names."""
+"""Command-line options that are not settings; suggested for unknown names."""

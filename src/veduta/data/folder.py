@@ -65,8 +65,8 @@ def read_folder(root: str | Path, *, classes: Sequence[str] | None = None) -> Fo
 def read_images(paths: Iterable[str | Path]) -> tuple[Sample, ...]:
     """Find the images to be predicted: the given files, and every image in the given folders.
 
-    Samples are named by their paths as given, and keep the order of `paths`; the images of a folder
-    are sorted. A path that is given twice has two samples, so that the result matches the input.
+    Samples are named by their paths as given, in the order of `paths`; the images of a folder are
+    sorted. A path that is given twice has two samples, so that the result matches the input.
 
     Raises:
         InputError: some paths do not exist, or there are no images.
@@ -144,8 +144,9 @@ def _read_splits(tree: _Tree, splits: Mapping[Path, str], other_folders: Sequenc
     for folder in other_folders:
         if find_images(folder).images:
             tree.faults.append(
-                f"every folder next to {next(iter(splits)).name}/ must be a split; got {folder.name}/; "
-                f"{suggest_name(folder.name.lower(), SPLITS)}; if they are classes, {TABLE_CURE}"
+                f"every folder next to {next(iter(splits)).name}/ must be a split; got "
+                f"{folder.name}/; {suggest_name(folder.name.lower(), SPLITS)}; if they are "
+                f"classes, {TABLE_CURE}"
             )
         else:
             tree.ignored += 1
@@ -176,9 +177,10 @@ def _read_classes(tree: _Tree, folder: Path, split: str | None) -> None:
     name = str(folder) if split is None else f"{folder.relative_to(tree.root).as_posix()}/"
     if not listing.folders:
         count = len(listing.images)
+        images = "1 image" if count == 1 else f"{count} images"
         cure = "or name the folder predict/" if split == TEST else "named after the classes"
         tree.faults.append(
-            f"{name} must contain a folder per class; it has no folders and {count} images; create "
+            f"{name} must contain a folder per class; it has no folders and {images}; create "
             f"folders, {cure}"
         )
         return

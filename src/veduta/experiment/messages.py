@@ -1,4 +1,4 @@
-"""What a run prints before it starts."""
+"""Messages that a run prints before it starts."""
 
 import shutil
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ from veduta.tuning.halving import count_max_epochs
 from veduta.tuning.memory_plan import measure_tail
 from veduta.tuning.trials.space import Trial, uses_fused_executor
 
-NUMBER_BYTES = 4  # of a float32
-EPOCH_BYTES = 2_000  # per epoch and trial: a line of the journal, a row, points of the curves
-PICTURE_BYTES = 10 * 10**6  # of the report and its pictures
+NUMBER_BYTES = 4  # size of a float32
+EPOCH_BYTES = 2_000  # per epoch and trial: journal line, table row, points of the curves
+PICTURE_BYTES = 10 * 10**6  # size of the report and its pictures
 
 
 def announce_plan(
     plan: Plan, provenance: Provenance, previous: PreviousRun | None, console: Console
 ) -> None:
-    """Print what is about to happen, and what the user should know before it does."""
+    """Print the size of the data and of the search, and warnings about data and settings."""
     sizes = provenance.data.split_sizes
     split_sizes = ", ".join(
         f"{size:,} {split}"
@@ -46,16 +46,16 @@ def announce_plan(
     )
     _announce_problems(plan, provenance, console)
     for name in plan.unused_settings:
-        console.warn(f"{name} has no effect here")
+        console.warn(f"{name} has no effect in this run")
     if previous is not None:
         _announce_previous_run(previous, provenance.versions, console)
 
 
 def _announce_folds(plan: Plan, folds: int, images: int, console: Console) -> None:
-    """Print how many folds there are, and that the winner is trained again."""
+    """Print the number of folds, and that the winner is refit."""
     console.say(
         f"folds       {folds} folds of about {round(images / folds):,} images, each validated by a "
-        "model trained on the others; the winner is trained again on all"
+        "model trained on the others; the winner is refit on all images"
     )
     if any(sample.split == "validation" for sample in plan.folder.samples):
         console.say("            the validation images of the data set are among them")
@@ -66,7 +66,7 @@ def _announce_problems(plan: Plan, provenance: Provenance, console: Console) -> 
     data = provenance.data
     if leaks := data.images_in_two_splits:
         action = (
-            "they are kept, so that scores are too high"
+            "they are kept, so scores are too high"
             if plan.settings.keep_leaks
             else f"{data.dropped_images} training or validation copies are dropped, see "
             "rejected.csv"
@@ -101,18 +101,18 @@ def _announce_previous_run(
 def warn_about_disk_space(plan: Plan, splits: Splits, console: Console) -> None:
     """Warn if a run is expected to write more than the free space of its file system."""
     output = plan.output.path.absolute()
-    existing = next(path for path in (output, *output.parents) if path.is_dir())
-    needed, free = estimate_run_bytes(plan, splits), shutil.disk_usage(existing).free
+    folder = next(path for path in (output, *output.parents) if path.is_dir())
+    needed, free = estimate_run_bytes(plan, splits), shutil.disk_usage(folder).free
     if needed > free:
         console.warn(
-            f"a run should have room for all that it writes, about {decimal(needed)}; {existing} "
-            f"has {decimal(free)} free, and the run starts all the same: free some space, or give "
+            f"a run should have free disk space for its files, about {decimal(needed)}; {folder} "
+            f"has {decimal(free)} free, and the run starts nevertheless: free some space, or give "
             "another --out"
         )
 
 
 def estimate_run_bytes(plan: Plan, splits: Splits) -> int:
-    """Return the most that a run is expected to write: scores, checkpoints, model, pictures."""
+    """Estimate the maximum size of the files of a run: scores, checkpoints, model, pictures."""
     settings, classes = plan.settings, len(plan.folder.classes)
     images = len(splits["validation"]) + (len(splits["train"]) if settings.uses_folds else 0)
     model = max(resolve_model(trial.settings).parameters for trial in plan.trials)
@@ -124,7 +124,7 @@ def estimate_run_bytes(plan: Plan, splits: Splits) -> int:
 
 
 def _estimate_trial_bytes(trial: Trial, images: int, classes: int) -> int:
-    """Return the size of all that is written of a trial."""
+    """Estimate the size of the files and journal lines of a trial."""
     settings = trial.settings
     scores = images * (NUMBER_BYTES * classes + settings.epochs // 8 + 1)
     size = scores + EPOCH_BYTES * settings.epochs
@@ -134,9 +134,10 @@ def _estimate_trial_bytes(trial: Trial, images: int, classes: int) -> int:
 
 
 def _estimate_checkpoint_bytes(trial: Trial, classes: int) -> int:
-    """Return the size of the checkpoints of one training.
+    """Estimate the size of the checkpoints of one training.
 
-    Each generation holds weights, moments, their moving average and the weights of the best epoch.
+    Each checkpoint contains the weights, their moving average, the moments of the optimizer and the
+    weights of the best epoch.
     """
     settings = trial.settings
     model = resolve_model(settings)

@@ -42,7 +42,7 @@ from veduta.training.step import get_evaluation_batch_size
 from veduta.tuning.trials.space import Trial
 from veduta.types import BoolArray, Float32Array
 
-TRAINING_PICTURES = 16  # training images in TensorBoard
+MAX_TRAINING_PICTURES = 16  # training images in TensorBoard
 KERNEL_SCALE = 8  # pixels per side for each weight of a kernel
 KERNEL_GAP = 4  # white pixels on each side of a kernel
 
@@ -57,7 +57,7 @@ class SelectedModel:
         plan: plan of the run.
         trial: the winner.
         network: its network, after the refit if there was one.
-        features: computes its frozen features.
+        features: pipeline that computes its frozen features.
     """
 
     directory: RunDirectory
@@ -84,10 +84,10 @@ def hold_out(
 def score_test(model: SelectedModel, test_set: TestSet, images: Sequence[Image]) -> TestResult:
     """Evaluate the winner on the test set once, and save the scores of each image.
 
-    Logits are the mean over the views of test-time augmentation, as in prediction. If the scores of
-    the last evaluation are those of this winner, as in a run that was killed after it, the test set
-    is not evaluated again; after an extension it is. If no test image can be decoded, nothing is
-    evaluated and there is no accuracy.
+    Logits are the mean over the views of test-time augmentation, as in prediction. If the
+    scores of this winner are already saved, as in a run that was killed after the evaluation, they
+    are reused; after an extension of the search, the test set is evaluated again. If no test image
+    can be decoded, nothing is evaluated and the accuracy has no value.
 
     Args:
         model: the winner.
@@ -113,7 +113,7 @@ def score_test(model: SelectedModel, test_set: TestSet, images: Sequence[Image])
 
 
 def _find_current_scores(model: SelectedModel, test_set: TestSet) -> TestScores | None:
-    """Return the scores of the last evaluation if it was of this winner among these trials."""
+    """Return the scores of the last evaluation if winner and planned trials are still the same."""
     if not test_set.is_current:
         return None
     scores = find_test_scores(model.directory.test_scores)
@@ -144,7 +144,7 @@ def _evaluate(model: SelectedModel, test_set: TestSet, images: Sequence[Image]) 
 
 
 def _estimate_accuracy(correct: BoolArray) -> Estimate:
-    """Return an accuracy with its interval; without images it has no value."""
+    """Return an accuracy with its interval; its value is None if there are no images."""
     if not len(correct):
         return Estimate(images=0)
     accuracy = estimate_proportion(int(correct.sum()), len(correct))
@@ -154,7 +154,7 @@ def _estimate_accuracy(correct: BoolArray) -> Estimate:
 
 
 def _iterate_views(model: SelectedModel, images: Sequence[Image]) -> Iterator[Iterator[Tensor]]:
-    """Yield the input of the winner's network in each view of `tta`, batch by batch."""
+    """Yield, for each view of `tta`, an iterator over the input batches of the network."""
     settings, views = model.trial.settings, TTA[model.plan.settings.tta]
     if settings.trains_whole_backbone:
         (pixels,) = model.features.compute(images, settings, (PLAIN,))
@@ -168,12 +168,12 @@ def _iterate_views(model: SelectedModel, images: Sequence[Image]) -> Iterator[It
 
 def _apply_view(view: View, batches: Iterator[Tensor]) -> Iterator[Tensor]:
     for batch in batches:
-        keys = np.zeros(len(batch), np.uint64)  # these views draw no random numbers
+        keys = np.zeros(len(batch), np.uint64)  # the views of `tta` draw no random numbers
         yield torch.from_numpy(view.apply(batch.numpy(), keys))
 
 
 def build_trained_backbone(model: SelectedModel) -> Backbone:
-    """Return the backbone of the winner with the weights that were trained."""
+    """Return the backbone of the winner with its trained weights."""
     settings = model.trial.settings
     backbone = model.features.backbones.load(settings)
     trained_state, _ = split_trained_state(model.network)
@@ -185,9 +185,9 @@ def build_trained_backbone(model: SelectedModel) -> Backbone:
 
 
 def write_model(model: SelectedModel, assessment: WinnerAssessment, summary: Summary) -> None:
-    """Write backbone and head of the winner as `model/`, with its model card.
+    """Write backbone and head of the winner to `model/`, with the model card.
 
-    If the directory has the whole model of this winner already, only the card is written.
+    If the directory already contains the complete model of this winner, only the card is written.
     """
     existing = find_model(model.directory.path)
     if existing and existing.trial == model.trial.id:
@@ -229,7 +229,7 @@ def write_model(model: SelectedModel, assessment: WinnerAssessment, summary: Sum
 
 
 def _describe_training(settings: Settings) -> str:
-    """Return which weights of the backbone a trial has trained, as text for the manifest."""
+    """Describe which weights of the backbone a trial has trained, for the manifest."""
     if not settings.trains_backbone:
         return ""
     frozen_stages = settings.frozen_stages
@@ -239,15 +239,15 @@ def _describe_training(settings: Settings) -> str:
 def write_training_pictures(
     model: SelectedModel, examples: ExampleLoader, console: Console
 ) -> None:
-    """Write training images of the first epoch, first kernels and graph for TensorBoard.
+    """Write training images, the kernels of the first layer and the network graph for TensorBoard.
 
-    Nothing is written if only the head is trained, and no images if the trained stages take
-    feature maps.
+    The images are augmented as in the first epoch. Nothing is written if only the head is trained,
+    and no images if the inputs of the trained stages are feature maps.
     """
     if not model.trial.settings.trains_backbone:
         return
     train = examples.load_folds(model.trial)[0].train
-    batch = train.get_batch_source(1)(np.arange(min(TRAINING_PICTURES, len(train))))
+    batch = train.get_batch_source(1)(np.arange(min(MAX_TRAINING_PICTURES, len(train))))
     pictures: dict[str, Float32Array] = {}
     if batch.features.dtype == torch.uint8:
         pictures["images/epoch_1"] = (batch.features.numpy() / 255).astype(np.float32)
@@ -262,7 +262,7 @@ def write_training_pictures(
         batch.features[:1],
     )
     if error:
-        console.warn(f"TensorBoard has no graph of the network: {error}")
+        console.warn(f"the network graph is missing in TensorBoard: {error}")
 
 
 def enlarge_kernels(kernels: Float32Array) -> Float32Array:

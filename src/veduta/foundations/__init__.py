@@ -10,7 +10,7 @@ rule and the value received. The docstring of a function starts with the number 
 | activations | 1.2.2 | (1)-(5) and their derivatives |
 | network | 1.2.2 | (6)-(9): forward pass of a dense network |
 | backprop | 1.2.2 | (10)-(16) and Algorithm 2: backpropagation through dense layers |
-| losses | 1.2.2 | (17)-(27): square error, cross-entropy, softmax, log-likelihood |
+| losses | 1.2.2 | (17)-(27): squared error, cross-entropy, softmax, log-likelihood |
 | convolution | 2 | (28)-(30), output sizes, parameter counts, standard kernels |
 | pooling | 2 | (31a), (31b) and average pooling |
 | conv_backprop | 2.1 | (32)-(36): backpropagation through a convolution |

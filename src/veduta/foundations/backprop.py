@@ -18,7 +18,7 @@ from veduta.foundations.arrays import (
     require_same_shape,
 )
 from veduta.foundations.checks import numerical_gradient
-from veduta.foundations.losses import mean_square_error_gradient
+from veduta.foundations.losses import mean_squared_error_gradient
 from veduta.foundations.network import layer_output
 
 Parameters = Sequence[tuple[Array, Array]]
@@ -144,7 +144,7 @@ def weight_gradient(delta: Array, a_before: Array) -> Array:
 def gradients(
     parameters: Parameters, x: Array, *, y: Array, activation: Activation = SIGMOID
 ) -> list[tuple[Array, Array]]:
-    r"""Forward and backward pass of Algorithm 2 for the mean square error (19).
+    r"""Forward and backward pass of Algorithm 2 for the mean squared error (19).
 
     Returns:
         \partial C/\partial W^l and \partial C/\partial b^l for each layer, first to last.
@@ -159,7 +159,7 @@ def gradients(
         z.append(layer_output(w, a[-1], b=b))
         a.append(activation.function(z[-1]))
     slopes = [activation.derivative(z_l) for z_l in z]
-    delta = output_error(mean_square_error_gradient(y, a[-1]), slopes[-1])
+    delta = output_error(mean_squared_error_gradient(y, a[-1]), slopes[-1])
     layer_gradients = [(weight_gradient(delta, a[-2]), bias_gradient(delta))]
     for layer in range(len(parameters) - 2, -1, -1):
         delta = hidden_error(delta, parameters[layer + 1][0], slope=slopes[layer])
@@ -186,7 +186,7 @@ def gradient_descent_step(
         activation: \psi, with its derivative, the same in all layers.
 
     Returns:
-        The parameters after one gradient descent step on the mean square error (19).
+        The parameters after one gradient descent step on the mean squared error (19).
 
     >>> w, b = np.array([[1.0]]), np.array([0.0])
     >>> gradient_descent_step([(w, b)], np.array([[0.0]]), y=np.array([[0.0]]), lr=8.0)

@@ -36,13 +36,13 @@ def evaluate(name: str, x: Array) -> Array:
 
 
 def network_cost(net: backprop.Parameters) -> float:
-    """Return the cost (9) of a network on X and Y, with the mean square error (19)."""
-    return network.cost(net, X, y=Y, measure=losses.mean_square_error)
+    """Return the cost (9) of a network on X and Y, with the mean squared error (19)."""
+    return network.cost(net, X, y=Y, measure=losses.mean_squared_error)
 
 
 def last_layer_cost(z: Array) -> float:
-    """Return the mean square error (19) as a function of z^L."""
-    return losses.mean_square_error(Y, activations.sigmoid(z))
+    """Return the mean squared error (19) as a function of z^L."""
+    return losses.mean_squared_error(Y, activations.sigmoid(z))
 
 
 def hidden_layer_cost(z: Array) -> Array:
@@ -52,7 +52,7 @@ def hidden_layer_cost(z: Array) -> Array:
 
 def output_error() -> Array:
     """Return (12) for the pre-activations Z."""
-    gradient = losses.mean_square_error_gradient(Y, activations.sigmoid(Z))
+    gradient = losses.mean_squared_error_gradient(Y, activations.sigmoid(Z))
     return backprop.output_error(gradient, activations.sigmoid_derivative(Z))
 
 
@@ -63,7 +63,7 @@ def hidden_error() -> Array:
 
 def compare_neuron_error() -> Pair:
     """Compare (11) for neuron 1 with its column of (12)."""
-    gradient = losses.mean_square_error_gradient(Y, activations.sigmoid(Z))
+    gradient = losses.mean_squared_error_gradient(Y, activations.sigmoid(Z))
     slope = activations.sigmoid_derivative(Z)
     return backprop.neuron_error(gradient[:, 1], slope[:, 1]), output_error()[:, 1]
 
@@ -132,7 +132,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         network.stacked_activations(np.tanh, X), np.tanh(X))),),
     "8": (Check("explicit sum over indices", lambda: (
         network.layer_output(W, X, b=B), np.einsum("jk,ik->ij", W, X) + B)),),
-    "9": (Check("explicit forward pass", lambda: (network_cost(NET), losses.mean_square_error(
+    "9": (Check("explicit forward pass", lambda: (network_cost(NET), losses.mean_squared_error(
         Y, 1 / (1 + np.exp(-(1 / (1 + np.exp(-X @ NET[0][0].T - NET[0][1])))
                            @ NET[1][0].T - NET[1][1]))))),),
     "10": (Check("equals (12)", lambda: (

@@ -13,22 +13,22 @@ LARGE_Z = np.array([[-1e4, 0.0, 1e4]])
 
 
 def square_cost(z: Array) -> Array:
-    """Return the square error per sample of a sigmoid layer, as a function of z."""
-    return losses.square_error(Y, activations.sigmoid(z))
+    """Return the squared error per sample of a sigmoid layer, as a function of z."""
+    return losses.squared_error(Y, activations.sigmoid(z))
 
 
 def square_delta() -> Array:
     """Return (22) for the pre-activations Z."""
     slope = activations.sigmoid_derivative(Z)
-    return losses.square_error_delta(Y, activations.sigmoid(Z), slope=slope)
+    return losses.squared_error_delta(Y, activations.sigmoid(Z), slope=slope)
 
 
 def square_weight_gradient() -> Array:
     """Return (23) for z = A W^T, summed over all samples."""
     a = activations.sigmoid(A @ W.T)
     slope = activations.sigmoid_derivative(A @ W.T)
-    delta = losses.square_error_delta(Y, a, slope=slope)
-    return np.asarray(losses.square_error_weight_gradient(delta, A).sum(axis=0))
+    delta = losses.squared_error_delta(Y, a, slope=slope)
+    return np.asarray(losses.squared_error_weight_gradient(delta, A).sum(axis=0))
 
 
 def entropy_cost(z: Array) -> Array:
@@ -68,10 +68,10 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     ),
     "19": (
         Check("value by hand", lambda: (
-            losses.mean_square_error(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]])), 5 / 4)),
+            losses.mean_squared_error(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]])), 5 / 4)),
         make_gradient_check("gradient with respect to a",
-                            lambda: losses.mean_square_error_gradient(Y, Z),
-                            lambda a: losses.mean_square_error(Y, a), Z),
+                            lambda: losses.mean_squared_error_gradient(Y, Z),
+                            lambda a: losses.mean_squared_error(Y, a), Z),
     ),
     "20": (
         make_gradient_check("gradient of the sum",

@@ -5,7 +5,7 @@ return (N,). The labels of softmax are (N,) integers; only differences between l
 largest entry of each row is subtracted first, which prevents overflow.
 
 Equations 22-25 compare the two costs. A sigmoid neuron with a confident wrong output is saturated:
-psi' is close to 0, and with the square error its weights hardly change (learning slowdown). The
+psi' is close to 0, and with the squared error its weights hardly change (learning slowdown). The
 gradient of the cross-entropy does not contain the factor psi'.
 """
 
@@ -136,41 +136,41 @@ def total_cost(costs: Array) -> float:
     Args:
         costs: C^{(i)}, one number per sample, (N,).
 
-    >>> total_cost(square_error(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]])))
+    >>> total_cost(squared_error(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]])))
     2.5
     """
     require(costs.ndim == 1, "costs must be (N,), one number per sample", costs.shape)
     return float(costs.sum())
 
 
-def square_error(y: Array, a: Array) -> Array:
+def squared_error(y: Array, a: Array) -> Array:
     r"""Section 1.2.1, cost per sample: C^{(i)} = \frac{1}{2} \|y^i - a^{(i)L}\|^2.
 
-    >>> square_error(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]]))
+    >>> squared_error(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]]))
     array([2.])
     """
     require_same_shape(y, a, "y and a")
     return np.asarray(((y - a) ** 2).sum(axis=-1)) / 2
 
 
-def mean_square_error(y: Array, a: Array) -> float:
+def mean_squared_error(y: Array, a: Array) -> float:
     r"""Equation 19: C = \frac{1}{2 N_p} \sum_{i=1}^{N_p} \|y^i - a^{(i)L}\|^2.
 
     Args:
         y: y^i, the target outputs, (N, n).
         a: a^{(i)L}, the network's outputs, (N, n).
 
-    >>> mean_square_error(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]]))
+    >>> mean_squared_error(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]]))
     1.25
     """
     require_pairs(a, y)
-    return total_cost(square_error(y, a)) / len(y)
+    return total_cost(squared_error(y, a)) / len(y)
 
 
-def mean_square_error_gradient(y: Array, a: Array) -> Array:
+def mean_squared_error_gradient(y: Array, a: Array) -> Array:
     r"""Gradient of (19): \partial C / \partial a = (a - y) / N_p, in the shape of a.
 
-    >>> mean_square_error_gradient(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]]))
+    >>> mean_squared_error_gradient(np.array([[1.0], [0.0]]), np.array([[0.0], [2.0]]))
     array([[-0.5],
            [ 1. ]])
     """
@@ -209,7 +209,7 @@ def mini_batch_gradient(gradients: Array, batch: Integers) -> Array:
     return len(gradients) / len(batch) * total_gradient(gradients[batch])
 
 
-def square_error_delta(y: Array, a: Array, *, slope: Array) -> Array:
+def squared_error_delta(y: Array, a: Array, *, slope: Array) -> Array:
     r"""Equation 22: \delta_j^L = (a_j^L - y_j) \psi'(z_j^L).
 
     Args:
@@ -217,7 +217,7 @@ def square_error_delta(y: Array, a: Array, *, slope: Array) -> Array:
         a: a^L, the network's outputs, (N, n).
         slope: \psi'(z^L), (N, n).
 
-    >>> square_error_delta(np.array([[0.0]]), np.array([[1.0]]), slope=np.array([[0.25]]))
+    >>> squared_error_delta(np.array([[0.0]]), np.array([[1.0]]), slope=np.array([[0.25]]))
     array([[0.25]])
     """
     require_same_shape(y, a, "y and a")
@@ -225,7 +225,7 @@ def square_error_delta(y: Array, a: Array, *, slope: Array) -> Array:
     return (a - y) * slope
 
 
-def square_error_weight_gradient(delta: Array, a_before: Array) -> Array:
+def squared_error_weight_gradient(delta: Array, a_before: Array) -> Array:
     r"""Equation 23: \partial C / \partial w_{jk}^L = a_k^{L-1} (a_j^L - y_j) \psi'(z_j^L).
 
     Args:
@@ -235,7 +235,7 @@ def square_error_weight_gradient(delta: Array, a_before: Array) -> Array:
     Returns:
         One gradient per sample, (N, n, m).
 
-    >>> square_error_weight_gradient(np.array([[0.25]]), np.array([[2.0, 4.0]]))
+    >>> squared_error_weight_gradient(np.array([[0.25]]), np.array([[2.0, 4.0]]))
     array([[[0.5, 1. ]]])
     """
     require_layers(delta, a_before)

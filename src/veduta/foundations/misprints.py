@@ -103,13 +103,13 @@ def measure_algorithm_2_order() -> Errors:
 
     def cost(w: Array) -> float:
         changed = [(w, net[0][1]), net[1]]
-        return network.cost(changed, x, y=y, measure=losses.mean_square_error)
+        return network.cost(changed, x, y=y, measure=losses.mean_squared_error)
 
     z = network.layer_output(net[0][0], x, b=net[0][1])
     a = activations.sigmoid(z)
     z_last = network.layer_output(net[1][0], a, b=net[1][1])
     slope = activations.sigmoid_derivative(z_last)
-    gradient = losses.mean_square_error_gradient(y, activations.sigmoid(z_last))
+    gradient = losses.mean_squared_error_gradient(y, activations.sigmoid(z_last))
     delta = backprop.output_error(gradient, slope)
     updated = net[1][0] - 0.5 * backprop.weight_gradient(delta, a)
     expected, errors = numerical_gradient(cost, net[0][0]), []

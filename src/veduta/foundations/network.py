@@ -120,9 +120,9 @@ def cost(
         measure: C, the cost as a function of the targets and the network's outputs.
         activation: \psi, with its derivative, the same in all layers.
 
-    >>> from veduta.foundations.losses import mean_square_error
+    >>> from veduta.foundations.losses import mean_squared_error
     >>> net = [(np.array([[1.0]]), np.array([0.0]))]
-    >>> cost(net, np.array([[0.0]]), y=np.array([[1.0]]), measure=mean_square_error)
+    >>> cost(net, np.array([[0.0]]), y=np.array([[1.0]]), measure=mean_squared_error)
     0.125
     """
     a = x

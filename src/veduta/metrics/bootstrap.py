@@ -1,8 +1,8 @@
 """Bootstrap confidence intervals of metrics.
 
-Metrics of a confusion matrix: each resample draws as many images as there are in the data from the
-cells (true class, predicted class) of the matrix, after a pseudo-count of one image in total was
-spread evenly over all cells. Without this smoothing an empty cell could never be drawn, and a classifier without
+Metrics of a confusion matrix: each resample draws as many images as there are from the cells (true
+class, predicted class) of the matrix, after a pseudo-count of one image in total was spread evenly
+over all cells. Without this smoothing an empty cell could never be drawn, and a classifier without
 errors would get an interval of zero width. The bias of the resamples (their mean minus the metric
 of the smoothed counts) is subtracted from the percentiles: for example, F1 of a small class is
 systematically lower in the resamples.

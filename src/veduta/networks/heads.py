@@ -15,14 +15,14 @@ from veduta.networks.catalogue.builtin import ACTIVATIONS
 from veduta.runtime.streams import derive_key, draw_tensor
 
 Noise = Callable[[int, int], Tensor]
-"""Maps (layer, width) to uniform numbers in [0, 1), (B, width), that dropout compares with."""
+"""Maps (layer, width) to uniform random numbers in [0, 1), of shape (B, width), for dropout."""
 
 HIDDEN_LAYER_SETTINGS = frozenset({"activation", "batch_norm", "norm_first", "dropout_layers"})
 """Settings that have no effect on a head without hidden layers."""
 
 
 def describe_head(settings: Settings, features: int, classes: int) -> Head:
-    """Return the description of the head that `settings` ask for."""
+    """Return the description of the head that `settings` define."""
     return Head(
         features,
         classes,
@@ -39,8 +39,8 @@ class HeadNetwork(nn.Module):
     """The network of a head; maps features (B, features) to logits (B, classes).
 
     A bias before batch normalization is not trained. Batch normalization removes it, so its
-    gradient is zero up to rounding; an adaptive optimizer would divide this rounding by its own
-    size and change the bias, and the running mean would lag behind.
+    gradient is zero up to rounding; an adaptive optimizer would scale this rounding error up to
+    a full step and change the bias, and the running mean would lag behind.
     """
 
     def __init__(self, head: Head) -> None:
@@ -56,14 +56,14 @@ class HeadNetwork(nn.Module):
 
     @property
     def trained_parameters(self) -> int:
-        """Number of parameters that belong to the training, the cost of a trial."""
+        """Number of parameters of the trained layers, which is the cost of a trial."""
         return self.head.parameters
 
     def set_tail_trainable(self, trainable: bool = True) -> None:
         """Train or freeze the stages before the head; a head alone has none."""
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
-        """Compute logits; with `noise`, as in training, dropout is applied.
+        """Compute logits; dropout is applied if `noise` is given, as in training.
 
         Dropout (report, section 4.3) multiplies the remaining units by 1 / (1 - dropout), so that
         the expectation of a unit is the same in training and in evaluation.
@@ -79,7 +79,7 @@ class HeadNetwork(nn.Module):
         return logits
 
     def group_parameters(self, scale: float) -> list[tuple[float, list[nn.Parameter]]]:  # noqa: ARG002
-        """Return the parameters with their factor of the learning rate, which is 1 for a head.
+        """Return the parameters by factor of the learning rate, which is 1 for a head.
 
         Args:
             scale: factor of the first trained stage before the head; not used by a head alone.
@@ -103,8 +103,8 @@ class HeadNetwork(nn.Module):
 def build_head_network(head: Head, seed: int) -> HeadNetwork:
     """Build the network of a head with initial weights, a pure function of (seed, layer, shape).
 
-    Weights and biases are uniform in +-1/sqrt(inputs), as in torch's dense layers. They are drawn
-    from a stream per tensor, so the weights of a trial do not depend on what was built before.
+    Weights and biases are uniform in [-b, b] with b = 1/sqrt(inputs), as in `torch.nn.Linear`. Each
+    tensor has its own random stream, so the weights of a trial do not depend on earlier draws.
     """
     network = HeadNetwork(head)
     with torch.no_grad():

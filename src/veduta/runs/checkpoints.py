@@ -1,8 +1,8 @@
 """Checkpoints of a training: everything needed to continue it, in files that are verified.
 
 A checkpoint is one file: a line of JSON (progress, size and SHA-256), then the tensors as
-safetensors. The last two checkpoints are kept, so that a file that was damaged after it was written
-costs one of them and not the training.
+safetensors. The last two checkpoints are kept, so that training can continue from the older one
+if the newer one is damaged.
 """
 
 import json
@@ -20,7 +20,7 @@ from veduta.errors import InputError
 from veduta.runtime.disk import make_folder, write_atomically
 
 SUFFIX = ".checkpoint"
-MAX_CHECKPOINTS = 2  # of one training
+MAX_CHECKPOINTS = 2  # kept per training
 
 
 @final
@@ -29,11 +29,11 @@ class Checkpoint:
     """The state of a training.
 
     Attributes:
-        progress: Everything that is not a tensor, as JSON values.
-        tensors: Tensors by name.
+        progress: everything that is not a tensor, as JSON values.
+        tensors: tensors by name.
     """
 
-    progress: dict[str, Any]  # JSON
+    progress: dict[str, Any]
     tensors: dict[str, Tensor]
 
 
@@ -42,9 +42,9 @@ class Checkpoints:
     """The last checkpoints of one training.
 
     Args:
-        folder: Folder of the checkpoints; it is created by the first one.
-        name: File name of the training, without number and suffix.
-        warn: Called with a message about each damaged file.
+        folder: folder of the checkpoints; it is created when the first one is saved.
+        name: file name of the training, without number and suffix.
+        warn: called with a message about each damaged file.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Checkpoints:
         self._damaged: set[int] = set()
 
     def save(self, progress: Mapping[str, object], tensors: Mapping[str, Tensor]) -> None:
-        """Write a checkpoint; the older of two intact ones and all damaged ones are removed."""
+        """Write a checkpoint; remove damaged ones, and the older of two intact ones."""
         numbers = sorted(self._list_numbers())
         number = numbers[-1] + 1 if numbers else 0
         data = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()})
@@ -74,8 +74,8 @@ class Checkpoints:
         """Return the newest intact checkpoint, or None if there is no checkpoint.
 
         Raises:
-            InputError: All checkpoints are damaged. Only the user decides to start a training
-                again that may have taken hours.
+            InputError: all checkpoints are damaged. The user must decide whether to restart a
+                training that may have taken hours.
         """
         numbers = sorted(self._list_numbers(), reverse=True)
         for index, number in enumerate(numbers):
@@ -123,7 +123,7 @@ def remove_other_checkpoints(folder: Path, name: str) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """Return the checkpoint of a file, or None if the file is damaged or no checkpoint."""
+    """Return the checkpoint in a file, or None if the file is damaged or not a checkpoint."""
     try:
         line, _, data = path.read_bytes().partition(b"\n")
         header = json.loads(line)

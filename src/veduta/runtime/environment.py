@@ -26,8 +26,8 @@ def get_cache_folder() -> Path:
         InputError: the user has no home folder.
     """
     try:
-        chosen = os.environ.get("VEDUTA_CACHE")
-        folder = Path(chosen) if chosen else user_cache_path("veduta", appauthor=False)
+        setting = os.environ.get("VEDUTA_CACHE")
+        folder = Path(setting) if setting else user_cache_path("veduta", appauthor=False)
         return folder.expanduser().absolute()
     except RuntimeError as error:
         raise InputError(
@@ -39,8 +39,8 @@ def get_cache_folder() -> Path:
 def get_content_folder(cache: Path) -> Path:
     """Return the folder in the cache for pixels, features and quantized networks.
 
-    Downloaded weights and the ledger of test evaluations are kept outside it: they do not depend
-    on the format of the content, and the ledger cannot be computed again.
+    Downloaded weights and the ledger of test evaluations are kept outside this folder: they do not
+    depend on the format of the content, and the ledger cannot be computed again.
     """
     return cache / CONTENT_FOLDER
 
@@ -50,7 +50,7 @@ def open_cache(warn: Callable[[str], None]) -> Iterator[Path]:
     """Yield the cache folder, or a temporary folder if the cache folder is not writable.
 
     Args:
-        warn: receives the message that a temporary folder is used.
+        warn: called with the message that a temporary folder is used.
     """
     folder = get_cache_folder()
     try:
@@ -82,5 +82,5 @@ def is_installed(package: str) -> bool:
 
 
 def is_x86() -> bool:
-    """Return whether the CPU is of the x86-64 family, for which OpenVINO has optimized kernels."""
+    """Return whether the CPU is an x86-64 CPU, for which OpenVINO has optimized kernels."""
     return platform.machine().lower() in {"x86_64", "amd64"}

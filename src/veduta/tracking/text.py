@@ -1,4 +1,4 @@
-r"""Names, estimates and small tables as text and HTML, whatever files and classes are called.
+r"""Formats names, estimates and small tables as text and HTML, safe for any file or class name.
 
 A name may contain markup, a line break, bytes that are not UTF-8, or letters written from right to
 left. Markup is escaped, invisible characters are replaced by visible ones, and the direction of
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-if TYPE_CHECKING:  # the command line imports this module for `--help`, too
+if TYPE_CHECKING:  # `--help` imports this module, and must be fast
     from veduta.runs.summary import CorrectedAccuracy, Estimate
 
 INVISIBLE = (
     *range(0x80, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A),
 )  # fmt: skip
-r"""Invisible characters that move others: `\u202e` displays `gpj.exe` as `exe.jpg`."""
+r"""Invisible characters, some of which reorder text: `\u202e` displays `gpj.exe` as `exe.jpg`."""
 
 REPLACEMENTS: dict[int, int | str] = {
     **{code: 0x2400 + code for code in range(0x20)},
@@ -37,13 +37,13 @@ def make_visible(name: object) -> str:
     text = str(name)
     try:
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+    except UnicodeEncodeError:  # a lone surrogate that does not encode a byte
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text.translate(REPLACEMENTS)
 
 
 def isolate_direction(name: object) -> str:
-    """Return a visible name between isolates, for attributes and plain text."""
+    """Return a visible name between directional isolates, for attributes and plain text."""
     return f"{ISOLATE}{make_visible(name)}{POP}"
 
 

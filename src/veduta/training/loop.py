@@ -26,9 +26,9 @@ from veduta.training.step import (
 )
 from veduta.types import IndexArray
 
-BUCKETS = 20
+BUCKETS = 20  # per histogram
 MAX_MEASURED_IMAGES = 1000
-"""Number of training images that training accuracy is measured on, if stages are trained."""
+"""Maximum number of training images that are evaluated if backbone stages are trained."""
 
 StepListener = Callable[[int], None]
 """Called with the number of images of each training step, and with 0 for each evaluation step."""
@@ -39,10 +39,10 @@ class Histogram:
     """Histogram with buckets of equal width from `low` to `high`.
 
     Attributes:
-        low: smallest number.
-        high: largest number.
+        low: smallest value.
+        high: largest value.
         counts: number of values in each bucket.
-        sum: sum of the numbers.
+        sum: sum of the values.
         sum_of_squares: sum of their squares.
     """
 
@@ -53,13 +53,13 @@ class Histogram:
     sum_of_squares: float
 
     @classmethod
-    def from_tensor(cls, numbers: torch.Tensor) -> "Histogram":
+    def from_tensor(cls, values: torch.Tensor) -> "Histogram":
         """Compute the histogram of a tensor.
 
         >>> Histogram.from_tensor(torch.tensor([0.0, 1.0, 1.0])).counts[-1]
         2
         """
-        exact = numbers.detach().double().flatten()
+        exact = values.detach().double().flatten()
         low, high = exact.min().item(), exact.max().item()
         counts = torch.histc(exact, BUCKETS, low, high if high > low else low + 1)
         total, squares = exact.sum().item(), exact.square().sum().item()
@@ -67,7 +67,7 @@ class Histogram:
 
 
 def compute_histograms(network: nn.Module) -> dict[str, Histogram]:
-    """Compute the histograms of all matrices and kernels of a network, by parameter name."""
+    """Compute the histograms of all weight matrices and kernels, by parameter name."""
     return {
         name: Histogram.from_tensor(parameter)
         for name, parameter in network.named_parameters()
@@ -77,19 +77,19 @@ def compute_histograms(network: nn.Module) -> dict[str, Histogram]:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Results of one epoch, measured after it in evaluation mode on plain images.
+    """Results of one epoch, evaluated after its last step on images without augmentation.
 
     Attributes:
         number: number of the epoch, from 1.
-        train_loss: loss on the training images, in nats; on `MAX_MEASURED_IMAGES` of them if stages
-            are trained.
+        train_loss: loss on the training images, in nats; on at most `MAX_MEASURED_IMAGES` of
+            them if backbone stages are trained.
         train_accuracy: accuracy on the same images.
         val_loss: loss on the validation images, in nats.
         val_accuracy: accuracy on the validation images.
         current_lr: learning rate of the last step.
         seconds: duration of the training steps.
         val_logits: (validation images, classes) float32.
-        gradient_norm: mean over the steps; None in the fused executor.
+        gradient_norm: mean gradient norm of the steps; None in the fused executor.
         weights: histograms of the weights by parameter name; None if only the head is trained.
     """
 
@@ -120,12 +120,12 @@ def split_into_batches(count: int, batch_size: int) -> list[slice]:
 
 
 def shuffle_examples(train: Examples, seed: int, epoch: int) -> IndexArray:
-    """Return the order of an epoch (report, section 4.6), a function of seed, epoch and content."""
+    """Return the order of the examples in an epoch (report, section 4.6), given the seed."""
     return shuffle(derive_key(seed, "order", epoch), train.keys)
 
 
 def select_measured_examples(train: Examples, seed: int) -> Examples:
-    """Select the training images that are measured: all, or a fixed sample of maps or pixels."""
+    """Select the evaluated examples: all features, or a fixed sample of pixels or feature maps."""
     if len(train.shape) == 1 or len(train) <= MAX_MEASURED_IMAGES:
         return train
     order = shuffle(derive_key(seed, "measured"), train.keys)
@@ -138,14 +138,14 @@ class EpochClock:
 
     Attributes:
         previous_seconds: seconds before the resume.
-        started: time at which the clock was started; None if it does not run.
+        started: time at which the clock was started; None if it is not running.
     """
 
     previous_seconds: float = 0.0
     started: float | None = None
 
     def start(self) -> None:
-        """Start the clock unless it runs."""
+        """Start the clock unless it is running."""
         self.started = self.started or time.perf_counter()
 
     @property
@@ -156,7 +156,7 @@ class EpochClock:
 
 
 class Training:
-    """The state of a training: everything that its steps change.
+    """Training of one network: the state that its steps change, and what they depend on.
 
     Attributes:
         network: the network that is trained.
@@ -165,7 +165,7 @@ class Training:
         average: moving average of the weights; None without one.
         optimizer: optimizer of the parameters of the network.
         epoch: number of the current epoch, from 1.
-        step: number of steps of the current epoch that are done.
+        step: number of completed steps of the current epoch.
         gradient_norm_sum: sum of the gradient norms of these steps.
         clock: measures the duration of these steps.
     """
@@ -251,7 +251,7 @@ class Training:
 def fit(
     training: Training, validation: Examples, on_step: StepListener = lambda _: None
 ) -> Iterator[Epoch]:
-    """Continue a training up to the last epoch of its settings, and yield each epoch.
+    """Continue a training up to `settings.epochs`, and yield the results of each epoch.
 
     When an epoch is yielded, the training is at the start of the next one.
 

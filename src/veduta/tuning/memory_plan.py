@@ -27,22 +27,22 @@ from veduta.tuning.trials.space import Tile, Trial, group_trials, plan_tiles
 
 UNITS = {"MB": 10**6, "GB": 10**9}
 FLOAT32_BYTES, FLOAT64_BYTES = 4, 8
-HEAP_FACTOR = 1.2  # bytes taken from the system per byte in use, because of fragmentation
-BACKWARD_MAPS = 3  # feature maps of the largest size that the backward pass holds at a time
+HEAP_FACTOR = 1.2  # bytes of heap per byte in use, because of fragmentation
+BACKWARD_MAPS = 3  # feature maps of the largest size that the backward pass holds at once
 CHECKPOINT_COPIES = 2  # copies of all tensors while a checkpoint is written
-HIDDEN_TENSORS = 3  # of the widest hidden layer, held at a time in evaluation
-LOGIT_TENSORS = 4  # held at a time in training and evaluation
+HIDDEN_TENSORS = 3  # tensors of the widest hidden layer, held at once in evaluation
+LOGIT_TENSORS = 4  # tensors of logits, held at once in training and evaluation
 
 
 @dataclass(frozen=True, slots=True)
 class TailSize:
-    """Size of the backbone stages that train, in numbers.
+    """Size of the trainable backbone stages, as numbers of tensor elements.
 
     Attributes:
-        weights: weights, and statistics of batch normalization.
-        activations: per training image, the input and the output of every layer, which the backward
-            pass needs.
-        largest_activation: the largest output of a layer per image.
+        weights: weights and batch normalization statistics.
+        activations: inputs and outputs of all layers per training image, which the backward pass
+            needs.
+        largest_activation: largest output of a layer per image.
     """
 
     weights: int
@@ -50,7 +50,7 @@ class TailSize:
     largest_activation: int
 
     def estimate_activation_bytes(self, batch_size: int) -> int:
-        """Return the bytes of activations in a training step or in evaluation, the larger."""
+        """Return the larger of the bytes of activations in a training step and in evaluation."""
         backward = BACKWARD_MAPS * self.largest_activation
         training = batch_size * (self.activations + backward)
         return FLOAT32_BYTES * max(training, EVALUATION_BATCH_SIZE_OF_MAPS * backward)
@@ -58,12 +58,12 @@ class TailSize:
 
 @cache
 def measure_tail(model: Model, image_size: int | None, frozen_stages: int) -> TailSize:
-    """Return the size of the stages of `model` behind the first `frozen_stages`.
+    """Return the size of the stages of `model` after the first `frozen_stages`.
 
     Args:
         model: entry of the model catalogue.
-        image_size: image size in pixels; None for that of the model.
-        frozen_stages: number of stages that do not train; 0 where all train.
+        image_size: image size in pixels; None for the image size of the model.
+        frozen_stages: number of frozen stages; 0 if all stages train.
     """
     network = tail = build_headless_network(model)
     size = build_preprocessing(model, image_size).image_size
@@ -74,7 +74,7 @@ def measure_tail(model: Model, image_size: int | None, frozen_stages: int) -> Ta
     output_sizes = [0]
 
     def record_output(_module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        if out is not inputs[0]:  # a layer that works in place keeps no output of its own
+        if out is not inputs[0]:  # in-place layers allocate no output
             output_sizes.append(out.numel())
 
     layers = [m for m in tail.modules() if isinstance(m, nn.BatchNorm2d) or not list(m.children())]
@@ -87,7 +87,7 @@ def measure_tail(model: Model, image_size: int | None, frozen_stages: int) -> Ta
 
 
 def _run_on_meta(network: nn.Module, x: Tensor) -> Tensor:
-    """Return the output of a network in evaluation mode on the meta device: its shape alone."""
+    """Return the output of a network in evaluation mode on the meta device, without data."""
     state = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
     output: Tensor = functional_call(network.eval(), state, x)
     return output
@@ -112,11 +112,11 @@ def measure_data(folds: Sequence[Fold], classes: int) -> DataSizes:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Memory that training is expected to take.
+    """Memory that training is expected to need.
 
     Attributes:
         trials, groups, tiles: number of each.
-        concurrent_tiles: number of tiles at a time in the group that takes the most memory.
+        concurrent_tiles: number of tiles that train at once in the group with the most memory.
         planned: bytes of these tiles, and of the results of all trials.
         largest_tile: bytes of the largest of them.
         allowed: maximum number of bytes for all tiles.
@@ -154,7 +154,7 @@ def estimate_tile_memory(tile: Tile, head: Head, sizes: DataSizes) -> int:
     trials, images = len(tile), sizes.validation
     epochs = max(trial.settings.epochs for trial in tile)
     moments = RULES[settings.optimizer].moments
-    # per fold: weights, gradients, moments, moving average; besides, the weights of the best epoch
+    # per fold: weights, gradients, moments, moving average; in addition, the best weights
     copies = (2 + moments + settings.averages_weights) * sizes.folds + 1
     weights = head.parameters
     logits = (3 if sizes.folds == 1 else 5) * sizes.classes * images * FLOAT32_BYTES
@@ -173,14 +173,14 @@ def estimate_tile_memory(tile: Tile, head: Head, sizes: DataSizes) -> int:
 
 
 def _estimate_head_activations(tile: Tile, head: Head) -> int:
-    """Return the bytes of activations in a training step or in evaluation, the larger."""
+    """Return the larger of the bytes of activations in a training step and in evaluation."""
     trials, batch_size = len(tile), tile[0].settings.batch_size
     rates = {trial.settings.dropout for trial in tile}
     widest, input_bytes = max(head.hidden, default=0), head.features * FLOAT32_BYTES
     outputs = trials * head.classes
-    # z and a, the normalized z, scale and output of dropout
+    # z and a; normalized z; scale and output of dropout
     forward = 2 + head.batch_norm + 2 * any(rates)
-    # delta and slope, the centered delta, the delta of the layer before
+    # delta and derivative of the activation; centered delta; delta of the previous layer
     backward = 2 + head.batch_norm + (len(head.hidden) > 1)
     layer_bytes = (sum(head.hidden) * forward + widest * backward) * FLOAT32_BYTES
     layer_bytes += widest  # a boolean mask
@@ -194,7 +194,7 @@ def _estimate_head_activations(tile: Tile, head: Head) -> int:
 
 
 def count_concurrent_tiles(tiles: Sequence[Tile], tile_bytes: int, limit: int) -> int:
-    """Return how many tiles may run at a time: one per core within the limit, at least one.
+    """Return how many tiles may run at once: at most one per core, within the limit, at least one.
 
     Args:
         tiles: tiles of a group.
@@ -205,7 +205,7 @@ def count_concurrent_tiles(tiles: Sequence[Tile], tile_bytes: int, limit: int) -
 
 
 def plan_memory(trials: Sequence[Trial], sizes: DataSizes, limit: int) -> MemoryPlan:
-    """Return the memory of a whole search, whose groups run one after the other.
+    """Return the memory plan of a search, whose groups run one after the other.
 
     Args:
         trials: all trials of the search.
@@ -236,17 +236,17 @@ def plan_memory(trials: Sequence[Trial], sizes: DataSizes, limit: int) -> Memory
 
 
 def announce_memory_plan(plan: MemoryPlan, journal: Journal, console: Console) -> None:
-    """Print and journal how much memory training will take, besides what is in use now."""
+    """Print and journal how much memory training will need in addition to that in use."""
     in_use = measure_anonymous_memory()
     journal.append(MemoryPlanned(in_use=in_use, **asdict(plan)))
     console.say(
         f"memory      groups {plan.groups}, tiles {plan.tiles}, concurrent tiles "
-        f"{plan.concurrent_tiles}: {decimal(plan.planned)} of the limit of {decimal(plan.allowed)}, "
-        f"in addition to {decimal(in_use)} in use"
+        f"{plan.concurrent_tiles}: {decimal(plan.planned)} of at most {decimal(plan.allowed)}, in "
+        f"addition to {decimal(in_use)} in use"
     )
     if plan.largest_tile > plan.allowed:
         console.warn(
             f"a tile of trials should fit in --memory; the largest takes "
             f"{decimal(plan.largest_tile)} of {decimal(plan.allowed)} allowed, and is trained "
-            "nevertheless: allow more, or give the head fewer or narrower hidden layers"
+            "nevertheless: increase --memory, or use fewer or narrower hidden layers"
         )

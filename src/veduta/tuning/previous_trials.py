@@ -122,7 +122,7 @@ def reload_trials(
             outcomes,
             failures={t: reason for t, reason in all_failures.items() if t in taken},
             best=best,
-            continued=_find_continued(events, trials),
+            continued=_find_continued_trials(events, trials),
             crashed=any(isinstance(event, ProcessCrashed) for event in events),
         )
 
@@ -146,7 +146,7 @@ def _collect_failures(events: Sequence[Event], latest: Sequence[Event]) -> dict[
     }
 
 
-def _find_continued(events: Sequence[Event], trials: Sequence[Trial]) -> dict[str, str]:
+def _find_continued_trials(events: Sequence[Event], trials: Sequence[Trial]) -> dict[str, str]:
     """Return for each trial the longest started trial that differs in having fewer epochs alone."""
     started = {event.trial: event.hyperparameters for event in events_of_type(events, TrialStarted)}
     continued = {}

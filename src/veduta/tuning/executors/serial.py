@@ -33,15 +33,16 @@ from veduta.types import BoolArray
 
 @dataclass(frozen=True, slots=True)
 class TrainingContext:
-    """What the training of a trial depends on besides its settings and images.
+    """Inputs of the training of a trial other than its settings and images.
 
     Attributes:
         classes: number of classes.
-        tail: the backbone stages that train with the head, with their initial weights; None where
-            the head alone trains.
-        autocast: autocast dtype; None for none.
-        pause_epoch: epoch after which the trial pauses; None for never.
-        ends_at_pause: whether the trial ends at the pause, not promoted by successive halving.
+        tail: the backbone stages that train with the head, with their initial weights; None if
+            only the head trains.
+        autocast: autocast dtype; None disables autocast.
+        pause_epoch: epoch after which the trial pauses; None if it does not pause.
+        ends_at_pause: whether the trial ends at the pause because successive halving does not
+            promote it.
     """
 
     classes: int
@@ -67,8 +68,8 @@ def run_serial(
     Args:
         tile: the trial.
         folds: training and validation images: features, or the inputs of `context.tail`.
-        context: what else the training depends on.
-        checkpointer: writes and reads checkpoints; None for none.
+        context: other inputs of the training.
+        checkpointer: writes and reads checkpoints; None disables checkpoints.
         heartbeat: called between steps; when it asks to stop, the training is saved and ends.
     """
     (trial,) = tile
@@ -80,7 +81,7 @@ def run_serial(
             if result.ended or result.paused:
                 return
     except GeneratorExit:  # closed between two epochs
-        if training.state.end_reason is None:  # else it is saved, with the weights of the best
+        if training.state.end_reason is None:  # a trial that has ended is already saved
             training.save()
         raise
     except CancelledError:
@@ -135,16 +136,16 @@ class _TrialTraining:
         Raises:
             CancelledError: the heartbeat asked to stop; the training was saved.
         """
-        is_undivided = len(self.folds) == 1
+        has_one_fold = len(self.folds) == 1
         if not self.heartbeat(images):
-            if is_undivided:
+            if has_one_fold:
                 self.save()
             raise CancelledError
-        if is_undivided and self.checkpointer.is_due:
+        if has_one_fold and self.checkpointer.is_due:
             self.save()
 
     def build_result(self, epoch: Epoch) -> TileEpoch:
-        """Return an epoch with the end of the trial, or its pause, if the epoch is the last."""
+        """Return the result of an epoch, with the end or pause of the trial after its last one."""
         ended: list[tuple[Trial, End]] = []
         paused = []
         if epoch.number == len(self.state.epochs):
@@ -162,7 +163,7 @@ class _TrialTraining:
         return TileEpoch(epoch.number, [(self.trial, epoch)], ended, paused=paused)
 
     def save(self) -> None:
-        """Write a checkpoint if all weights are finite; otherwise keep the one before."""
+        """Write a checkpoint if all weights are finite; otherwise keep the previous one."""
         networks = [training.network for training in self.trainings]
         if all(p.isfinite().all() for network in networks for p in network.parameters()):
             self.checkpointer.save(self.state, self.trainings)
@@ -173,8 +174,8 @@ def build_network(settings: Settings, like: Examples, context: TrainingContext) 
 
     Args:
         settings: settings of the trial.
-        like: examples of the shape and dtype of its inputs.
-        context: what else the network depends on.
+        like: examples with the shape and dtype of the inputs of the network.
+        context: other inputs of the training.
     """
     tail = context.tail
     features = like.shape[0] if tail is None else tail.features
@@ -185,12 +186,12 @@ def build_network(settings: Settings, like: Examples, context: TrainingContext) 
 
 
 def build_training(settings: Settings, train: Examples, context: TrainingContext) -> Training:
-    """Return the training of that network before its first step."""
+    """Return the training of a new network on the examples `train`, before its first step."""
     network = build_network(settings, train, context)
     return Training(network, train, settings, autocast=context.autocast)
 
 
 def _find_correct(epoch: Epoch, fold: Fold) -> BoolArray:
-    """Return (validation images of the fold,) whether the prediction is correct."""
+    """Return whether each prediction is correct, of shape (validation images of the fold,)."""
     correct: BoolArray = (epoch.val_logits.argmax(1) == fold.validation.labels).numpy()
     return correct

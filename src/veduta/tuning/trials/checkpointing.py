@@ -1,4 +1,4 @@
-"""When a training is saved to a checkpoint, and how it continues from one."""
+"""Saving the training of a trial to checkpoints, and restoring it from them."""
 
 import time
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ def collect_training_state(training: Training) -> tuple[dict[str, object], dict[
     """Return the state of a training between two steps: JSON values, and tensors by name."""
     tensors = {f"network.{name}": t for name, t in training.network.state_dict().items()}
     for index, entries in training.optimizer.state_dict()["state"].items():
-        moments = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        entry_tensors = {name: t for name, t in entries.items() if isinstance(t, Tensor)}
+        tensors |= {f"optimizer.{index}.{name}": t for name, t in entry_tensors.items()}
     progress: dict[str, object] = {
         "epoch": training.epoch,
         "step": training.step,
@@ -35,7 +35,7 @@ def collect_training_state(training: Training) -> tuple[dict[str, object], dict[
 
 
 def restore_training(training: Training, checkpoint: Checkpoint) -> None:
-    """Continue from the state that `collect_training_state` returned, in a new training."""
+    """Restore the state that `collect_training_state` returned into a new training."""
     progress, tensors = checkpoint.progress, checkpoint.tensors
     training.network.load_state_dict(select_tensors(tensors, "network."))
     if training.average:
@@ -46,15 +46,13 @@ def restore_training(training: Training, checkpoint: Checkpoint) -> None:
     for name, saved in select_tensors(tensors, "optimizer.").items():
         index, _, entry = name.partition(".")
         parameter = parameters[int(index)]
-        has_layout = saved.shape == parameter.shape  # a moment has the memory layout of its weights
-        tensor = torch.empty_like(parameter).copy_(saved) if has_layout else saved
+        is_moment = saved.shape == parameter.shape  # moments have the memory layout of the weights
+        tensor = torch.empty_like(parameter).copy_(saved) if is_moment else saved
         state.setdefault(int(index), {})[entry] = tensor
     training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": state})
     training.epoch, training.step = progress["epoch"], progress["step"]
-    training.gradient_norm_sum, training.clock = (
-        progress["lengths"],
-        EpochClock(progress["seconds"]),
-    )
+    training.gradient_norm_sum = progress["lengths"]
+    training.clock = EpochClock(progress["seconds"])
 
 
 @dataclass(slots=True)
@@ -62,10 +60,10 @@ class Checkpointer:
     """Writes and reads the checkpoints of one trial.
 
     Attributes:
-        checkpoints: files of the trial; None writes none.
-        shorter_trial: files of the same trial with fewer epochs, which it continues where it has
-            none of its own.
-        interval_seconds: time between two checkpoints; more where writing one takes long.
+        checkpoints: checkpoints of the trial; None disables them.
+        shorter_trial: checkpoints of the same trial with fewer epochs, from which it continues if
+            it has none of its own.
+        interval_seconds: minimum time between two checkpoints; longer if writing one takes long.
     """
 
     checkpoints: Checkpoints | None = None
@@ -103,11 +101,11 @@ class Checkpointer:
         progress, tensors = checkpoint.progress, checkpoint.tensors
         state.restore(Checkpoint(progress["trial"], tensors))
         for number, training in enumerate(trainings):
-            own = select_tensors(tensors, f"{number}.")
-            restore_training(training, Checkpoint(progress["trainings"][number], own))
+            saved = select_tensors(tensors, f"{number}.")
+            restore_training(training, Checkpoint(progress["trainings"][number], saved))
 
     def finish(self) -> None:
-        """Keep the newest checkpoint alone, which a trial with more epochs can continue."""
+        """Keep only the newest checkpoint, from which a trial with more epochs can continue."""
         if self.checkpoints is not None:
             self.checkpoints.keep_newest()
 

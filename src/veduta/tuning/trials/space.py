@@ -1,8 +1,8 @@
 """The trials of a grid (report, equation 41), and the groups and tiles that are trained together.
 
 The id of a trial is a hash of those hyperparameters that differ from their defaults, and the order
-of trials depends on their hyperparameters alone. So a cell has the same id in every search,
-however its grid was written and whatever other cells it has.
+of trials depends on their hyperparameters alone. A cell therefore has the same id in every
+search, regardless of how its grid was written and which other cells the grid has.
 
 Groups and tiles depend on the trials and the shape of their head alone, never on free memory or
 measured time, so the same trials always form the same tiles.
@@ -54,7 +54,7 @@ class Trial:
 def find_unused_settings(settings: Settings) -> frozenset[str]:
     """Return the names of the settings that have no effect, given the values of the others.
 
-    A preset of the head (`head`) is always among them: only the settings that it sets have effect.
+    `head` is always among them: it has no effect beyond the settings that it sets.
 
     >>> sorted(find_unused_settings(Settings(hidden=(8,), batch_norm=True, freeze=3, views=2)))
     ['channels', 'head', 'momentum', 'nesterov', 'pooling', 'untied_bias']
@@ -82,7 +82,8 @@ def build_trial(settings: Settings) -> Trial:
     changed = {name: value for name, value in to_json(used).items() if value != DEFAULTS[name]}
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
     hyperparameters = {name: used.get(name) for name in TRIAL_SETTINGS}
-    return Trial(f"t{digest[:9]}", settings, hyperparameters)  # with a letter it is no number
+    # the leading letter keeps CSV readers from parsing an id as a number
+    return Trial(f"t{digest[:9]}", settings, hyperparameters)
 
 
 def expand_grid(settings: Settings, grid: Grid) -> list[Settings]:
@@ -91,7 +92,7 @@ def expand_grid(settings: Settings, grid: Grid) -> list[Settings]:
 
 
 def build_trials(cells: Sequence[Settings]) -> list[Trial]:
-    """Return the distinct trials of some cells in canonical order.
+    """Return the distinct trials of `cells` in canonical order.
 
     Two cells that differ only in settings without effect are one trial.
     """
@@ -100,7 +101,7 @@ def build_trials(cells: Sequence[Settings]) -> list[Trial]:
 
 
 def find_varied_settings(trials: Sequence[Trial]) -> list[str]:
-    """Return the names of the hyperparameters in which trials differ."""
+    """Return the names of the hyperparameters that differ between trials."""
     return [
         name
         for name in TRIAL_SETTINGS
@@ -127,7 +128,7 @@ def describe_differences(trials: Sequence[Trial]) -> dict[str, str]:
 
 
 def _canonical_key(trial: Trial) -> list[tuple[int, SettingValue]]:
-    """Return a sort key: None before numbers before words; `freeze` may be either of these."""
+    """Return a sort key: None, then numbers, then strings; `freeze` may be either of the latter."""
     return [
         (0, 0) if value is None else (1 + isinstance(value, str), value)
         for value in trial.hyperparameters.values()
@@ -154,28 +155,28 @@ FUSED_VALUES: Mapping[str, SettingValue] = {
     "ema": 0.0,
     "class_weights": "none",
 }
-"""The only values that the fused executor supports of these settings."""
+"""Settings of which the fused executor supports a single value, with that value."""
 
 MAX_TILE_WEIGHTS = 2**21
 """Maximum number of weights in a tile: with gradients and two moments in float32, 32 MiB.
 
-Training an MLP with 330,000 weights in tiles of six trials takes 0.93 of the CPU time of tiles of
-three; larger tiles would save 5 % at most.
+Training an MLP with 330,000 weights in tiles of six trials takes 93 % of the CPU time of tiles of
+three; larger tiles would save at most 5 %.
 """
 
 SPLIT_WEIGHTS = MAX_TILE_WEIGHTS // 2
-"""Number of weights from which a group makes two tiles at least, so that a second core has work."""
+"""Number of weights above which a group forms at least two tiles, to use a second core."""
 
 MAX_TILE_TRIALS = 32
 """Maximum number of trials in a tile. Larger tiles would save little (3.3 ms per epoch and trial at
-64 trials, 3.9 at 32, 5.3 at 16) and leave a second core without work."""
+64 trials, 3.9 at 32, 5.3 at 16) and leave a second core idle."""
 
 
 def uses_fused_executor(settings: Settings) -> bool:
     """Return whether the fused executor trains a trial, rather than the serial executor.
 
-    The answer is the same for all trials of a group. Settings without effect do not matter. With
-    successive halving, trials pause and continue, which the serial executor alone can do.
+    The answer is the same for all trials of a group. Settings without effect are ignored. With
+    successive halving, trials pause and continue, which only the serial executor supports.
 
     >>> [uses_fused_executor(s) for s in (Settings(l1=1e-5), Settings(clip=1.0))]
     [True, False]
@@ -187,7 +188,7 @@ def uses_fused_executor(settings: Settings) -> bool:
 
 
 def group_trials(trials: Sequence[Trial]) -> list[tuple[Trial, ...]]:
-    """Return groups of trials that differ in `SCALAR_SETTINGS` alone, in the order of `trials`."""
+    """Return groups of trials that differ only in `SCALAR_SETTINGS`, in the order of `trials`."""
     groups: dict[tuple[SettingValue, ...], list[Trial]] = {}
     for trial in trials:
         shared = [trial.hyperparameters[n] for n in TRIAL_SETTINGS if n not in SCALAR_SETTINGS]
@@ -200,10 +201,10 @@ def plan_tiles(group: Sequence[Trial], parameters: int) -> list[Tile]:
 
     Trials of the serial executor are tiles of one trial. Others form the fewest tiles of at most
     `MAX_TILE_TRIALS` trials and `MAX_TILE_WEIGHTS` weights, of nearly equal size; several trials
-    with more than `SPLIT_WEIGHTS` weights together form two tiles at least.
+    with more than `SPLIT_WEIGHTS` weights together form at least two tiles.
 
     Args:
-        group: trials of one group, or some of them.
+        group: all or some trials of one group.
         parameters: number of parameters in the head of each trial.
     """
     if not uses_fused_executor(group[0].settings):

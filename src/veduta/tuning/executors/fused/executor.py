@@ -36,8 +36,8 @@ from veduta.tuning.trials.space import Tile, Trial
 from veduta.tuning.trials.state import TrialState
 from veduta.types import BoolArray
 
-COMPACTION_SHARE = 0.75
-"""Ended trials are removed from a tile once at most this fraction of its trials still trains."""
+COMPACTION_FRACTION = 0.75
+"""Ended trials are removed from a tile once at most this fraction of its trials is active."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Evaluation:
     Attributes:
         losses: mean cross entropy in nats.
         accuracies: fraction of correct predictions.
-        correct: (T, N), whether the prediction is correct; N is 0 where images were not kept.
-        logits: (T, classes, N); likewise.
+        correct: (T, N), whether the prediction is correct; N is 0 if `keep_images` was false.
+        logits: (T, classes, N), likewise.
     """
 
     losses: list[float]
@@ -98,7 +98,7 @@ class FoldEpoch:
     """Results of one epoch on one fold, one entry per trial.
 
     Attributes:
-        step_losses: the first loss of a training step that is not finite, else the last one.
+        step_losses: first loss of a training step that is not finite; the last loss if all are.
         learning_rates: learning rate of the last step.
         train, validation: evaluation after the epoch.
     """
@@ -139,7 +139,7 @@ def run_fused(
     """
     training = _TileTraining(tile, folds, classes)
     number = 0
-    while active := training.find_active():
+    while active := training.find_active_indices():
         number += 1
         started = time.perf_counter()
         try:
@@ -204,28 +204,26 @@ class _FoldTraining:
     def _train_epoch(self, number: int, heartbeat: Heartbeat) -> list[float]:
         """Train one epoch; return `FoldEpoch.step_losses`."""
         examples, seed = self.fold.train, self.shared.seed
-        order, load_batch = (
-            shuffle_examples(examples, seed, number),
-            examples.get_batch_source(number),
-        )
-        reported = torch.zeros(len(self.head.rates), dtype=examples.dtype)
+        order = shuffle_examples(examples, seed, number)
+        get_batch = examples.get_batch_source(number)
+        step_losses = torch.zeros(len(self.head.rates), dtype=examples.dtype)
         for batch_slice in send_heartbeats(self.batches, heartbeat):
-            chosen = order[batch_slice]
-            noise = create_dropout_noise(seed, number, examples.keys[chosen])
-            batch = load_batch(chosen)
+            indices = order[batch_slice]
+            noise = create_dropout_noise(seed, number, examples.keys[indices])
+            batch = get_batch(indices)
             losses = self.head.train_step(batch.features, batch.labels, noise)
             self.optimizer.step()
-            reported = torch.where(reported.isfinite(), losses, reported)
-        return [float(loss) for loss in reported]
+            step_losses = torch.where(step_losses.isfinite(), losses, step_losses)
+        return [float(loss) for loss in step_losses]
 
     def select_trials(self, indices: Tensor) -> None:
-        """Continue with the trials at `indices` alone."""
+        """Remove all trials except those at `indices`."""
         self.head.select_trials(indices)
         self.optimizer.keep_trials(indices, self.head.parameters, self.head.gradients)
 
 
 class _TileTraining:
-    """Training of a tile; index i of every fold is the trial of `states[i]`."""
+    """Training of a tile; entry i of every fold belongs to the trial of `states[i]`."""
 
     def __init__(self, tile: Tile, folds: Sequence[Fold], classes: int) -> None:
         self.shape, self.classes = folds[0].train.shape, classes
@@ -234,7 +232,7 @@ class _TileTraining:
         self.states = [TrialState(trial) for trial in tile]
         self._failed = set[str]()
 
-    def find_active(self) -> list[int]:
+    def find_active_indices(self) -> list[int]:
         """Return the indices of the trials that have not ended."""
         return [
             index
@@ -252,18 +250,18 @@ class _TileTraining:
         state.add_epoch(epoch, correct, lambda: self.folds[0].head.copy_trial(index))
         if state.end_reason is None:
             return None
-        with torch.device("meta"):  # the state fills in the weights
+        with torch.device("meta"):  # `state.finish` loads the weights
             network = HeadNetwork(self._describe_head(state.trial))
         return state.finish(network)
 
     def compact(self) -> list[Trial] | None:
-        """Remove ended trials once at most `COMPACTION_SHARE` of all trials are active.
+        """Remove ended trials once at most `COMPACTION_FRACTION` of all trials are active.
 
         Returns:
-            The remaining trials, or None where nothing was removed.
+            The remaining trials, or None if no trial was removed.
         """
-        active = self.find_active()
-        if not active or len(active) > COMPACTION_SHARE * len(self.states):
+        active = self.find_active_indices()
+        if not active or len(active) > COMPACTION_FRACTION * len(self.states):
             return None
         for fold in self.folds:
             fold.select_trials(torch.tensor(active))
