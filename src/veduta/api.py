@@ -1,4 +1,4 @@
-"""The public functions of Veduta, one per command. The command line calls nothing else.
+"""The public functions of Veduta, one per command, which the command line calls too.
 
 >>> import veduta
 >>> run = veduta.search("scenes/", grid={"lr": [3e-4, 3e-3]})    # doctest: +SKIP

@@ -19,7 +19,7 @@ from tests.faults.small_search import (
 )
 from tests.faults.system_calls import KILL, WRITING_CALLS, create_nothing, hit_every_call
 
-SIZES = range(4, 100, 8)
+SIZES = range(4, 72, 6)
 """Sizes of small disks in kB; the last one is large enough."""
 
 ERRORS = (  # "+": all later calls fail, too, as on a full disk

@@ -1,15 +1,25 @@
 """Searches and saves that are killed: at random moments, and at every call that writes."""
 
+import os
 import random
 import shutil
+import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.faults import saves
-from tests.faults.forks import KILLED, TIMEOUT, make_deadline, make_strace_options, run_attempt
+from tests.faults.forks import (
+    KILLED,
+    TIMEOUT,
+    Report,
+    make_deadline,
+    make_strace_options,
+    run_attempt,
+)
 from tests.faults.small_search import (
     SMALL,
     expect_none,
@@ -23,8 +33,9 @@ from tests.faults.small_search import (
     search_small,
 )
 from tests.faults.system_calls import KILL, WRITING_CALLS, create_nothing, hit_every_call
+from veduta.tuning.trials.space import Trial
 
-KILLS = 200
+KILLS, KILL_IN_EPOCH_EVERY = 200, 10
 MAX_SHARE = 0.05
 """Longest time until a kill, as a share of the time that a fork takes for the whole search."""
 
@@ -48,6 +59,9 @@ def run_random_kills(folder: Path) -> dict[str, Any]:
         while True:
             seconds = RANDOM.uniform(0, max_seconds) if total_kills < KILLS else TIMEOUT
             work = partial(search, path, trials, threads=True, warn=expect_none)
+            if total_kills < KILLS and total_kills % KILL_IN_EPOCH_EVERY == 0:
+                seconds = TIMEOUT
+                work = partial(search_and_die, path, trials, RANDOM.randint(1, 4))
             attempt = run_attempt(work, must_die=make_deadline(seconds))
             epochs += attempt.output.count("done: epoch ")
             if attempt.code != KILLED:
@@ -67,6 +81,20 @@ def run_random_kills(folder: Path) -> dict[str, Any]:
         )
         shutil.rmtree(path)
     return {"kills": total_kills, "trials": [trial.id for trial in trials], "searches": searches}
+
+
+def search_and_die(path: Path, trials: Sequence[Trial], epochs: int, report: Report) -> None:
+    """Run a search that kills its process at the end of an epoch, however fast the machine is."""
+    remaining = epochs
+
+    def report_and_die(text: str) -> None:
+        nonlocal remaining
+        report(text)
+        remaining -= 1
+        if remaining == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    search(path, trials, report_and_die, threads=True, warn=expect_none)
 
 
 def make_torn_run(folder: Path) -> Path:

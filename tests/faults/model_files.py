@@ -279,9 +279,9 @@ MODELS: dict[str, tuple[Callable[[Path], object], str]] = {  # damage, text of t
     ),
     "an additional class": (
         edit(lambda manifest: manifest["classes"].append("more")),
-        "3 classes once",
+        "3 distinct class names",
     ),
-    "a missing class": (edit(lambda manifest: manifest["classes"].pop()), "3 classes once"),
+    "a missing class": (edit(lambda manifest: manifest["classes"].pop()), "3 distinct class names"),
     "an additional class, also in the head": (
         edit(
             lambda manifest: [

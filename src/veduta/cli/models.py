@@ -50,7 +50,7 @@ def models(
     in_report = table[table["report_name"].notna()]
     console.table(_select_columns(in_report, REPORT_COLUMNS), "models in the report")
     console.say(
-        "parameter counts in the report are those of Keras; compared with those in Veduta, they are"
+        "parameter counts in the report are those of Keras; difference from the counts in Veduta:"
     )
     for reason, rows in table[table["parameters"].notna()].groupby("report_counts", sort=False):
         console.say(f"  {reason}: {', '.join(rows['model'])}")

@@ -8,7 +8,13 @@ from typing import Any, Protocol, runtime_checkable
 import yaml
 from pydantic import ValidationError
 
-from veduta.config.settings import JOIN, OTHER_OPTIONS, RUN_SETTINGS, NUMBER_SEPARATOR, Settings
+from veduta.config.settings import (
+    NAME_SEPARATOR,
+    NUMBER_SEPARATOR,
+    OTHER_OPTIONS,
+    RUN_SETTINGS,
+    Settings,
+)
 from veduta.errors import InputError, describe_unknown_name
 
 PROVENANCE = "run"
@@ -123,8 +129,10 @@ def format_value(value: object) -> str:
     ('2000x1000', 'none', 'none', 'true')
     """
     if isinstance(value, (tuple, list)):
-        join = JOIN if all(isinstance(part, str) for part in value) else NUMBER_SEPARATOR
-        return join.join(format_value(part) for part in value) or "none"
+        separator = (
+            NAME_SEPARATOR if all(isinstance(part, str) for part in value) else NUMBER_SEPARATOR
+        )
+        return separator.join(format_value(part) for part in value) or "none"
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

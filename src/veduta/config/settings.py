@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-NUMBER_SEPARATOR = "x"  # hidden=2000x1000 and betas=0.9x0.999: a comma separates the values of a grid
-JOIN = "+"  # augment=crop+flip
+NUMBER_SEPARATOR = "x"  # hidden=2000x1000; not a comma, which separates the values of a grid
+NAME_SEPARATOR = "+"  # augment=crop+flip
 
 
 def _split_numbers(value: object) -> object:
@@ -20,7 +20,7 @@ def _split_numbers(value: object) -> object:
 def _split_names(value: object) -> object:
     """Split 'crop+flip' into ['crop', 'flip']; 'none' is []."""
     if isinstance(value, str):
-        names = [name.strip() for name in value.split(JOIN)]
+        names = [name.strip() for name in value.split(NAME_SEPARATOR)]
         return [] if value.strip().lower() == "none" else names
     return [] if value is None else value
 

@@ -248,5 +248,5 @@ def announce_memory_plan(plan: MemoryPlan, journal: Journal, console: Console) -
         console.warn(
             f"a tile of trials should fit in --memory; the largest takes "
             f"{decimal(plan.largest_tile)} of {decimal(plan.allowed)} allowed, and is trained "
-            "nevertheless: increase --memory, or use fewer or narrower hidden layers"
+            "nevertheless: increase the limit, or use fewer or narrower hidden layers"
         )
