@@ -1,5 +1,7 @@
 """TensorBoard reads what is written: curves, HParams, histograms, pictures and graph of a trial."""
 
+import errno
+import threading
 from dataclasses import asdict
 from pathlib import Path
 
@@ -147,3 +149,19 @@ def test_histograms_reach_from_the_smallest_weight_to_the_largest(
     assert (lefts[0], rights[-1]) == (layer.weight.min().item(), layer.weight.max().item())
     assert lefts[1:].tolist() == rights[:-1].tolist()
     assert counts.sum() == layer.weight.numel()
+
+
+def test_a_full_disk_is_an_error_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def fail(_writer: RecordWriter, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RecordWriter, "write", fail)
+    hook = threading.excepthook
+    with pytest.raises(OSError, match="No space left"):
+        write_trial(tmp_path / "t1", {"lr": 1e-3}, [make_epoch(epoch=1), make_trial_finished()])
+    assert "Traceback" not in capfd.readouterr().err
+    assert threading.excepthook is hook

@@ -1,9 +1,10 @@
 """TensorBoard runs, one per trial: curves, a row of the HParams table, pictures."""
 
 import io
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -82,7 +83,7 @@ def write_trial(
         metrics = finished.model_dump(include=set(BEST_METRICS))
         best = {f"best/{name}": float(metrics[name]) for name in BEST_METRICS}
     # with the default queue of 10, every event waits for the thread that writes
-    with SummaryWriter(str(folder), max_queue=1000) as writer:
+    with _silence_writer_thread(), SummaryWriter(str(folder), max_queue=1000) as writer:
         # add_hparams would write a run of its own
         for summary in hparams(dict(hyperparameters), dict(best)):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary, 0)
@@ -93,6 +94,25 @@ def write_trial(
                 writer.add_scalar(tag, value, finished.best_epoch, finished.time)
     for path in earlier:
         path.unlink()
+
+
+@contextmanager
+def _silence_writer_thread() -> Iterator[None]:
+    """Keep the thread that writes events from printing a traceback, such as on a full disk.
+
+    The writer raises the same error again in the thread that adds events.
+    """
+    previous = threading.excepthook
+
+    def report(args: threading.ExceptHookArgs) -> None:
+        if type(args.thread).__name__ != "_AsyncWriterThread":
+            previous(args)
+
+    threading.excepthook = report
+    try:
+        yield
+    finally:
+        threading.excepthook = previous
 
 
 def has_curves(folder: Path) -> bool:
@@ -166,7 +186,10 @@ def write_pictures(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(folder), filename_suffix=PICTURES) as writer:
+    with (
+        _silence_writer_thread(),
+        SummaryWriter(str(folder), filename_suffix=PICTURES) as writer,
+    ):
         for tag, images in pictures.items():
             writer.add_images(tag, images, dataformats="NHWC")
         try:
