@@ -30,6 +30,7 @@ from veduta.runs.artifact import IntermediateRepresentation
 from veduta.runtime.disk import write_atomically
 from veduta.runtime.environment import get_content_folder
 from veduta.runtime.locks import acquire_lock
+from veduta.runtime.process import TRACING_LOCK
 from veduta.types import PixelArray, Progress
 
 KIND = "networks"  # kind of entry in the cache
@@ -136,7 +137,8 @@ def _quantize(
         progress(done, len(pixels))
         return image[None]
 
-    with _silence_output(), tempfile.TemporaryDirectory() as scratch:
+    # the conversion hides NNCF, and standard output is redirected: one thread at a time
+    with TRACING_LOCK, _silence_output(), tempfile.TemporaryDirectory() as scratch:
         nncf = import_nncf()
         _name_operations(graph)
         quantized = nncf.quantize(
