@@ -203,7 +203,7 @@ def test_too_little_disk_space_is_warned_about(
     full = SimpleNamespace(disk_usage=lambda _: usage._replace(free=10**5))
     monkeypatch.setattr(messages, "shutil", full)  # the cache has enough
     run = search(color_folder, tmp_path / "run", console=console, clip=1.0, refit=True)
-    (line,) = [line for line in warnings if "room" in line]
+    (line,) = [line for line in warnings if "disk space" in line]
     assert "100.0 kB free" in line
     assert "give another --out" in line
     written = sum(path.stat().st_size for path in run.directory.path.rglob("*"))
