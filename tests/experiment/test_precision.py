@@ -140,7 +140,7 @@ def test_only_training_images_calibrate(
 
 
 def test_a_model_in_int8_cannot_run_on_torch(int8: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EngineError, match="int8.*engine=torch"):
+    with pytest.raises(EngineError, match=r"int8.*engine=torch"):
         veduta.load(int8.directory.path, engine="torch")
     assert veduta.load(int8.directory.path, engine="openvino").classes
     monkeypatch.setattr("veduta.features.openvino_engine.is_installed", lambda _: False)

@@ -23,7 +23,7 @@ class View(ABC):
 
     @abstractmethod
     def apply(self, pixels: PixelArray, keys: KeyArray, /) -> PixelArray:
-        """Return the view of images, uint8 (n, S, S, 3).
+        """Return the view of each image, uint8 (n, S, S, 3).
 
         Args:
             pixels: uint8 (n, S, S, 3).
@@ -46,7 +46,7 @@ class Plain(View):
 
 @final
 class HorizontalFlip(View):
-    """The image with left and right exchanged."""
+    """The horizontally flipped image."""
 
     def spec(self) -> object:
         """Return the name of the view."""
@@ -63,8 +63,9 @@ class Augmented(View):
     """A randomly augmented view.
 
     If stages are frozen, the features of K views are computed once, numbered from 0, and epoch e
-    (from 1) uses view e mod K. If no stage is frozen, epoch e augments the images anew, as view e;
-    with K = epochs these are the same views in all epochs but the last.
+    (from 1) uses view e mod K. If no stage is frozen, the images are augmented in each
+    epoch, and epoch e uses view e. With as many views as epochs, both cases use the same views in
+    all epochs but the last, which uses view 0 if stages are frozen.
 
     Attributes:
         names: augmentations, in any order; those that mix images are ignored.

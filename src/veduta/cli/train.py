@@ -1,4 +1,4 @@
-"""`veduta train`: train one model and evaluate it once on test."""
+"""`veduta train`: train one model and evaluate it once on the held-out test set."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ from veduta.types import PixelArray
 
 
 def write_digits(folder: Path) -> int:
-    """Write the digits as `digit/number.png`, gray, 8 x 8 pixels, and return their number, 1,797.
+    """Write the digits as 8 x 8 grayscale images `digit/number.png`; return their number, 1,797.
 
     The folder appears once it is complete. A folder that holds exactly the digits is left as it is.
 
@@ -66,7 +66,7 @@ def _require_digits(folder: Path, digits: dict[str, PixelArray]) -> None:
 
 
 def _has_pixels(path: Path, pixels: PixelArray) -> bool:
-    """Return whether a file is a gray image with the given pixels."""
+    """Return whether a file is a grayscale image with the given pixels."""
     try:
         decoded = decode(read_file(path))
     except DecodeError:

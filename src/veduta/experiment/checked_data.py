@@ -30,11 +30,11 @@ class CheckedData:
 
     Attributes:
         images: all labeled images that can be decoded.
-        splits: those that the run uses, by split.
+        splits: the images that the run uses, by split.
         unreadable: files that cannot be decoded.
         dropped: training or validation images with an identical image in a later split.
         findings: problems of the data, found after the split.
-        conflicting: names of images of which an identical one has another label.
+        conflicting: names of images that have an identical image with a different label.
     """
 
     images: tuple[Image, ...]
@@ -53,8 +53,8 @@ class CheckedData:
 def check_data(plan: Plan, pixels: PixelLoader) -> CheckedData:
     """Decode every labeled image, split the images, and check them.
 
-    Splits of the data set are kept. If identical images are in several splits, only the one in the
-    last split is used, unless `keep_leaks`.
+    Splits that the data set defines are kept. If identical images are in several splits, only
+    the one in the last split is used, unless `keep_leaks`.
 
     Raises:
         InputError: too few images can be decoded, or a class or a split has none.
@@ -97,7 +97,7 @@ def _assign_splits(plan: Plan, images: Sequence[Image]) -> tuple[str, ...]:
 
 
 def _describe_leak(copy: Image, kept: Image) -> Rejection:
-    """Return the row of `rejected.csv` of an image that is dropped because of one in `kept`."""
+    """Return the row of `rejected.csv` for `copy`, dropped because `kept` is identical to it."""
     splits = {copy.sample.split or "train", kept.sample.split}
     detail = f"the same image as {kept.sample.name}, of {kept.sample.split}"
     return Rejection(copy.sample.name, LEAK, detail, describe_dropped_copies(splits))

@@ -35,7 +35,7 @@ REGISTRIES: dict[str, tuple[str, Mapping[str, object]]] = {
     "activation": ("activation", ACTIVATIONS),
     "schedule": ("schedule", SCHEDULES),
 }
-"""Settings whose values are names in a registry: what the names denote, and the registry."""
+"""Settings whose values are names in a registry: their kind, for messages, and the registry."""
 
 PRESETS = frozenset({"model", "head"})
 """Settings that determine the defaults of others."""
@@ -57,8 +57,8 @@ class Plan:
         engine: engine that computes features, or `fastest`.
         output: path of the run directory.
         data_path: folder of images or CSV file that the user gave, absolute.
-        preset_settings: settings that presets determine cell by cell, because models or heads are
-            in the grid.
+        preset_settings: settings that presets determine cell by cell, because the
+            grid varies the model or the head.
     """
 
     command: Command
@@ -82,7 +82,7 @@ def make_plan(
     output: OutputPath,
     command: Command,
 ) -> Plan:
-    """Check everything that can be known before the first image is decoded.
+    """Return the plan of a run, after all checks that need no decoded image.
 
     Args:
         data: folder of images, or CSV file.
@@ -92,7 +92,7 @@ def make_plan(
         command: command that was called.
 
     Raises:
-        InputError: with one line per error in data, settings, grid and output path together.
+        InputError: data, settings, grid or output path are invalid; lists all errors, one per line.
     """
     settings, errors = parse_settings(values)
     parsed_grid, grid_errors = parse_grid(grid)
@@ -148,7 +148,7 @@ def make_plan(
 
 
 def build_grid_trials(settings: Settings, grid: Grid, given: Collection[str]) -> tuple[Trial, ...]:
-    """Return the trials of a grid that was checked before, in canonical order.
+    """Return the trials of a grid that has already been checked, in canonical order.
 
     Args:
         settings: settings outside the grid.
@@ -176,7 +176,7 @@ def _list_unused_settings(
     """Return the sorted names of settings that were given and that no trial uses."""
     changed = {*grid, *settings.model_dump(exclude_defaults=True)} - {"head"}
     unused = changed.intersection(*(find_unused_settings(cell) for cell in cells))
-    unused |= changed & {str(sample.split) for sample in folder.samples}  # the data set has splits
+    unused |= changed & {str(sample.split) for sample in folder.samples}  # fixed by the data set
     unused |= changed & {"validation"} if settings.uses_folds else set()
     return tuple(sorted(unused))
 
@@ -189,7 +189,7 @@ def _list_preset_settings(cells: Sequence[Settings]) -> frozenset[str]:
 def _apply_presets(
     cells: Sequence[Settings], given: Collection[str]
 ) -> tuple[list[Settings], list[str]]:
-    """Apply presets to every cell, and return the distinct errors; cells with an error are kept."""
+    """Apply presets to every cell, and return the distinct errors; invalid cells stay unchanged."""
     applied, errors = list[Settings](), list[str]()
     for cell in cells:
         try:
@@ -201,7 +201,7 @@ def _apply_presets(
 
 
 def _find_cell_errors(settings: Settings) -> list[str]:
-    """Return errors of one cell that depend on the registries."""
+    """Return the errors of one cell: unknown names, and settings that cannot be combined."""
     errors = [
         describe_unknown_name(kind, getattr(settings, name), known)
         for name, (kind, known) in REGISTRIES.items()

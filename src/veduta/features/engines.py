@@ -89,7 +89,7 @@ def choose_engine(setting: Setting, precision: Precision = F32) -> str:
 
 
 def list_candidate_engines() -> tuple[str, ...]:
-    """Return the engines that `fastest` measures: those that are installed and optimized for it."""
+    """Return the engines that `fastest` measures: those installed and optimized for the CPU."""
     return (OPENVINO, TORCH) if is_installed(OPENVINO) and is_x86() else (TORCH,)
 
 
@@ -107,7 +107,7 @@ def _require_int8(setting: Setting) -> None:
 
 
 def get_engine_version(name: str) -> str:
-    """Return version and device of an engine, without loading it; it is part of feature keys."""
+    """Return the version and device of an engine, part of feature keys, without loading it."""
     return get_openvino_version() if name == OPENVINO else f"{torch.__version__} {_get_device()}"
 
 
@@ -152,7 +152,7 @@ class TorchEngine:
         self._device = _get_device()
         self._max_pixels = BATCH_SIZE[self._device] * BATCH_SIDE**2  # of a batch
         self._threads = threads
-        # a copy: the caller's tensors keep their memory format, which files of weights need
+        # a copy, because weight files need the memory format of the caller's tensors
         copied = copy.deepcopy(backbone).to(self._device)
         self._backbone = copied.to(memory_format=torch.channels_last)
 
@@ -202,12 +202,12 @@ def measure_speeds(
     threads: int,
     clock: Clock = time.perf_counter,
 ) -> dict[str, float]:
-    """Measure images per second of each engine, without loading it and without a first pass.
+    """Measure the images per second of each engine, excluding loading and a warm-up pass.
 
     Args:
         names: engines that are installed.
         backbone: the backbone that they run.
-        pixels: uint8 (n, S, S, 3), n above 0; repeated or cut to `SPEED_IMAGES` images.
+        pixels: uint8 (n, S, S, 3), n > 0; repeated or cut to `SPEED_IMAGES` images.
         threads: number of threads.
         clock: returns the time in seconds.
     """
@@ -252,7 +252,7 @@ class Agreement:
 
 
 def compare_features(features: Float32Array, reference: Float32Array) -> Agreement:
-    """Compare features (n, D) of an engine with those of the reference, n above 0.
+    """Compare features (n, D) of an engine with those of the reference, n > 0.
 
     If a row of the reference is zero, the row agrees if it is zero too: difference 0 and cosine
     similarity 1; otherwise they are 1 and 0.

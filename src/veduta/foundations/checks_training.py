@@ -18,7 +18,7 @@ LAM, N, LR, SIGNS = 0.3, 10, 0.1, np.array([[-1.0] * 3, [1.0] * 3])
 
 
 def compare_constant_gradient() -> Pair:
-    """Compare (37) for a gradient of 1 with the geometric series of its velocity."""
+    """Compare 20 steps of (37) for a constant gradient of 1 with sums of the geometric series."""
     w, v = np.zeros(1), np.zeros(1)
     for _ in range(20):
         w, v = optimizers.momentum_step(w, v, gradient=np.ones(1), lr=LR, mu=0.9)
@@ -47,13 +47,13 @@ def normalize_batch(z: Array, gamma: Array = GAMMA, beta: Array = BETA) -> Array
 
 
 def normalize_backward(argument: int) -> Array:
-    """Return the gradient of G . (40) with respect to z (0), gamma (1) or beta (2)."""
+    """Return the gradient of the sum of G * (40) with respect to z (0), gamma (1) or beta (2)."""
     statistics = batch_norm.batch_statistics(Z)
     return batch_norm.batch_norm_backward(G, Z, statistics=statistics, gamma=GAMMA)[argument]
 
 
 def compare_output_statistics() -> Pair:
-    """Compare mean and standard deviation of (40) with beta and gamma, for a large variance."""
+    """Compare the mean and standard deviation of (40) for a large variance with beta and gamma."""
     out = normalize_batch(1e4 * Z)
     return np.stack([out.mean(axis=(0, 2, 3)), out.std(axis=(0, 2, 3))]), np.stack([BETA, GAMMA])
 

@@ -27,7 +27,7 @@ from veduta.foundations.optimizers import momentum_step
 
 Errors = tuple[float, float]
 PRINTED_RESULT = np.array([0.215681, 1.50976, 0.21568])  # w_1, w_2, b of Algorithm 1
-PROBLEMS = ((2.0, 1.0), (1.0, 0.0))  # (x_1, b^{(0)}) as printed, and that of the printed result
+PROBLEMS = ((2.0, 1.0), (1.0, 0.0))  # (x_1, b^{(0)}) as printed, and as needed for its result
 AFTER_5_EPOCHS = (0.206, 0.311, 0.021, 0.048)  # |z - 11| for both problems, then both costs
 
 
@@ -38,7 +38,7 @@ def run_algorithm_1(x_1: float, b: float, *, epochs: int = 15) -> descent.Path:
 
 
 def measure_algorithm_1_result() -> Errors:
-    """Compare the printed result with the problem as printed and with the one it belongs to."""
+    """Compare the printed result with those of the printed and of the corrected problem."""
     results = [run_algorithm_1(x_1, b).parameters[-1] for x_1, b in PROBLEMS]
     printed, corrected = (float(np.abs(result - PRINTED_RESULT).max()) for result in results)
     return printed, corrected
@@ -64,7 +64,7 @@ def count_orders(error: float, claimed: float) -> float:
 
 
 def measure_order_after_15_epochs() -> Errors:
-    """Compare |z - 11|, for the problem of the printed result, with two orders of magnitude."""
+    """Compare |z - 11| for the corrected problem with the printed and the corrected order."""
     error = abs(run_algorithm_1(1.0, 0.0).outputs[-1] - 11)
     return count_orders(error, 1e-5), count_orders(error, 2.5e-4)
 
@@ -84,14 +84,14 @@ def measure_tanh() -> Errors:
 
 
 def measure_relu_claim() -> Errors:
-    """Return the fraction of [-1, 1], then of x > 0, where ReLU or its slope is not positive."""
+    """Return the fraction of [-1, 1] where ReLU or its slope is <= 0: for any x, and for x > 0."""
     x = np.linspace(-1, 1, 2000)
     fails = (activations.relu(x) <= 0) | (activations.relu_derivative(x) <= 0)
     return float(fails.mean()), float((fails & (x > 0)).mean())
 
 
 def measure_algorithm_2_order() -> Errors:
-    """Compare the gradient of W^2 with central differences, with W^3 updated before it or after.
+    """Compare the gradient of W^2, with W^3 updated before or after, with central differences.
 
     The network has 3, 5 and 2 neurons; the learning rate is 0.5.
     """
@@ -130,7 +130,7 @@ def measure_mini_batch_factor() -> Errors:
 
 
 def measure_likelihood_index() -> Errors:
-    """Compare (27) with the cross-entropy, for i the most likely and i the true class."""
+    """Compare (27) with the cross-entropy, where i is the most likely class or the true class."""
     z, label = np.array([[3.0, 1.0, 0.0]]), np.array([1])
     expected = -(losses.one_hot(label, 3) * np.log(losses.softmax(z))).sum()
     costs = [losses.negative_log_likelihood(z, i)[0] for i in (z.argmax(axis=1), label)]
@@ -147,7 +147,7 @@ def measure_output_size_rounding() -> Errors:
 
 
 def extract_diagonals(z: Array, p: int) -> Array:
-    """Return the diagonals of all adjacent p x p regions, which one shared index selects."""
+    """Return the diagonals of all p x p regions: the entries that a single index selects."""
     regions = np.lib.stride_tricks.sliding_window_view(z, (p, p), axis=(2, 3))
     return np.diagonal(regions[:, :, ::p, ::p], axis1=-2, axis2=-1)
 
@@ -167,7 +167,7 @@ def measure_l2_pool_indices() -> Errors:
     z = draw_normal(1, 1, 6, 6)
     regions = z.reshape(3, 2, 3, 2).swapaxes(1, 2).reshape(3, 3, 4)
     expected = np.linalg.norm(regions, axis=-1)[None, None]
-    printed = np.sqrt(2 * (extract_diagonals(z, 2) ** 2).sum(axis=-1))  # the outer sum repeats it
+    printed = np.sqrt(2 * (extract_diagonals(z, 2) ** 2).sum(axis=-1))  # factor 2: the outer sum
     corrected = pooling.l2_pool(z, 2)
     return float(np.abs(printed - expected).max()), float(np.abs(corrected - expected).max())
 
@@ -179,7 +179,7 @@ def measure_l2_pool_as_average() -> Errors:
 
 
 def measure_missing_sum() -> Errors:
-    """Compare (33) with its last term only, and with all terms, with central differences."""
+    """Compare the last term of (33), and the sum of all terms, with central differences."""
     z, w, delta = draw_normal(4, 4), draw_normal(3, 3, seed=1), draw_normal(2, 2, seed=2)
 
     def cost(at: Array) -> float:
@@ -226,7 +226,7 @@ def measure_penalty_scales() -> Errors:
 
 
 def measure_double_weight_decay() -> Errors:
-    """Compare (39) with the gradient of C, and with that of C_0, with a plain step on C."""
+    """Compare (39), applied to the gradient of C or of C_0, with a gradient step on C."""
     w, lr, lam, n = draw_normal(4), 0.1, 5.0, 10
     penalized = numerical_gradient(
         lambda at: regularization.l2_cost(float((at**4).sum()) / 4, [at], lam=lam, n=n), w
@@ -247,7 +247,7 @@ def measure_pre_activation() -> Errors:
 
 
 def measure_dropout_scale() -> Errors:
-    """Compare the exact mean over all dropout masks of three nodes with evaluation, for a = 1."""
+    """Compare the mean over all dropout masks of three nodes with the evaluation output, a = 1."""
     keep, ones = 0.5, np.ones(3)
     means = np.zeros((2, 3))
     for mask in itertools.product((0.0, 1.0), repeat=3):
@@ -275,7 +275,7 @@ def measure_division_by_zero() -> Errors:
 
 
 def measure_single_image_statistics() -> Errors:
-    """Compare a single image, normalized by its own and by running statistics, with all data."""
+    """Compare an image normalized by its own, or by running, statistics with those of all data."""
     data = 3 + 2 * draw_normal(1000, 5)
     batch = batch_norm.batch_statistics(data)
     running = batch_norm.Statistics(np.zeros(5), np.ones(5))

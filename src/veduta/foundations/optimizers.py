@@ -34,7 +34,7 @@ def momentum_step(
 
     Args:
         w: parameters, of any shape.
-        v: the velocity, in the shape of w; initially zero.
+        v: the velocity, same shape as w; initially zero.
         gradient: \nabla C, evaluated at w.
         lr: \eta, the learning rate.
         mu: \mu, the decay factor of the velocity, in [0, 1).
@@ -58,7 +58,7 @@ def nesterov_step(
 ) -> tuple[Array, Array]:
     r"""Nesterov's form of (37): v = \mu v - \eta \nabla C, \; w = w + \mu v - \eta \nabla C.
 
-    Applies the decayed velocity once more in advance, as PyTorch does with `nesterov=True`.
+    The step looks ahead by one more decayed velocity, as in PyTorch with `nesterov=True`.
 
     >>> w, v = nesterov_step(np.array([1.0]), np.array([0.0]), gradient=np.array([2.0]), lr=0.1)
     >>> w.round(2), v.round(2)
@@ -77,7 +77,7 @@ def adagrad_step(
 
     Args:
         w: parameters, of any shape.
-        total: s, in the shape of w; initially zero.
+        total: s, same shape as w; initially zero.
         gradient: \nabla C, evaluated at w.
         lr: \eta, the learning rate.
         epsilon: \epsilon, avoids division by zero.
@@ -104,7 +104,7 @@ def rmsprop_step(
 
     Args:
         w: parameters, of any shape.
-        square: s, in the shape of w; initially zero.
+        square: s, same shape as w; initially zero.
         gradient: \nabla C, evaluated at w.
         lr: \eta, the learning rate.
         alpha: \alpha, the decay factor of s, in [0, 1).
@@ -135,8 +135,8 @@ def adam_step(
     r"""Adam: w = w - \eta \hat{m} / (\sqrt{\hat{s}} + \epsilon), \; \hat{m} = m / (1 - \beta_1^t).
 
     m and s are running means of the gradient and of its square. Both start at zero; dividing by
-    1 - \beta^t corrects this bias. The first step therefore changes each weight by \eta, whatever
-    the size of its gradient.
+    1 - \beta^t corrects the resulting bias. The first step therefore changes each weight by \eta,
+    whatever the size of its gradient.
 
     Args:
         w: parameters, of any shape.

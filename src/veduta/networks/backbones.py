@@ -1,4 +1,4 @@
-"""Frozen backbones: networks without classifier that map uint8 pixels to features.
+"""Frozen backbones: networks without their classifier, which map uint8 pixels to features.
 
 Normalization is part of the module, so that each engine that runs it uses the same definition, and
 a network cannot be combined with wrong statistics (which costs EfficientNet-Lite 11 percentage
@@ -55,8 +55,8 @@ class Backbone(nn.Module):
         preprocessing: preprocessing of the input; the module itself does the normalization.
         shape: shape of the features of one image.
         cut: where the network ends, in words.
-        weights_sha256: SHA-256 over names, shapes and values of the tensors, independent of their
-            file.
+        weights_sha256: SHA-256 of names, dtypes, shapes and values of the tensors, independent of
+            the file format.
         weights_source: origin of the weights, in words.
     """
 
@@ -80,7 +80,7 @@ class Backbone(nn.Module):
         self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Compute features (B, features), float32, of uint8 pixels (B, S, S, 3)."""
+        """Return float32 features (B, features) of uint8 pixels (B, S, S, 3)."""
         features: Tensor = self.network(normalize_pixels(pixels, self.mean, self.std))
         return features
 
@@ -92,7 +92,7 @@ class Backbone(nn.Module):
 def normalize_pixels(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Return the input of a network, (B, 3, S, S), from uint8 pixels (B, S, S, 3).
 
-    The result has the memory format channels last.
+    The result is in channels-last memory format.
     """
     x = pixels.permute(0, 3, 1, 2).to(mean.dtype) / 255
     return (x - mean[:, None, None]) / std[:, None, None]
@@ -110,15 +110,15 @@ def build_backbone(
 
     Args:
         model: the model or its name.
-        weights: `pretrained`, the path of a file, or `none` for random weights, which are a
-            function of `seed`, name and shape of each tensor.
+        weights: `pretrained`, the path of a file, or `none` for random weights, determined by
+            `seed` and the name and shape of each tensor.
         image_size: side length in pixels; None for the native size of the model.
         seed: seed of random weights.
         cache: folder for downloaded and converted files.
 
     Raises:
         InputError: the model does not exist, or the images are too small for it.
-        WeightsError: the weights are missing, damaged, or of another architecture.
+        WeightsError: the weights are missing, damaged, or for another architecture.
     """
     model = find_model(model) if isinstance(model, str) else model
     preprocessing = build_preprocessing(model, image_size)
@@ -133,7 +133,7 @@ def build_backbone(
 def restore_backbone(
     model: Model | str, state: Mapping[str, Tensor], *, preprocessing: Preprocessing
 ) -> Backbone:
-    """Build a backbone from its `state_dict()`, without reading a file of weights.
+    """Build a backbone from its `state_dict()`, without reading a weights file.
 
     Args:
         model: the model or its name.
@@ -155,7 +155,7 @@ def build_headless_network(model: Model) -> nn.Module:
     """Build the network without its classifier on the meta device: names and shapes, no values.
 
     The tensors have the same names as in the whole network. Dropout is disabled: it would draw from
-    the global generator of the process, and dropout belongs to the head.
+    the global random number generator, and dropout belongs to the head.
     """
     with torch.device("meta"):
         network = build_network(model)

@@ -42,10 +42,10 @@ class Comparison:
         macro_f1: macro F1 of each run.
         differences: second minus first, by metric, with paired intervals.
         p_value: p-value of McNemar's exact test of equal accuracy.
-        agreement: number of images by which of the two runs is correct.
-        changed: path, y_true, first, second and change; one row per image for which exactly one
-            run is correct.
-        directory: where the comparison was written, if it was.
+        agreement: number of images for which both runs, only one, or neither is correct.
+        changed: columns path, y_true, first, second and change; one row per image for which
+            exactly one run is correct.
+        directory: directory of the comparison; None if it was not written.
     """
 
     runs: tuple[Path, Path]
@@ -164,7 +164,7 @@ def _load_test_predictions(run: Run) -> LabeledPredictions:
     """Return the predictions of a run on the test images.
 
     Raises:
-        InputError: it has no test score.
+        InputError: the run has no test score.
     """
     if not run.summary.test.accuracy.images:
         raise InputError(
@@ -175,7 +175,7 @@ def _load_test_predictions(run: Run) -> LabeledPredictions:
 
 
 def _count_agreement(first: BoolArray, second: BoolArray) -> Agreement:
-    """Count images by which of two runs is correct."""
+    """Count the images for which both runs, only one, or neither is correct."""
     return Agreement(
         both_correct=int((first & second).sum()),
         only_first_correct=int((first & ~second).sum()),
@@ -220,7 +220,7 @@ def _describe_images(predictions: LabeledPredictions) -> dict[str, tuple[str, st
 
 
 def _find_matching_rows(first: LabeledPredictions, second: LabeledPredictions) -> IndexArray:
-    """Return for each image of the first run its row in the second, (N,)."""
+    """Return the row in the second run of each image of the first, (N,)."""
     row_by_path = {path: row for row, path in enumerate(second.paths)}
     return np.array([row_by_path[path] for path in first.paths], dtype=np.intp)
 

@@ -27,13 +27,13 @@ from veduta.tracking.console import Console
 @final
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Heat maps of images, and where they were written.
+    """Explanations of the predictions for a set of images, and the directory of their heat maps.
 
     Attributes:
         run: run whose model is explained.
         options: method and target of the explanation.
-        layer: module whose feature maps were used; None where none were.
-        table: path, label, probability, target and overlay, one row per image.
+        layer: module whose feature maps were used; None if the method uses none.
+        table: columns path, label, probability, target and overlay; one row per image.
         rejected: the files that cannot be decoded.
         directory: holds `explain.png`, `explanations.csv` and the overlays.
     """
@@ -77,8 +77,8 @@ def run_explanation(
 
     Raises:
         ArtifactError: there is no model, or it is damaged.
-        InputError: the options do not fit the model, there are no such images, or the directory
-            cannot be made.
+        InputError: the model does not support the options, the images do not exist, or the
+            directory cannot be created.
         VedutaError: the disk is full.
     """
     output = choose_output_path(out, RUNS_FOLDER, "explain")

@@ -75,10 +75,10 @@ class Winner(Record):
 
     Attributes:
         trial: its id.
-        hyperparameters: all hyperparameters; None if one has no effect on this trial.
+        hyperparameters: all hyperparameters; those without effect on this trial are None.
         varied: those that differ between the trials of the run.
         best_epoch: the first epoch with the highest validation accuracy.
-        refit: whether the model was trained again on training and validation images.
+        refit: whether the model was retrained on training and validation images.
     """
 
     trial: str
@@ -112,8 +112,8 @@ class TestResult(Record):
 
     Attributes:
         accuracy: accuracy on all test images; without a value if none could be decoded.
-        accuracy_without_conflicts: accuracy on the images without an identical image of another
-            label; None if there is no such conflict.
+        accuracy_without_conflicts: accuracy without the images that are identical to an image
+            with another label; None if there are none.
         tta: test-time augmentation.
         evaluations: how often this run evaluated the test set; 0 if it has no images.
         previous_evaluations: evaluations of the same images and labels by other runs on this
@@ -155,7 +155,7 @@ class AcceptedImages(Record):
 
 
 class AcceptedOnValidation(AcceptedImages):
-    """The same on validation, with an error bound (95 %) that holds for all thresholds together."""
+    """The same on validation, with a 95 % error bound that holds for all thresholds at once."""
 
     error_upper_bound: float
 
@@ -165,7 +165,7 @@ class Abstention(Record):
 
     Attributes:
         max_error: requested upper bound of the error.
-        threshold: lowest threshold that keeps it on validation; None if there is none.
+        threshold: lowest threshold that meets `max_error` on validation; None if there is none.
         validation: coverage and error on the validation images.
         test: coverage and error on the test images, or on the evaluated ones.
         reason: why there is no threshold; None if there is one.
@@ -205,22 +205,25 @@ class Durations(Record):
 
 
 class Summary(Record):
-    """`summary.json` of a search or a training.
+    """`summary.json` of `veduta search` or `veduta train`.
 
     Attributes:
         folds: number of cross-validation folds; None for one validation split.
         validation_accuracy: accuracy of the winner at its best epoch, by which it was selected.
-        corrected_accuracy: the same corrected for the selection; None with too few images.
+        corrected_accuracy: the same, corrected for selection; None with too few images.
         tied_trials: ids of the trials that do not differ significantly from the winner.
-        trial_count: number of different trials.
+        trial_count: number of distinct trials.
         grid_cells: number of grid cells; cells that differ in unused settings are one trial.
         failed_trials: number of trials that failed.
         strict: whether rejected files and data errors make the command exit with code 3.
         resume_count: how often the run was resumed.
         metrics: further metrics on the test images; None without test images.
-        label_issue_count: suspicious labels found by cross-validation; None without folds.
-        engine_agreement: None if the engine is the reference, or no feature was computed.
-        rows_from_cache, rows_computed: numbers of decoded images and features.
+        label_issue_count: number of suspicious labels, found by cross-validation; None without
+            folds.
+        engine_agreement: deviation from the reference engine; None if the engine is the reference,
+            or no feature was computed.
+        rows_from_cache, rows_computed: numbers of decoded images and feature vectors that were
+            read from the cache, and that were computed.
     """
 
     format: Literal[1] = FORMAT
@@ -267,7 +270,7 @@ class EvaluationSummary(Record):
 
 
 class PredictionSummary(Record):
-    """`summary.json` of `veduta predict`; the last four are None without `max_error`."""
+    """`summary.json` of `veduta predict`; the last four fields are None without `max_error`."""
 
     format: Literal[1] = FORMAT
     command: Literal["predict"] = "predict"
@@ -290,7 +293,7 @@ class ComparedRun(Record):
 
 
 class Agreement(Record):
-    """Number of images by which of the two runs is correct."""
+    """Number of images for which both runs, only one, or neither is correct."""
 
     both_correct: int
     only_first_correct: int
@@ -323,7 +326,7 @@ class ExplanationSummary(Record):
 
 
 class SuggestedRates(Record):
-    """Learning rates to try: that of the steepest descent, a tenth of that of the lowest loss."""
+    """Suggested learning rates: at the steepest fall, and a tenth of that at the lowest loss."""
 
     steepest: float
     tenth_of_minimum: float
@@ -360,7 +363,7 @@ def read_summary(path: Path) -> AnySummary:
     """Return the summary of any command.
 
     Raises:
-        InputError: the file is missing, is damaged, or was not written by Veduta.
+        InputError: the file is missing or damaged, or was not written by Veduta.
     """
     try:
         return _ANY.validate_python(json.loads(path.read_text(encoding="utf-8")))
@@ -372,10 +375,10 @@ def read_summary(path: Path) -> AnySummary:
 
 
 def read_run_summary(path: Path) -> Summary:
-    """Return the summary of a search or a training.
+    """Return the summary of `veduta search` or `veduta train`.
 
     Raises:
-        InputError: As `read_summary`, or the directory was written by another command.
+        InputError: as for `read_summary`, or the directory was written by another command.
     """
     summary = read_summary(path)
     if not isinstance(summary, Summary):

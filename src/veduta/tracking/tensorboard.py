@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 PICTURES = ".pictures"
-"""Suffix of the file of pictures, which is made from the images, not from the journal."""
+"""Suffix of the event file with pictures, which is created from images, not from the journal."""
 
 BEST_METRICS = ("val_accuracy", "val_loss", "train_accuracy", "best_epoch")
 """Results of a finished trial in its row of the HParams table."""
@@ -34,7 +34,7 @@ BEST_METRICS = ("val_accuracy", "val_loss", "train_accuracy", "best_epoch")
 def unify_hyperparameter_types(
     trials: Sequence[Mapping[str, object]],
 ) -> list[dict[str, float | str]]:
-    """Return the hyperparameters of all trials, each with one type throughout and never None.
+    """Return the hyperparameters of all trials, with one type per hyperparameter and no None.
 
     The HParams table drops a column that is a number in one trial and missing in another.
 
@@ -52,7 +52,7 @@ def unify_hyperparameter_types(
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether a value is a number; True and False are none."""
+    """Return whether a value is a number; a bool does not count as one."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -82,9 +82,9 @@ def write_trial(
     if finished:
         metrics = finished.model_dump(include=set(BEST_METRICS))
         best = {f"best/{name}": float(metrics[name]) for name in BEST_METRICS}
-    # with the default queue of 10, every event waits for the thread that writes
+    # with the default queue size of 10, adding events blocks on the writer thread
     with _silence_writer_thread(), SummaryWriter(str(folder), max_queue=1000) as writer:
-        # add_hparams would write a run of its own
+        # add_hparams would create a separate run
         for summary in hparams(dict(hyperparameters), dict(best)):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary, 0)
         for epoch in events_of_type(events, EpochFinished):
@@ -98,7 +98,7 @@ def write_trial(
 
 @contextmanager
 def _silence_writer_thread() -> Iterator[None]:
-    """Keep the thread that writes events from printing a traceback, such as on a full disk.
+    """Keep the writer thread from printing a traceback, for example when the disk is full.
 
     The writer raises the same error again in the thread that adds events.
     """
@@ -193,14 +193,14 @@ def write_pictures(
         for tag, images in pictures.items():
             writer.add_images(tag, images, dataformats="NHWC")
         try:
-            # tracing prints errors; the third context keeps other threads from changing filters
+            # tracing prints errors; filter_pillow_warnings keeps other threads from setting filters
             with (
                 TRACING_LOCK,
                 redirect_stdout(io.StringIO()),
                 filter_pillow_warnings(),
                 warnings.catch_warnings(),
             ):
-                warnings.simplefilter("ignore")  # of tracing: sizes become constants
+                warnings.simplefilter("ignore")  # about sizes that tracing turns into constants
                 writer.add_graph(network, example)
         except RuntimeError as error:
             return " ".join(str(error).split())

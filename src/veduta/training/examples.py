@@ -26,8 +26,8 @@ class Examples:
     """Images as a network receives them, in canonical order.
 
     Attributes:
-        features: features of the plain images, (N, ...) float32; if no stage is frozen, their
-            pixels, (N, S, S, 3) uint8.
+        features: features of the images without augmentation, (N, ...) float32; if no stage is
+            frozen, their pixels, (N, S, S, 3) uint8.
         labels: (N,) int64.
         keys: (N,) key of each image, from its content.
         views: features (N, ...) of augmented views, if there are any.
@@ -71,9 +71,9 @@ class Examples:
         """Return a function from indices to the batch of these images in an epoch.
 
         With K views, epoch e uses view e mod K, so with as many views as epochs each epoch has
-        other augmentations. Pixels are augmented when a batch is requested; the result depends only
-        on (seed, epoch, image). If images or their feature maps are mixed, the partner of an image
-        depends on the epoch and on the set of images.
+        different augmentations. Pixels are augmented when a batch is requested; the result depends
+        only on (seed, epoch, image). If images or their feature maps are mixed, the partner of an
+        image depends on the epoch and on the set of images.
 
         Args:
             epoch: number of the epoch, from 1.
@@ -118,7 +118,7 @@ class Examples:
         return _read_rows(self.features, np.arange(0)).dtype == torch.uint8
 
     def _load_view(self, epoch: int, indices: IndexArray) -> Tensor:
-        """Load the images at `indices` as an epoch uses them, before any are mixed."""
+        """Load the images at `indices` in the view of an epoch, before mixing."""
         table = self.views[epoch % len(self.views)] if self.views else self.features
         rows = _read_rows(table, indices)
         if not (self.augment and self._are_pixels):
@@ -130,7 +130,7 @@ class Examples:
         return self.labels[torch.from_numpy(indices)]
 
     def iterate_parts(self, size: int) -> Iterator[Tensor]:
-        """Yield the features of the plain images in order, `size` images at a time."""
+        """Yield the features of the images without augmentation, in order, `size` at a time."""
         return iterate_parts(self.features, size)
 
 
@@ -138,7 +138,7 @@ def iterate_parts(table: Table, size: int) -> Iterator[Tensor]:
     """Yield the rows of a table in order, `size` at a time.
 
     Rows on disk are read into one buffer, so a part must be used before the next one is requested.
-    A new block of this size for each part would fragment the heap.
+    Allocating a new buffer for each part would fragment the heap.
     """
     starts = range(0, len(table), size)
     if isinstance(table, Tensor):

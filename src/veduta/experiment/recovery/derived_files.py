@@ -1,8 +1,8 @@
-"""The files of a run that its journal determines, and those that need the images.
+"""Files of a run that are derived from its journal, and files that also need the images.
 
 Tables, summary and TensorBoard curves can be written again from the journal, byte for byte. Scores,
-model and pictures cannot: only a resumed run makes them again. They belong to one winner; if the
-journal names another one, they are treated as missing.
+model and pictures cannot; only resuming the run recreates them. They belong to one winner; if the
+journal names another winner, they are treated as missing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,17 +43,17 @@ from veduta.tracking.tables import build_epochs_table, build_trials_table
 from veduta.tracking.tensorboard import PICTURES, unify_hyperparameter_types
 
 IMAGE_LISTS = ("splits.csv", "rejected.csv")
-"""Lists of images; the journal contains these files as they were written."""
+"""Lists of images; the journal contains the text of these files."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class DerivedFile:
-    """A file that the journal determines.
+    """A file that can be rebuilt from the journal.
 
     Attributes:
         name: path below the directory of the run.
-        build: returns its content; files that it is made from must exist.
+        build: returns its content; the files that it is derived from must exist.
     """
 
     name: str
@@ -70,10 +70,10 @@ class TrialCurves:
 
 
 def list_derived_files(directory: RunDirectory, events: Sequence[Event]) -> Iterator[DerivedFile]:
-    """Yield the derived files of a run except its report, each after those it is made from.
+    """Yield the derived files of a run except its report, each after those it is derived from.
 
     Args:
-        directory: directory of the run; with folds, its scores are read.
+        directory: directory of the run; with folds, `label_issues.csv` is built from its scores.
         events: events of its journal.
     """
     config = format_config(configurations(events)[-1], run_start(events).provenance)
@@ -92,7 +92,7 @@ def list_derived_files(directory: RunDirectory, events: Sequence[Event]) -> Iter
 
 
 def format_config(configuration: Configuration, provenance: Provenance) -> str:
-    """Return the content of `config.yaml`: what `--config` takes, and the provenance."""
+    """Return the content of `config.yaml`: settings as `--config` accepts them, and provenance."""
     content: dict[str, object] = {**configuration.settings}
     if configuration.grid:
         content["grid"] = configuration.grid
@@ -103,7 +103,7 @@ def format_config(configuration: Configuration, provenance: Provenance) -> str:
 def collect_curves(events: Sequence[Event]) -> dict[str, TrialCurves]:
     """Return hyperparameters and events of each trial that TensorBoard shows, by trial id.
 
-    These are the planned trials that finished an epoch, or failed in their first.
+    These are the planned trials that finished an epoch, or failed in their first epoch.
     """
     planned = set(planned_trials(events))
     events_by_trial: dict[str, list[TrialEvent]] = {}
@@ -127,9 +127,9 @@ def collect_curves(events: Sequence[Event]) -> dict[str, TrialCurves]:
 
 
 def find_missing_files(directory: RunDirectory, events: Sequence[Event]) -> list[str]:
-    """Return what a finished run lacks that its journal does not determine.
+    """Return the missing files of a finished run that its journal alone cannot restore.
 
-    A file that cannot be read, or belongs to another winner, is missing, too.
+    A file that cannot be read or belongs to another winner is treated as missing.
     """
     summary = final_summary(events)
     if summary is None or not has_finished(events):
@@ -155,7 +155,7 @@ def find_missing_files(directory: RunDirectory, events: Sequence[Event]) -> list
 
 
 def _has_scores(directory: RunDirectory, events: Sequence[Event], trial: str) -> bool:
-    """Return whether the scores of a trial agree with its journal."""
+    """Return whether a trial has scores that agree with the journal."""
     finished = [
         event
         for event in events_of_type(latest_attempts(events), TrialFinished)

@@ -87,7 +87,10 @@ def _build_learning_curves(
 
 
 def _build_settings(trials: pd.DataFrame, summary: Summary) -> Content | None:
-    """Return figures of the effect of the varied settings; None if nothing varied."""
+    """Return figures that show the effect of the varied settings.
+
+    Return None if no setting was varied, or fewer than two trials have a validation accuracy.
+    """
     finished = trials[trials["val_accuracy"].notna()]
     varied = list(summary.winner.varied)
     if len(finished) < 2 or not varied:
@@ -109,7 +112,7 @@ MAX_PAIRS = 12
 
 
 def build_evaluation_sections(facts: EvaluationFacts) -> Content:
-    """Return the content of the sections on predictions, from the confusion matrix to mistakes."""
+    """Return the content of the sections on predictions, such as the confusion matrix."""
     return {
         "split": facts.split,
         "confused": _build_confused_pairs(facts),
@@ -134,7 +137,7 @@ def _build_confused_pairs(facts: EvaluationFacts) -> Content:
 
 
 def _build_matrix(facts: EvaluationFacts) -> list[Content]:
-    """Return one row per true class: counts by predicted class, and their fractions of the row."""
+    """Return one row per true class: counts by predicted class, and as fractions of the row sum."""
     return [
         {
             "name": name,
@@ -147,7 +150,7 @@ def _build_matrix(facts: EvaluationFacts) -> list[Content]:
 
 
 def _build_cells(facts: EvaluationFacts) -> list[TableRow]:
-    """Return the cells of the matrix that have images, in its order, with their thumbnails."""
+    """Return the nonempty cells of the confusion matrix, in row order, with thumbnails."""
     class_index = {name: index for index, name in enumerate(facts.classes)}
     counts = facts.confusion.to_numpy()
     cells: list[TableRow] = []
@@ -171,7 +174,7 @@ def _build_cells(facts: EvaluationFacts) -> list[TableRow]:
 
 
 def _format_class_metrics(row: TableRow) -> Content:
-    """Return the metrics of a class as text; a metric that was not measured is None."""
+    """Return the metrics of a class, with intervals as text; an undefined metric is None."""
     metrics: Content = {"name": row["class"], "images": int(row["images"])}
     for name in ("recall", "precision", "f1"):
         value, low, high = (row[f"{name}{suffix}"] for suffix in ("", "_low", "_high"))

@@ -1,17 +1,18 @@
-"""Selection of the winner by validation accuracy, its ties, and its corrected accuracy.
+"""Selection of the winner by validation accuracy, trials tied with it, and corrected accuracy.
 
 The functions see validation results only, never the test set.
 
-The best of many trials owes part of its validation accuracy to the very images that selected it.
+The validation accuracy of the best of many trials is optimistic, because it decided the selection.
 `correct_accuracy` repeats the selection (of trial and epoch) on bootstrap samples of the images and
-evaluates the selected trial on the images that were not drawn, so that no image serves both.
+evaluates the selected trial on the images that were not drawn, so that no image is used for both.
 
 On random labels (`tests/tuning/test_null.py`: 64 trials, 100 validation images, 100 repetitions)
-the winner's own accuracy is 8.8 points above chance; the corrected accuracy is 0.2 points below,
-with a standard error of 0.4. The interval is conservative: a draw leaves out 37 % of the images,
-and an accuracy on so few varies more than one on all; it covered chance every time. With folds a
-small optimism remains, 0.5 of 8 points (120 images in 3 folds, 600 repetitions, standard error
-0.16): images that were not drawn have trained the heads that are evaluated on the drawn ones.
+the uncorrected accuracy of the winner is 8.8 percentage points above chance; the corrected accuracy
+is 0.2 points below, with a standard error of 0.4. The interval is conservative, because a draw
+leaves out only 37 % of the images, on which accuracy varies more than on all; it contained the
+chance level in every repetition. With folds, 0.5 of 8 points of optimism remain (120 images in 3
+folds, 600 repetitions, standard error 0.16), because the heads that are evaluated on the drawn
+images were trained on images that were not drawn.
 
 Source: I. Tsamardinos, E. Greasidou, G. Borboudakis, Machine Learning 107 (2018) 1895-1922
 (bootstrap bias corrected cross-validation).
@@ -37,10 +38,10 @@ class Outcome:
     Attributes:
         trial: id of the trial.
         best_epoch: the first epoch with the highest validation accuracy.
-        epochs_trained: number of epochs.
+        epochs_trained: number of epochs that the trial was trained for.
         cost: number of trained parameters times epochs; breaks ties.
         train_loss, train_accuracy, val_loss, val_accuracy: at the best epoch.
-        seconds: sum over the epochs.
+        seconds: training time, summed over the epochs.
         correct: (validation images,) whether the prediction at the best epoch was correct.
         stopped_by_halving: whether other trials were promoted in its place.
     """
@@ -66,9 +67,9 @@ class Outcome:
 def rank_outcomes(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Return outcomes from the best to the worst.
 
-    Higher validation accuracy comes first. Among equals, a trial that halving stopped comes after
-    those that continued (with as many epochs these were no worse), then the cheaper trial comes
-    first, then the one that is earlier in `outcomes`, which are in canonical order.
+    Higher validation accuracy comes first. Ties are broken in favor of trials that halving did not
+    stop (they were no worse when the others were stopped), then of the cheaper trial, then of the
+    one that is earlier in `outcomes`, which are in canonical order.
     """
     return sorted(outcomes, key=lambda outcome: outcome.rank)
 
@@ -95,16 +96,16 @@ CANDIDATES_PER_BLOCK = 256  # candidates in memory as float32 at a time
 
 
 def correct_accuracy(correct: Sequence[BoolArray], seed: int) -> CorrectedAccuracy | None:
-    """Return the expected accuracy of the selected trial on images that did not select it.
+    """Return the expected accuracy of the selected trial on images not used to select it.
 
     Args:
-        correct: whether each prediction is correct, (epochs, images) for each trial; preferred
-            trials come first.
+        correct: whether each prediction is correct, (epochs, images) for each trial; the
+            first trial wins a tie.
         seed: seed of the draws.
 
     Returns:
-        The mean over the draws, and an interval that contains 95 % of them; None where there are
-        too few images for a draw to leave any out.
+        The mean over the draws, and an interval that contains 95 % of them; None if there
+        are so few images that no draw leaves one out.
 
     >>> guesses = np.random.default_rng(0).random((200, 1, 400)) < 0.5  # 200 trials
     >>> corrected = correct_accuracy(list(guesses), 0)
@@ -118,7 +119,7 @@ def correct_accuracy(correct: Sequence[BoolArray], seed: int) -> CorrectedAccura
     for _ in range(0, DRAWS, DRAWS_PER_BLOCK):
         counts = generator.multinomial(images, np.full(images, 1 / images), DRAWS_PER_BLOCK)
         selected = candidates[_select_candidates(candidates, counts.astype(np.float32))]
-        left_out = counts == 0  # (draws, images), as selected
+        left_out = counts == 0  # (draws, images), like `selected`
         usable = left_out.any(1)
         correct_counts = (left_out & selected).sum(1)
         accuracies.append(correct_counts[usable] / left_out.sum(1)[usable])
@@ -134,7 +135,10 @@ def correct_accuracy(correct: Sequence[BoolArray], seed: int) -> CorrectedAccura
 
 
 def _select_candidates(candidates: BoolArray, counts: Float32Array) -> IndexArray:
-    """Return the index of the first best candidate in each draw; counts are (draws, images)."""
+    """Return the index of the best candidate in each draw, the first if tied.
+
+    The counts are (draws, images).
+    """
     best = np.full(len(counts), -1.0, np.float32)
     index = np.zeros(len(counts), np.intp)
     for start in range(0, len(candidates), CANDIDATES_PER_BLOCK):
