@@ -36,7 +36,8 @@ def assign_splits(
         images: labeled images of training, validation and test.
         test: fraction of the images, 0 to 1; None if the data set has a test split, even one
             without readable images.
-        validation: fraction of the images that are not test images, 0 to 1; None likewise.
+        validation: fraction of the images that are not test images, 0 to 1; None if the data set
+            has a validation split, even one without readable images.
         seed: seed of the assignment.
         folds: number of folds for `assign_folds`.
 

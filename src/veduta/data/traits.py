@@ -44,7 +44,7 @@ class Traits:
             digest are identical, even if their files differ.
         perceptual_hash: 64 bits.
         width: pixels, after the EXIF orientation is applied.
-        height: likewise.
+        height: pixels, after the EXIF orientation is applied.
         format: of the file, by Pillow's name.
         mode: of the file, by Pillow's name.
         orientation: EXIF orientation of the file, 1 to 8.

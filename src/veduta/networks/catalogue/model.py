@@ -71,7 +71,7 @@ class Model:
         fixed_size: whether it accepts only images of `image_size`.
         packaged: file of the pretrained weights; None if they are in the library's hub.
         top1: published top-1 accuracy on the ImageNet validation set, in percent.
-        top5: published top-5 accuracy, likewise.
+        top5: published top-5 accuracy on the ImageNet validation set, in percent.
         options: options of a built-in network; None for others.
         used_options: names of the options that have an effect.
         defaults: values of settings that are set by neither the user nor a head preset.

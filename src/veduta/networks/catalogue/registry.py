@@ -107,7 +107,7 @@ class ReportRow:
         title: name of the model in the report.
         megabytes: size of its weights.
         top1: top-1 accuracy on ImageNet's validation images in percent.
-        top5: top-5 accuracy, likewise.
+        top5: top-5 accuracy on ImageNet's validation images in percent.
         parameters: number of parameters as Keras counts them.
         depth: number of layers, including activations and batch normalization; None if not given.
         difference: why the number of parameters differs from that counted here, in words.

@@ -48,7 +48,7 @@ class Evaluation:
         losses: mean cross entropy in nats.
         accuracies: fraction of correct predictions.
         correct: (T, N), whether the prediction is correct; N is 0 if `keep_images` was false.
-        logits: (T, classes, N), likewise.
+        logits: (T, classes, N); N is 0 if `keep_images` was false.
     """
 
     losses: list[float]
